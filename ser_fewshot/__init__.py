@@ -1,0 +1,63 @@
+"""Few-shot speech emotion recognition: teach a machine a new emotion from five clips.
+
+Public names are loaded when they are first used, so that importing the package loads neither torch nor a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ser_fewshot.audio import Clip, load
+    from ser_fewshot.classifier import FewShotClassifier, Prediction
+    from ser_fewshot.corpora import Utterance, read_manifest, scan, write_manifest
+    from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+    from ser_fewshot.evaluation import Evaluation, compare, evaluate
+
+__version__ = version("ser-fewshot")
+
+_HOME = {
+    "Clip": "audio",
+    "load": "audio",
+    "FewShotClassifier": "classifier",
+    "Prediction": "classifier",
+    "Utterance": "corpora",
+    "read_manifest": "corpora",
+    "scan": "corpora",
+    "write_manifest": "corpora",
+    "Episode": "episodes",
+    "EpisodeSampler": "episodes",
+    "EpisodeSpec": "episodes",
+    "Evaluation": "evaluation",
+    "compare": "evaluation",
+    "evaluate": "evaluation",
+}
+
+__all__ = [
+    "Clip",
+    "Episode",
+    "EpisodeSampler",
+    "EpisodeSpec",
+    "Evaluation",
+    "FewShotClassifier",
+    "Prediction",
+    "Utterance",
+    "compare",
+    "evaluate",
+    "load",
+    "read_manifest",
+    "scan",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,64 @@
+"""The errors that a user can meet: each says what was found, what is expected and what to do about it.
+
+They are exceptions for callers and one readable line for people: `str(error)` never holds a line break, so the command
+line and the page can print it as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SerFewshotError(Exception):
+    """The parent of every error that is about the user's input rather than about our code."""
+
+    def __init__(self, subject: str, *, found: str, expected: str, remedy: str) -> None:
+        """Describe one fault.
+
+        Args:
+            subject: what it is about: a clip, a file, a setting.
+            found: what was there.
+            expected: what is legal, with the legal values or the limit.
+            remedy: what the user can do, as a sentence.
+        """
+        self.subject = subject
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(subject)
+
+    def __str__(self) -> str:
+        sentence = f"{self.subject}: found {self.found}; expected {self.expected}. {self.remedy}"
+        return " ".join(sentence.split())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the four parts when a worker process hands the error to its parent."""
+        return _rebuild, (type(self), self.subject, self.found, self.expected, self.remedy)
+
+
+def _rebuild(kind: type[SerFewshotError], subject: str, found: str, expected: str, remedy: str) -> SerFewshotError:
+    return kind(subject, found=found, expected=expected, remedy=remedy)
+
+
+class AudioError(SerFewshotError):
+    """A clip cannot be used: missing, unreadable, silent, too short, too long."""
+
+
+class CorpusError(SerFewshotError):
+    """A corpus folder, a manifest or a label is not what its format says."""
+
+
+class EpisodeError(SerFewshotError):
+    """An episode was asked for that these utterances cannot give."""
+
+
+class CheckpointError(SerFewshotError):
+    """A saved model, a checkpoint or a cached file cannot be trusted or does not fit."""
+
+
+class EnrollmentError(SerFewshotError):
+    """An enrolment lacks what it needs: clips, at least two emotions, a known name."""
+
+
+class SettingsError(SerFewshotError):
+    """A setting, an option or the name of a plug-in is not legal."""

@@ -1,0 +1,36 @@
+"""What several tests share: where the real corpora are, and small audio that is made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def corpora_root() -> Path:
+    """The folder of the real corpora, or a skip that says so."""
+    root = SHARED / "corpora"
+    if not root.is_dir():
+        pytest.skip(f"the real corpora are not beside the checkout ({root.parent.name}/{root.name})")
+    return root
+
+
+@pytest.fixture(scope="session")
+def emobox_root() -> Path:
+    """The folder of the real EmoBox metadata, or a skip that says so."""
+    root = SHARED / "emobox"
+    if not root.is_dir():
+        pytest.skip(f"the EmoBox metadata are not beside the checkout ({root.parent.name}/{root.name})")
+    return root
+
+
+def tone(seconds: float = 1.0, *, hertz: float = 220.0, rate: int = 16_000, peak: float = 0.3) -> NDArray[np.float32]:
+    """A harmonic tone that no check of the audio door objects to: (samples,) float32."""
+    t = np.arange(round(seconds * rate)) / rate
+    wave = np.sin(2 * np.pi * hertz * t) + 0.5 * np.sin(4 * np.pi * hertz * t)
+    return (peak * wave / np.abs(wave).max()).astype(np.float32)
