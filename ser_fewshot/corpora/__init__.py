@@ -1,0 +1,154 @@
+"""Corpora and formats: one file each, read in their native folders and file names.
+
+A corpus is a module of this folder with a `CARD` and a function `read(root)` that yields clips, and everything that it
+could not read as `Skipped`. Adding one means adding a file.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+
+from ser_fewshot import plugins
+from ser_fewshot.audio import check_readable
+from ser_fewshot.corpora import _manifest
+from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
+from ser_fewshot.corpora._files import LOSSY
+from ser_fewshot.corpora._utterance import ALIASES, Gender, LabelKind, Utterance, canonical_emotion
+from ser_fewshot.errors import AudioError, CorpusError, SettingsError
+
+__all__ = [
+    "ALIASES",
+    "CorpusCard",
+    "Gender",
+    "LabelKind",
+    "Scan",
+    "Skipped",
+    "Utterance",
+    "canonical_emotion",
+    "card",
+    "names",
+    "read_manifest",
+    "scan",
+    "write_manifest",
+]
+
+
+def names() -> list[str]:
+    """Return the corpora and formats that can be scanned, sorted."""
+    return plugins.names("corpora")
+
+
+def card(corpus: str) -> CorpusCard:
+    """Return what the publishers of a corpus say about it.
+
+    Raises:
+        SettingsError: no corpus or format has that name.
+    """
+    described: CorpusCard = plugins.load("corpora", corpus).CARD
+    return described
+
+
+def scan(
+    corpus: str,
+    root: Path | str,
+    *,
+    check_audio: bool = True,
+    audio_root: Path | str | None = None,
+    fold: int | None = None,
+) -> Scan:
+    """Return the clips of a corpus below a folder, what was skipped and why, and how the counts differ from the paper.
+
+    Args:
+        corpus: a name from `names()`.
+        root: the unpacked corpus; for the format "table" the table.
+        check_audio: read the header of every file; unreadable files are skipped.
+        audio_root: "table" and "emobox" only: the folder that relative files are relative to.
+        fold: "emobox" only: the fold to read.
+
+    Raises:
+        SettingsError: no corpus has that name, or it has no such option.
+        CorpusError: the root is missing or is not this corpus; the error says what is expected and what is there.
+    """
+    module = plugins.load("corpora", corpus)
+    options = {"audio_root": None if audio_root is None else _folder(audio_root), "fold": fold}
+    given = {name: value for name, value in options.items() if value is not None}
+    legal = set(inspect.signature(module.read).parameters) - {"root"}
+    if not legal.issuperset(given):
+        raise SettingsError(
+            f"corpus {corpus}",
+            found=f"the option {', '.join(sorted(set(given) - legal))}",
+            expected=", ".join(sorted(legal)) or "no options",
+            remedy="Leave it out.",
+        )
+    utterances: list[Utterance] = []
+    skipped: list[Skipped] = []
+    for item in module.read(_folder(root), **given):
+        fault = _unreadable(item) if check_audio and isinstance(item, Utterance) else None
+        if isinstance(item, Utterance) and fault is None:
+            utterances.append(item)
+        else:
+            skipped.append(fault or item)
+    unique, copies = _without_copies(utterances)
+    return Scan(corpus, unique, (*skipped, *copies), deviations(unique, module.CARD))
+
+
+def read_manifest(path: Path | str) -> Scan:
+    """Return the clips of a manifest, or of any table with the columns `file, emotion, speaker`, in their order.
+
+    Nothing is asked of the audio files: they may have moved away since.
+
+    Raises:
+        CorpusError: the file is missing, not UTF-8, not CSV, or lacks a required column.
+    """
+    manifest = _folder(path)
+    items = list(_manifest.read(manifest))
+    unique, copies = _without_copies(item for item in items if isinstance(item, Utterance))
+    return Scan(manifest.stem, unique, (*(item for item in items if isinstance(item, Skipped)), *copies))
+
+
+def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
+    """Write clips to a CSV file that `read_manifest` and the format "table" read; a crash leaves no half of it.
+
+    Clips below the folder of the manifest are written as relative paths, others as absolute ones.
+
+    Raises:
+        CorpusError: an id occurs twice, a field is an empty text, a name is not valid Unicode, or the file cannot be
+            written.
+    """
+    _manifest.write(_folder(path), utterances)
+
+
+def _folder(path: Path | str) -> Path:
+    """Return an absolute path, with ~ expanded.
+
+    Raises:
+        CorpusError: the path is empty, which would silently mean the current folder.
+    """
+    if not str(path).strip():
+        raise CorpusError("root", found="an empty path", expected="a path", remedy="Give the folder of the corpus.")
+    return Path(path).expanduser().absolute()
+
+
+def _unreadable(clip: Utterance) -> Skipped | None:
+    try:
+        check_readable(clip.path)
+    except AudioError as error:
+        return Skipped(clip.path, f"unreadable: {error.found}")
+    return None
+
+
+def _without_copies(clips: Iterable[Utterance]) -> tuple[tuple[Utterance, ...], tuple[Skipped, ...]]:
+    """Return each id once and the rest as skipped; of a lossless and a lossy copy the lossless one is kept."""
+    kept: dict[str, Utterance] = {}
+    copies: list[Skipped] = []
+    for clip in clips:
+        first = kept.setdefault(clip.id, clip)
+        if first is clip:
+            continue
+        better = first.path.suffix.lower() in LOSSY and clip.path.suffix.lower() not in LOSSY
+        winner, loser = (clip, first) if better else (first, clip)
+        kept[clip.id] = winner
+        copies.append(Skipped(loser.path, f"second copy: {winner.id} is read from {winner.path}"))
+    return tuple(kept.values()), tuple(copies)

@@ -1,0 +1,113 @@
+"""Corpora that say in each file name who speaks what how: a pattern, a table of codes, and one walk for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped
+from ser_fewshot.corpora._files import FOREIGN, Found, find_clips, foreign, require_folder
+from ser_fewshot.corpora._utterance import Gender, Utterance
+from ser_fewshot.errors import CorpusError
+
+_TAIL = 4
+"""How many parts of a path a pattern may look at: speaker/emotion/split/clip."""
+_STRAYS = 10
+"""So many clips of other names are tolerated anywhere under the root; more of them are another corpus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """What a file name says; `name` is what the clip is called in every layout and format, by default its stem."""
+
+    emotion: str
+    speaker: str
+    gender: Gender | None = None
+    text: str | None = None
+    name: str | None = None
+    language: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class FileNames:
+    r"""How a corpus names its files.
+
+    Attributes:
+        pattern: a regular expression with named groups for the end of a path, without the extension. It may begin with
+            folders: r"(?P<speaker>DC|JE)/(?P<emotion>a|d)(?P<number>\d\d)". Letter case does not count.
+        describe: from the groups, in lower case, to the fields, or to the reason why such a file is skipped.
+    """
+
+    pattern: str
+    describe: Callable[[Mapping[str, str]], Fields | str]
+
+    def parse(self, path: PurePath) -> Fields | str | None:
+        """Return what a path says, the reason to skip it, or None if it is not named like a clip of this corpus."""
+        tail = "/".join((*path.parts[-_TAIL:-1], path.stem))
+        match = re.fullmatch(f"(?:.*/)?(?:{self.pattern})", tail, re.IGNORECASE | re.ASCII)
+        return match and self.describe({name: (text or "").lower() for name, text in match.groupdict().items()})
+
+
+def read_coded(root: Path, names: FileNames, *, corpus: str, card: CorpusCard) -> Iterator[Utterance | Skipped]:
+    """Yield every clip below a folder whose name the corpus explains, and everything else as skipped.
+
+    Raises:
+        CorpusError: the root is no folder, no clip is named as in this corpus, or it holds other corpora too.
+    """
+    require_folder(root, subject=card.title, layout=card.layout)
+    found = find_clips(root)
+    parsed = {path: names.parse(path) for path in (*found.clips, *found.foreign)}
+    _check_root(root, found, parsed, card)
+    yield from found.skipped
+    for path, fields in parsed.items():
+        if isinstance(fields, str):
+            yield Skipped(path, fields)
+        elif path.suffix.lower() in FOREIGN:
+            yield foreign(path)
+        elif fields is None:
+            yield Skipped(path, f"file name: not like {card.layout}")
+        else:
+            yield utterance(path, fields, corpus=corpus, card=card)
+
+
+def utterance(path: Path, fields: Fields, *, corpus: str, card: CorpusCard) -> Utterance:
+    """Return the clip that a file name describes."""
+    return Utterance(
+        id=f"{corpus}/{fields.name or path.stem}",
+        path=path,
+        corpus=corpus,
+        emotion=fields.emotion,
+        speaker=fields.speaker,
+        language=fields.language or card.language,
+        gender=fields.gender,
+        text=fields.text,
+        split=fields.split,
+    )
+
+
+def _check_root(root: Path, found: Found, parsed: Mapping[Path, Fields | str | None], card: CorpusCard) -> None:
+    """Refuse a root that holds no clip of the corpus, and one that holds the corpus beside others."""
+    own = [path for path, fields in parsed.items() if fields is not None]
+    expected = f"files such as {card.layout}"
+    if not own:
+        n_files = len(parsed)
+        example = f", for instance {next(iter(parsed)).relative_to(root)}" if parsed else ""
+        raise CorpusError(
+            card.title,
+            found=f"{n_files} audio files below {root}, none named like its clips{example}",
+            expected=expected,
+            remedy="Give the folder of this corpus as it was unpacked, or choose the corpus that these files are of.",
+        )
+    branches = {path.relative_to(root).parts[0] for path in own}
+    strays = [path for path in found.clips if parsed[path] is None and path.relative_to(root).parts[0] not in branches]
+    if len(branches) == 1 and len(strays) > max(_STRAYS, len(own) // _STRAYS):
+        branch = root / next(iter(branches))
+        raise CorpusError(
+            card.title,
+            found=f"{len(own)} of its clips in {branch}, and beside that {len(strays)} audio files of something else",
+            expected=expected,
+            remedy=f"Give {branch} as the root.",
+        )

@@ -1,0 +1,106 @@
+"""One labelled clip, and the labels that every corpus is translated to."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from ser_fewshot.errors import CorpusError
+
+Seconds = float
+Gender = Literal["female", "male"]
+LabelKind = Literal["emotion", "speaker", "emotion_x_speaker"]
+"""What an episode treats as a class."""
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "anger": ("angry", "ang", "wut", "rage", "rabbia"),
+    "boredom": ("bored", "boredem", "bor"),
+    "calm": ("cal",),
+    "contempt": ("con",),
+    "disgust": ("disgusted", "dis"),
+    "fear": ("fearful", "fea", "afraid", "scared"),
+    "frustration": ("frustrated", "fru"),
+    "happiness": ("happy", "hap", "joy", "joyful"),
+    "neutral": ("neu", "neutrality"),
+    "sadness": ("sad",),
+    "surprise": ("surprised", "sur", "ps", "pleasant surprise", "pleasant_surprise", "pleasant_surprised"),
+}
+"""The field's nouns, and the adjectives and codes that corpora use for them."""
+
+_NOUN = {alias: noun for noun, aliases in ALIASES.items() for alias in (noun, *aliases)}
+
+
+def canonical_emotion(label: str) -> str:
+    """Return the field's noun for a label: "Angry" -> "anger"; an unknown label comes back lower-case and stripped.
+
+    Accents are composed (Unicode NFC), since macOS writes file names with decomposed ones.
+    """
+    cleaned = unicodedata.normalize("NFC", label.lower()).strip()
+    return _NOUN.get(cleaned, cleaned)
+
+
+_GENDERS: dict[str, Gender] = {"female": "female", "f": "female", "male": "male", "m": "male"}
+
+
+def canonical_gender(label: str | None) -> Gender | None:
+    """Return "female" or "male" for a label such as "F"; None for everything else."""
+    return _GENDERS.get((label or "").strip().lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One labelled clip of a corpus; None where the corpus does not say.
+
+    Attributes:
+        id: unique within a manifest, for instance "emodb/03a01Fa".
+        path: the audio file.
+        corpus: the corpus it belongs to; speakers and sentences are told apart within a corpus.
+        emotion: a canonical noun.
+        speaker: the corpus's own name of the speaker.
+        language: ISO 639-3 code.
+        gender: "female" or "male".
+        text: identifies the sentence spoken, not necessarily its words.
+        start, end: the part of the file that is the clip, in s; None means from the beginning, to the end.
+        split: "train", "valid" or "test" where the corpus publishes such a partition.
+    """
+
+    id: str
+    path: Path
+    corpus: str
+    emotion: str | None = None
+    speaker: str | None = None
+    language: str | None = None
+    gender: Gender | None = None
+    text: str | None = None
+    start: Seconds | None = None
+    end: Seconds | None = None
+    split: str | None = None
+
+    @property
+    def speaker_key(self) -> str | None:
+        """The speaker, told apart from speakers of the same name in other corpora."""
+        return None if self.speaker is None else f"{self.corpus}/{self.speaker}"
+
+    @property
+    def text_key(self) -> str | None:
+        """The sentence, told apart from sentences of the same name in other corpora."""
+        return None if self.text is None else f"{self.corpus}/{self.text}"
+
+    def label(self, kind: LabelKind) -> str | None:
+        """Return the class of this clip under one kind of label, None where the corpus does not say.
+
+        Raises:
+            CorpusError: the kind is none of the three.
+        """
+        if kind == "emotion":
+            return self.emotion
+        if kind == "speaker":
+            return self.speaker_key
+        if kind == "emotion_x_speaker":
+            known = self.emotion is not None and self.speaker is not None
+            return f"{self.emotion} by {self.speaker_key}" if known else None
+        raise CorpusError(
+            "label", found=repr(kind), expected=" | ".join(get_args(LabelKind)), remedy="Choose one of these."
+        )

@@ -1,0 +1,168 @@
+"""An audformat database: a folder with `db.yaml` and tables, the format of the audEERING corpora.
+
+https://audeering.github.io/audformat. Licence: that of the data, `license` in db.yaml. Needs the extra
+`ser-fewshot[audformat]`.
+
+Every column "emotion", or column of the scheme "emotion", is read, in filewise and in segmented tables; speaker,
+gender, language and transcription come from any table, scheme or miscellaneous table; the split from the table's split.
+
+audformat would load tables from pickle files and the header with a loader that can call any code; here tables are read
+from CSV and Parquet only, and a header that is more than plain YAML is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped
+from ser_fewshot.corpora._files import require_folder
+from ser_fewshot.corpora._manifest import SPLITS, segment_suffix
+from ser_fewshot.corpora._utterance import Utterance, canonical_emotion, canonical_gender
+from ser_fewshot.errors import CorpusError
+
+if TYPE_CHECKING:
+    import audformat
+
+CARD = CorpusCard(
+    title="audformat database",
+    language="und",
+    language_name="that of the data",
+    licence="that of the data",
+    commercial_use=None,
+    citation="that of the data",
+    url="https://audeering.github.io/audformat",
+    layout="db.yaml with db.emotion.csv or db.emotion.parquet",
+    traps=(
+        "Tables that exist as pickle only are not read.",
+        "A file that two raters label differently has no emotion that could be read: the database is refused.",
+    ),
+)
+
+_SCHEMES = ("speaker", "gender", "language", "transcription")
+
+
+def read(root: Path) -> Iterator[Utterance | Skipped]:
+    """Yield the clips of a database.
+
+    Raises:
+        CorpusError: audformat is not installed, the folder is no database, or it has no emotions.
+    """
+    require_folder(root, subject=CARD.title, layout=CARD.layout)
+    package = _audformat()
+    _require_plain_header(root / "db.yaml")
+    with tempfile.TemporaryDirectory() as copy:
+        for path in sorted(root.glob("db.*")):
+            if path.suffix in {".yaml", ".csv", ".parquet"}:
+                shutil.copy(path, copy)
+        try:
+            database = package.Database.load(copy)
+            rows = database.get("emotion", _SCHEMES).reset_index().to_dict("records")
+            whole = {name: _of_files(database, name) for name in _SCHEMES}
+            splits = _splits(database)
+        except Exception as error:
+            raise _bad(root, f"{type(error).__name__}: {error}") from error
+    if not rows:
+        raise _bad(root, f"no emotion in the tables {', '.join(database.tables) or '(none)'}")
+    language = database.languages[0] if len(database.languages) == 1 else None
+    for row in rows:
+        file = str(row["file"])
+        cells = {name: _text(row[name]) or whole[name].get(file) for name in _SCHEMES}
+        cells["language"] = cells["language"] or language
+        yield _utterance(root, database.name, row, cells, splits.get(file))
+
+
+def _audformat() -> ModuleType:
+    try:
+        return importlib.import_module("audformat")
+    except ImportError as error:
+        raise CorpusError(
+            CARD.title,
+            found="no package audformat",
+            expected="the extra ser-fewshot[audformat]",
+            remedy="Install it: pip install 'ser-fewshot[audformat]'",
+        ) from error
+
+
+def _bad(root: Path, found: str) -> CorpusError:
+    return CorpusError(
+        f"{CARD.title} {root}",
+        found=found,
+        expected="a scheme or column emotion in a table stored as CSV or Parquet",
+        remedy="Load it with audformat.Database.load and save it again, or list the clips in a CSV table.",
+    )
+
+
+def _require_plain_header(header: Path) -> None:
+    if not header.is_file():
+        raise CorpusError(
+            CARD.title,
+            found=f"no db.yaml in {header.parent}",
+            expected=CARD.layout,
+            remedy="Give the folder that holds db.yaml.",
+        )
+    yaml = importlib.import_module("yaml")
+    try:
+        yaml.safe_load(header.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CorpusError(
+            str(header), found=str(error), expected="plain YAML", remedy="Get the database from a source you trust."
+        ) from error
+
+
+def _of_files(database: audformat.Database, scheme: str) -> Mapping[str, str]:
+    """Return what filewise tables say of a scheme: it holds for all segments of a file."""
+    rows = database.get(scheme).reset_index().to_dict("records")
+    return {
+        str(row["file"]): text
+        for row in rows
+        if _seconds(row.get("start")) is None and _seconds(row.get("end")) is None and (text := _text(row[scheme]))
+    }
+
+
+def _splits(database: audformat.Database) -> Mapping[str, str]:
+    """Return the split of each file that stands in a table with one."""
+    splits = {}
+    for name in database.tables:
+        table = database[name]
+        if table.split_id is not None:
+            split = str(database.splits[table.split_id].type)
+            splits.update(dict.fromkeys(map(str, table.files), SPLITS.get(split, split)))
+    return splits
+
+
+def _utterance(
+    root: Path, corpus: str, row: Mapping[str, Any], cells: Mapping[str, str | None], split: str | None
+) -> Utterance:
+    file, emotion = str(row["file"]), _text(row["emotion"])
+    start, end = _seconds(row.get("start")), _seconds(row.get("end"))
+    return Utterance(
+        id=f"{corpus}/{file}{segment_suffix(start, end)}",
+        path=root / file,
+        corpus=corpus,
+        emotion=canonical_emotion(emotion) if emotion else None,
+        speaker=cells["speaker"],
+        language=cells["language"],
+        gender=canonical_gender(cells["gender"]),
+        text=cells["transcription"],
+        start=start,
+        end=end,
+        split=split,
+    )
+
+
+def _text(cell: object) -> str | None:
+    """Return a cell as text, None where it is missing, for which pandas has several values."""
+    missing = cell is None or str(cell) in {"nan", "NaT", "<NA>", ""}
+    return None if missing else str(cell)
+
+
+def _seconds(cell: object) -> float | None:
+    """Return a pandas time in s; None for none, and for 0, where a clip begins that is a whole file."""
+    return (cell.total_seconds() or None) if isinstance(cell, timedelta) else None

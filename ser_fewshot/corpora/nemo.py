@@ -1,0 +1,87 @@
+"""nEMO: nine actors, 90 sentences, six emotions, Polish.
+
+Christop (2024), nEMO: Dataset of emotional speech in Polish, LREC-COLING, https://arxiv.org/abs/2404.06292.
+Licence: CC BY-NC-SA 4.0.
+
+File name `samples/EB0_anger_1.wav`: speaker, emotion (anger, fear, happiness, neutral, sadness, surprised), sentence.
+Beside the folder lies `data.tsv` with the columns file_id, emotion, raw_text, normalized_text, speaker_id, gender, age;
+genders are taken from it, and where it is missing from the table of speakers below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped
+from ser_fewshot.corpora._utterance import Gender, Utterance, canonical_emotion, canonical_gender
+
+CARD = CorpusCard(
+    title="nEMO",
+    language="pol",
+    language_name="Polish",
+    licence="CC-BY-NC-SA-4.0",
+    commercial_use=False,
+    citation="Christop (2024), nEMO: Dataset of emotional speech in Polish",
+    url="https://arxiv.org/abs/2404.06292",
+    layout="samples/EB0_anger_1.wav",
+    expected={"anger": 749, "fear": 736, "happiness": 749, "neutral": 809, "sadness": 769, "surprise": 669},
+    n_speakers=9,
+    traps=(
+        "In data.tsv the speakers are preceded by spaces, and quotation marks are part of the text.",
+        "Not every actor has every sentence in every emotion.",
+        "EmoBox has another Polish corpus, of 450 clips and three emotions.",
+    ),
+)
+
+_GENDERS: dict[str, Gender] = {
+    "EB0": "female",
+    "IC0": "female",
+    "KD0": "female",
+    "KS0": "male",
+    "MK0": "female",
+    "MP0": "male",
+    "SM0": "male",
+    "TP0": "male",
+    "WR0": "male",
+}
+
+
+def _describe(code: Mapping[str, str]) -> Fields:
+    speaker = code["speaker"].upper()
+    return Fields(
+        emotion=canonical_emotion(code["emotion"]), speaker=speaker, gender=_GENDERS.get(speaker), text=code["text"]
+    )
+
+
+NAMES = FileNames(
+    r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised?)_(?P<text>\d+)",
+    _describe,
+)
+
+
+def read(root: Path) -> Iterator[Utterance | Skipped]:
+    """Yield the clips below a folder: a clone of the repository or its folder samples."""
+    genders = _genders(root)
+    for clip in read_coded(root, NAMES, corpus="nemo", card=CARD):
+        if isinstance(clip, Utterance) and clip.speaker in genders:
+            yield replace(clip, gender=genders[clip.speaker])
+        else:
+            yield clip
+
+
+def _genders(root: Path) -> dict[str, Gender]:
+    """Return the gender of each speaker that data.tsv, in the root or beside it, names."""
+    table = next((path for path in (root / "data.tsv", root.parent / "data.tsv") if path.is_file()), None)
+    genders: dict[str, Gender] = {}
+    if table is not None:
+        lines = table.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+        header = [name.strip() for name in lines[0].split("\t")]
+        for line in lines[1:]:
+            row = dict(zip(header, (cell.strip() for cell in line.split("\t")), strict=False))
+            gender = canonical_gender(row.get("gender"))
+            if gender is not None:
+                genders[row.get("speaker_id", "")] = gender
+    return genders

@@ -1,0 +1,128 @@
+"""Every corpus in the folder keeps the contract, and importing them loads nothing heavy."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from ser_fewshot import corpora, plugins
+from ser_fewshot.corpora import ALIASES, CorpusCard, Skipped, Utterance, card, names, scan
+from ser_fewshot.corpora._coded import FileNames
+from ser_fewshot.errors import CorpusError, SettingsError
+
+FORMATS = {"audformat_db", "emobox", "folder", "table"}
+CORPORA = sorted(set(names()) - FORMATS)
+DESIRED = set("ased baved crema_d emodb emovo esd nemo ravdess savee shemo tess turev_db urdu".split())  # noqa: SIM905
+
+
+def test_the_corpora_are_the_files_of_the_folder():
+    files = {path.stem for path in Path(corpora.__file__).parent.glob("*.py") if not path.name.startswith("_")}
+    assert set(names()) == files
+    assert files >= DESIRED | FORMATS
+
+
+@pytest.mark.parametrize("corpus", names())
+def test_every_card_is_filled(corpus):
+    described = card(corpus)
+    assert isinstance(described, CorpusCard)
+    for text in (described.title, described.language_name, described.licence, described.citation, described.layout):
+        assert text.strip()
+    assert len(described.language) == 3
+    assert described.language.islower()
+    assert described.url.startswith("http")
+    assert described.traps
+    assert all(trap.endswith(".") for trap in described.traps)
+
+
+@pytest.mark.parametrize("corpus", names())
+def test_every_module_documents_its_licence_and_where_it_is_from(corpus):
+    text = plugins.load("corpora", corpus).__doc__
+    assert "Licence" in text
+    assert ":" in text.splitlines()[0] or "," in text.splitlines()[0]
+
+
+@pytest.mark.parametrize("corpus", names())
+def test_every_reader_takes_a_root_and_refuses_one_that_is_missing(corpus, tmp_path):
+    reader = plugins.load("corpora", corpus).read
+    assert next(iter(inspect.signature(reader).parameters)) == "root"
+    with pytest.raises(CorpusError):
+        list(reader(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_corpus_is_one_short_file_that_names_a_paper_and_a_pattern(corpus):
+    module = plugins.load("corpora", corpus)
+    assert isinstance(module.NAMES, FileNames)
+    assert "http" in module.__doc__
+    assert len(Path(module.__file__).read_text(encoding="utf-8").splitlines()) < 100
+    assert set(card(corpus).expected) <= set(ALIASES)
+    assert card(corpus).n_speakers
+
+
+def test_a_corpus_is_added_by_adding_one_file(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from ser_fewshot.corpora import Skipped, Utterance\n"
+        "from ser_fewshot.corpora.emodb import CARD\n"
+        "def read(root):\n"
+        "    yield Utterance('mine/a', root / 'a.wav', 'mine', emotion='anger')\n"
+        "    yield Skipped(root / 'b.wav', 'spoiled: by rain')\n"
+    )
+    folders = [*corpora.__path__, str(tmp_path)]
+    monkeypatch.setattr(corpora, "__path__", folders)
+    monkeypatch.setattr(corpora.__spec__, "submodule_search_locations", folders)
+    assert "mine" in names()
+    found = scan("mine", tmp_path, check_audio=False)
+    del sys.modules["ser_fewshot.corpora.mine"]
+    assert [type(item) for item in (*found.utterances, *found.skipped)] == [Utterance, Skipped]
+
+
+def test_an_unknown_corpus_is_refused_with_the_known_ones():
+    with pytest.raises(SettingsError, match="Did you mean 'emodb'"):
+        scan("emobd", ".")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "options", "legal"),
+    [("emodb", {"fold": 1}, "no options"), ("table", {"fold": 1}, "audio_root"), ("folder", {"audio_root": "."}, "no")],
+)
+def test_an_option_that_a_corpus_does_not_have_is_refused(corpus, options, legal, tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        scan(corpus, tmp_path, **options)
+    assert legal in caught.value.expected
+
+
+@pytest.mark.parametrize("root", ["", "  "])
+def test_an_empty_root_is_not_the_current_folder(root):
+    with pytest.raises(CorpusError, match="empty path"):
+        scan("emodb", root)
+
+
+@pytest.mark.parametrize(
+    ("label", "noun"),
+    [
+        ("Angry", "anger"),
+        (" HAPPY ", "happiness"),
+        ("ps", "surprise"),
+        ("boredem", "boredom"),
+        ("sarcasm", "sarcasm"),
+        ("gêne", "gêne"),
+        ("ge\u0302ne", "gêne"),
+    ],
+)
+def test_labels_become_the_nouns_of_the_field(label, noun):
+    assert corpora.canonical_emotion(label) == noun
+
+
+def loaded_after(statement: str) -> Iterable[str]:
+    code = f"import sys; {statement}; print(*sorted(sys.modules))"
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_importing_and_listing_the_corpora_loads_nothing_heavy():
+    modules = loaded_after("import ser_fewshot.corpora as c; [c.card(name) for name in c.names()]")
+    assert not {"torch", "librosa", "audformat", "pandas", "yaml"} & set(modules)
