@@ -1,12 +1,15 @@
 """The errors that a user can meet: each says what was found, what is expected and what to do about it.
 
-They are exceptions for callers and one readable line for people: `str(error)` never holds a line break, so the command
-line and the page can print it as it is.
+They are exceptions for callers and one readable line for people: `str(error)` holds no line break, no control character
+and no half of a character, so the command line and the page can print it as it is.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
+
+_UNPRINTABLE = ("Cc", "Cs")  # controls, which a terminal obeys, and lone surrogates, which no encoding knows
 
 
 class SerFewshotError(Exception):
@@ -29,11 +32,15 @@ class SerFewshotError(Exception):
 
     def __str__(self) -> str:
         sentence = f"{self.subject}: found {self.found}; expected {self.expected}. {self.remedy}"
-        return " ".join(sentence.split())
+        return "".join(_printable(character) for character in " ".join(sentence.split()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the four parts when a worker process hands the error to its parent."""
         return _rebuild, (type(self), self.subject, self.found, self.expected, self.remedy)
+
+
+def _printable(character: str) -> str:
+    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in _UNPRINTABLE else character
 
 
 def _rebuild(kind: type[SerFewshotError], subject: str, found: str, expected: str, remedy: str) -> SerFewshotError:

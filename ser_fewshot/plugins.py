@@ -32,7 +32,7 @@ def load(package: str, name: str) -> ModuleType:
     """
     known = names(package)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(str(name).lower(), known, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else "Choose one of these."
-        raise SettingsError(package, found=f"the unknown name {name!r}", expected=" | ".join(known), remedy=hint)
+        raise SettingsError(package, found=f"the unknown name {name!r:.80}", expected=" | ".join(known), remedy=hint)
     return importlib.import_module(f"ser_fewshot.{package}.{name}")

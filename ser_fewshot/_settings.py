@@ -1,0 +1,109 @@
+"""Settings from outside, such as JSON and TOML hold: names, types and ranges are checked before anything is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union
+
+from ser_fewshot.errors import SettingsError
+
+LARGEST_COUNT = 2**31 - 1
+
+T = TypeVar("T")
+
+
+def fill(kind: type[T], values: object, *, where: str, largest: int = LARGEST_COUNT) -> T:
+    """Return a dataclass made of nested values.
+
+    Args:
+        kind: the dataclass.
+        values: a mapping from the names of its fields; those left out keep their defaults.
+        where: what errors call it.
+        largest: no whole number in it may exceed this.
+
+    Raises:
+        SettingsError: a value has no place in it, one that it needs is missing, or one has the wrong type or range.
+    """
+    if not isinstance(values, Mapping):
+        raise _illegal(where, values, "named settings, such as a JSON object or a TOML table")
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    _check_names(fields, values, where)
+    filled = {
+        field.name: _value(hints[field.name], values[field.name], where=f"{where}.{field.name}", largest=largest)
+        for field in fields
+        if field.name in values
+    }
+    return kind(**filled)
+
+
+def check_types(settings: Any, *, where: str) -> None:
+    """Check the fields of a dataclass that exists already.
+
+    Raises:
+        SettingsError: one has another type than its annotation, or a number is not finite or too large.
+    """
+    hints = typing.get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        _value(hints[field.name], getattr(settings, field.name), where=f"{where}.{field.name}", largest=LARGEST_COUNT)
+
+
+def _check_names(fields: tuple[dataclasses.Field[Any], ...], values: Mapping[Any, Any], where: str) -> None:
+    legal = [field.name for field in fields]
+    missing = dataclasses.MISSING
+    needed = [field.name for field in fields if field.default is missing and field.default_factory is missing]
+    unknown = [repr(name) for name in values if name not in legal]
+    lacking = [name for name in needed if name not in values]
+    if unknown or lacking:
+        found = f"the unknown setting {', '.join(unknown)}" if unknown else f"no {', '.join(lacking)}"
+        raise SettingsError(where, found=found, expected=" | ".join(legal), remedy="Correct the names.")
+
+
+def _value(kind: Any, value: object, *, where: str, largest: int) -> Any:  # noqa: PLR0911  # a table of types
+    """Return a value as its type says; a type that is not in this table is taken as it is."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return value if isinstance(value, kind) else fill(kind, value, where=where, largest=largest)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _value(arguments[0], value, where=where, largest=largest)
+    if origin is Literal:
+        return _legal(value, value in arguments, " | ".join(map(str, arguments)), where)
+    if origin is tuple and arguments[1:] == (...,):
+        _legal(value, isinstance(value, list | tuple), "a list", where)
+        items = enumerate(typing.cast(list[object], value))
+        return tuple(_value(arguments[0], item, where=f"{where}[{i}]", largest=largest) for i, item in items)
+    if origin is dict:
+        return _legal(value, isinstance(value, dict) and all(isinstance(key, str) for key in value), "a table", where)
+    if kind in (str, bool):
+        return _legal(value, isinstance(value, kind), "text" if kind is str else "true or false", where)
+    if kind is int:
+        legal = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= largest
+        return _legal(value, legal, f"a whole number of at most {largest}", where)
+    if kind is float:
+        return float(_legal(value, _finite(value), "a finite number", where))
+    return value
+
+
+def _finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _legal(value: Any, legal: bool, expected: str, where: str) -> Any:
+    if not legal:
+        raise _illegal(where, value, expected)
+    return value
+
+
+def _illegal(where: str, value: object, expected: str) -> SettingsError:
+    return SettingsError(
+        where, found=f"{type(value).__name__} {value!r:.80}", expected=expected, remedy="Correct the value."
+    )

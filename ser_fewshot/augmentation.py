@@ -1,0 +1,96 @@
+"""Variations of log-mel frames in training: what a voice does not lose when the microphone or the room changes.
+
+Adding to a log-mel band is filtering, so gain and tone are sums here and cost nothing. Masks after Park et al.,
+"SpecAugment", 2019, https://arxiv.org/abs/1904.08779.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import Features, stack
+
+_FRAMES_PER_SECOND = 100  # of log-mel frames at their usual hop of 10 ms
+_NEPERS_PER_DB = math.log(10) / 10  # of power: the front-end's logarithm is natural
+_MOST_TEMPO = 0.5
+_MOST_DB = 40.0
+_MOST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far training clips are varied; every value 0 but `max_seconds` means not at all.
+
+    Attributes:
+        max_seconds: longest part of a clip that is used, s (at 100 frames a second); a random one is cut out.
+        gain: standard deviation of a change of level, dB.
+        tone: standard deviation of each of three slow waves over the bands, dB: other microphones and rooms.
+        tempo: largest change of speed, as a share.
+        masked_bands, masked_frames: most of them set to the clip's mean, as a share.
+    """
+
+    max_seconds: float = 3.0
+    gain: float = 3.0
+    tone: float = 2.0
+    tempo: float = 0.1
+    masked_bands: float = 0.1
+    masked_frames: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("max_seconds", 1 / _FRAMES_PER_SECOND, _MOST_SECONDS),
+            ("gain", 0.0, _MOST_DB),
+            ("tone", 0.0, _MOST_DB),
+            ("tempo", 0.0, _MOST_TEMPO),
+            ("masked_bands", 0.0, 1.0),
+            ("masked_frames", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                raise SettingsError(
+                    f"augmentation, {name}",
+                    found=repr(value),
+                    expected=f"a number from {least:g} to {most:g}",
+                    remedy="Change it; a value of 0 switches a variation off, a large max_seconds the cutting.",
+                )
+
+
+def augment(clips: Sequence[Tensor], settings: Augmentation, generator: torch.Generator) -> Features:
+    """Vary clips of (frames, dim) each, every one by itself, and pad them to a batch."""
+    return stack([_vary(clip, settings, generator) for clip in clips])
+
+
+def _vary(clip: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    speed = uniform(1 - settings.tempo, 1 + settings.tempo)
+    n_frames = max(int(len(clip) / speed), 1)
+    length = min(n_frames, round(settings.max_seconds * _FRAMES_PER_SECOND))
+    start = int(uniform(0, n_frames - length + 1))
+    rows = ((start + torch.arange(length)) * speed).long()  # of the clip, at most its last: n_frames is rounded down
+    varied = clip[rows] + _filter(clip.shape[1], settings, generator)
+    mean = varied.mean(0)
+    bands = int(uniform(0, settings.masked_bands) * varied.shape[1])
+    first = int(uniform(0, varied.shape[1] - bands + 1))
+    varied[:, first : first + bands] = mean[first : first + bands]
+    frames = int(uniform(0, settings.masked_frames) * length)
+    first = int(uniform(0, length - frames + 1))
+    varied[first : first + frames] = mean
+    return varied
+
+
+def _filter(dim: int, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """(dim,) a random smooth frequency response, in the front-end's units."""
+    gain = settings.gain * torch.randn((), generator=generator)
+    height = settings.tone * torch.randn(3, generator=generator)
+    phase = 2 * math.pi * torch.rand(3, generator=generator)
+    turns = torch.tensor([0.5, 1.0, 1.5]) * 2 * math.pi / dim
+    waves = torch.cos(torch.arange(dim)[:, None] * turns + phase)  # (dim, 3)
+    return (gain + waves @ height) * _NEPERS_PER_DB

@@ -1,0 +1,167 @@
+"""Log-mel spectrogram: the front-end that needs no pretrained model.
+
+Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition", 1980,
+https://doi.org/10.1109/TASSP.1980.1163420; filters after Slaney's Auditory Toolbox, as librosa has them by default.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import librosa
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from ser_fewshot.audio import SAMPLE_RATE
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends._features import Features
+
+_LOWEST_FLOOR = 1e-30  # well above the smallest float32
+
+_BLOCK_EDGES = (0.0, 0.3, 0.6, 0.8, 1.0)
+"""Where the bands are cut: high bands are wide, so fewer of them stand together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every value here changes the output, so all of them are part of the front-end's identity.
+
+    Attributes:
+        n_mels: mel bands.
+        window: length of a Hann window, in samples at 16 kHz; 400 = 25 ms.
+        hop: step between frames, in samples; 160 = 10 ms.
+        n_fft: length of the transform, in samples; the window is padded to it.
+        f_min, f_max: the band that the filters cover, in Hz.
+        floor: power below which everything is silence, near that of 16-bit rounding; keeps the logarithm finite.
+    """
+
+    n_mels: int = 80
+    window: int = 400
+    hop: int = 160
+    n_fft: int = 512
+    f_min: float = 20.0
+    f_max: float = 8_000.0
+    floor: float = 1e-8
+
+    def __post_init__(self) -> None:
+        whole = all(type(value) is int for value in (self.n_mels, self.window, self.hop, self.n_fft))
+        fits = whole and 0 < self.hop <= self.window <= self.n_fft <= SAMPLE_RATE
+        if not fits or not 1 <= self.n_mels <= self.n_fft // 2:
+            raise SettingsError(
+                "log-mel",
+                found=f"n_mels {self.n_mels}, hop {self.hop}, window {self.window}, n_fft {self.n_fft}",
+                expected=f"integers, 0 < hop <= window <= n_fft <= {SAMPLE_RATE} samples, 0 < n_mels <= n_fft / 2",
+                remedy="Change the one that is not.",
+            )
+        if not 0 <= self.f_min < self.f_max <= SAMPLE_RATE / 2 or not _LOWEST_FLOOR <= self.floor < 1:
+            raise SettingsError(
+                "log-mel",
+                found=f"from {self.f_min} to {self.f_max} Hz, floor {self.floor}",
+                expected=f"0 <= f_min < f_max <= {SAMPLE_RATE // 2} Hz, {_LOWEST_FLOOR:g} <= floor < 1",
+                remedy="Change one of them.",
+            )
+
+
+class LogMel(nn.Module):
+    """Waveforms (batch, samples) in, natural log of mel power (batch, frames, n_mels) out.
+
+    Raises:
+        SettingsError: some band is so narrow that no frequency of the transform lies in it.
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.settings = settings or Settings()
+        self.dim = self.settings.n_mels
+        self.spectrum = torchaudio.transforms.Spectrogram(
+            n_fft=self.settings.n_fft,
+            win_length=self.settings.window,
+            hop_length=self.settings.hop,
+            power=None,
+            # Zeros, not a reflection, stand beyond the ends: they are what padding in a batch puts there too.
+            pad_mode="constant",
+        )
+        # torchaudio makes its filters in single precision, which is up to 0.3 % off where a filter is small.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of empty filters, which are an error below
+            filters = librosa.filters.mel(
+                sr=SAMPLE_RATE,
+                n_fft=self.settings.n_fft,
+                n_mels=self.dim,
+                fmin=self.settings.f_min,
+                fmax=self.settings.f_max,
+            ).T  # (n_fft // 2 + 1, n_mels)
+        empty = int((filters.sum(0) == 0).sum())
+        if empty:
+            raise SettingsError(
+                "log-mel",
+                found=f"{empty} of {self.dim} bands without a frequency of a {self.settings.n_fft}-sample transform",
+                expected="a frequency in every band",
+                remedy="Lower n_mels, or raise n_fft.",
+            )
+        self._blocks = _blocks(torch.from_numpy(filters))
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Everything that decides the values of the output; it keys the cache."""
+        settings = self.settings
+        hertz = {"f_min": float(settings.f_min), "f_max": float(settings.f_max)}  # 20 and 20.0 are one setting
+        return {"frontend": "logmel", "version": 2, **asdict(settings), **hertz}
+
+    def frames(self, lengths: Tensor) -> Tensor:
+        """(batch,) samples -> (batch,) frames: one at every hop, the first centred on the first sample."""
+        return 1 + torch.div(lengths, self.settings.hop, rounding_mode="floor")
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
+        """Analyse clips.
+
+        Args:
+            waveform: (batch, samples) at 16 kHz; values beyond a clip's length are ignored.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            (batch, frames, n_mels) and the frames of each clip; zero beyond a clip's length.
+        """
+        outside = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
+        log = self._mel_power(waveform.masked_fill(outside, 0.0)).clamp_min_(self.settings.floor).log_()
+        features = Features(log, self.frames(lengths))
+        log.masked_fill_(~features.mask[..., None], 0.0)
+        return features
+
+    def _mel_power(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, frames, n_mels)."""
+        spectrum = self.spectrum(waveform).transpose(1, 2)  # (batch, frames, n_fft // 2 + 1), contiguous
+        # Real and imaginary parts are squared in place and summed by the filters: no pass over memory for that alone.
+        squares = torch.view_as_real(spectrum).square_().flatten(0, 1).flatten(1)  # (batch * frames, n_fft + 2)
+        mel = squares.new_empty(len(squares), self.dim)
+        for bands, values, weights in self._blocks:
+            torch.mm(squares[:, values], weights.to(squares.device), out=mel[:, bands])
+        return mel.view(len(waveform), -1, self.dim)
+
+
+def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
+    """Cut filters (frequencies, n_mels) into blocks of neighbouring bands, which see few frequencies each.
+
+    Returns:
+        Which bands, which of the interleaved real and imaginary parts they see, and the weights of those.
+    """
+    blocks = []
+    n_mels = filters.shape[1]
+    edges = [round(share * n_mels) for share in _BLOCK_EDGES]
+    for first, last in pairwise(edges):
+        if first == last:
+            continue
+        seen = filters[:, first:last].sum(1).nonzero()[:, 0]
+        low, high = int(seen[0]), int(seen[-1]) + 1
+        weights = filters[low:high, first:last].repeat_interleave(2, dim=0).contiguous()
+        blocks.append((slice(first, last), slice(2 * low, 2 * high), weights))
+    return blocks
+
+
+FRONTEND = LogMel

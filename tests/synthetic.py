@@ -1,0 +1,59 @@
+"""Made-up frames, few and small enough for hundreds of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import tone
+from torch import Tensor
+
+from ser_fewshot.checkpoints import Model, ModelConfig, build_model
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.frontends import Features, FeatureSet, analyse, stack
+
+DIM = 8
+EMOTIONS = ("anger", "fear", "joy", "sadness", "surprise")
+
+
+def frames(seed: int, *, n_frames: int | None = None, dim: int = DIM) -> Tensor:
+    """One clip of noise: (frames, dim), 12 to 40 frames unless their number is given."""
+    generator = torch.Generator().manual_seed(seed)
+    length = int(torch.randint(12, 40, (), generator=generator)) if n_frames is None else n_frames
+    return torch.randn(length, dim, generator=generator)
+
+
+def batch(n: int, *, seed: int = 0, dim: int = DIM) -> Features:
+    """Several clips of noise, of unequal length."""
+    return stack([frames(1000 * seed + number, dim=dim) for number in range(n)])
+
+
+def corpus(*, n_emotions: int = 4, n_speakers: int = 6, takes: int = 4, seed: int = 0) -> FeatureSet:
+    """Clips of which a learner can learn: every emotion by every speaker, several times."""
+    generator = torch.Generator().manual_seed(seed)
+    level = 1.5 * torch.randn(len(EMOTIONS), DIM, generator=generator)
+    voice = torch.randn(n_speakers, DIM, generator=generator)
+    utterances, clips = [], []
+    for emotion in range(n_emotions):
+        for speaker in range(n_speakers):
+            for take in range(takes):
+                name = f"s{seed}/{EMOTIONS[emotion]}-{speaker}-{take}"
+                noise = frames(len(clips) + 10_000 * (seed + 1))
+                clips.append(noise + level[emotion] + voice[speaker])
+                utterances.append(
+                    Utterance(name, Path(f"{name}.wav"), "synthetic", EMOTIONS[emotion], speaker=f"{speaker}")
+                )
+    return FeatureSet(tuple(utterances), tuple(clips))
+
+
+def small_model(learner: str = "ridge", *, encoder: str = "conv", n_mels: int = 12, **changes: Any) -> Model:
+    """A model with its front-end, scaled to tones, small enough to be made for every test."""
+    told = {"name": encoder, "channels": 4, "blocks": 1, "width": 3}
+    config = ModelConfig(learner=learner, settings={"encoder": told}, frontend_settings={"n_mels": n_mels}, **changes)
+    model = build_model(config, seed=3)
+    waves = [
+        torch.from_numpy(tone(0.5, hertz=hertz, peak=peak)) for hertz in (110, 220, 500, 900) for peak in (0.1, 0.5)
+    ]
+    model.learner.fit_scale(stack(analyse(model.frontend, waves)))
+    return model

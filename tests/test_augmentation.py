@@ -1,0 +1,172 @@
+"""Variations stay within what they say, come from their generator alone, and leave the clip as it was."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+
+import pytest
+import torch
+
+from ser_fewshot.augmentation import Augmentation, augment
+from ser_fewshot.errors import SettingsError
+
+NOTHING = {"gain": 0.0, "tone": 0.0, "tempo": 0.0, "masked_bands": 0.0, "masked_frames": 0.0}
+DIM = 20
+
+
+def only(**changed: float) -> Augmentation:
+    return Augmentation(**{**NOTHING, "max_seconds": 3600.0, **changed})
+
+
+def clip(frames: int = 200, seed: int = 0) -> torch.Tensor:
+    return torch.randn(frames, DIM, generator=torch.Generator().manual_seed(seed)) - 8
+
+
+def ramp(frames: int) -> torch.Tensor:
+    """(frames, DIM) whose every value says which frame it is from."""
+    return torch.arange(frames).float()[:, None].expand(-1, DIM)
+
+
+def varied(x: torch.Tensor, settings: Augmentation, times: int = 50) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    features = [augment([x], settings, generator) for _ in range(times)]
+    return [item.x[0, : int(item.lengths[0])] for item in features]
+
+
+def test_nothing_asked_is_nothing_done():
+    for got in varied(clip(), only()):
+        assert torch.equal(got, clip())
+
+
+def test_the_clip_itself_is_left_as_it_was():
+    x = clip()
+    varied(x, Augmentation())
+    assert torch.equal(x, clip())
+
+
+def test_the_same_generator_gives_the_same_batch_and_another_another():
+    clips = [clip(200), clip(90, 1)]
+
+    def batch(seed: int) -> torch.Tensor:
+        return augment(clips, Augmentation(), torch.Generator().manual_seed(seed)).x
+
+    assert torch.equal(batch(1), batch(1))
+    assert batch(1).shape != batch(2).shape or not torch.equal(batch(1), batch(2))
+
+
+def test_the_global_generator_is_not_touched():
+    before = torch.random.get_rng_state()
+    varied(clip(), Augmentation())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_long_clip_is_cut_to_a_random_part_and_a_short_one_is_left_whole():
+    parts = varied(ramp(250), only(max_seconds=1.0), times=300)
+    assert {len(part) for part in parts} == {100}
+    assert all(torch.equal(part[:, 0].diff(), torch.ones(99)) for part in parts)
+    starts = [int(part[0, 0]) for part in parts]
+    assert min(starts) <= 5
+    assert max(starts) in range(145, 151)
+    assert {int(part[0, 0]) for part in varied(ramp(101), only(max_seconds=1.0))} == {0, 1}
+    assert all(torch.equal(part, ramp(100)) for part in varied(ramp(100), only(max_seconds=1.0)))
+
+
+def test_gain_moves_all_bands_of_a_clip_alike_by_decibels():
+    shifts = torch.stack([got - clip() for got in varied(clip(), only(gain=6.0), times=400)])  # (400, frames, DIM)
+    assert (shifts - shifts[:, :1, :1]).abs().max() < 1e-4
+    decibels = shifts[:, 0, 0] * 10 / math.log(10)
+    assert abs(float(decibels.mean())) < 1.0
+    assert 5.2 < float(decibels.std()) < 6.8
+
+
+def test_tone_is_a_smooth_filter_that_all_frames_share():
+    responses = torch.stack([got - clip() for got in varied(clip(), only(tone=4.0), times=400)])
+    assert (responses - responses[:, :1]).abs().max() < 1e-4
+    decibels = responses[:, 0] * 10 / math.log(10)  # (400, DIM)
+    # Three waves of random height and phase: 3 x 4^2 / 2 is the variance at every band.
+    assert 4.2 < float(decibels.std()) < 5.6
+    assert float(decibels.diff(dim=1).std()) < 0.5 * float(decibels.std())
+
+
+def test_tempo_plays_the_same_frames_faster_or_slower_within_its_share():
+    lengths = set()
+    for got in varied(ramp(200), only(tempo=0.2), times=200):
+        lengths.add(len(got))
+        rows = got[:, 0]
+        assert rows[0] == 0
+        assert rows[-1] >= 198 - 1
+        assert set(rows.diff().tolist()) <= {0.0, 1.0, 2.0}
+    assert 166 <= min(lengths) < 175
+    assert 235 < max(lengths) <= 250
+
+
+def test_masks_cover_no_more_than_their_share_with_the_mean_of_each_band():
+    widths, heights = set(), set()
+    for got in varied(clip(), only(masked_bands=0.3, masked_frames=0.25), times=200):
+        mean = clip().mean(0)
+        bands = ((got - mean).abs() < 1e-5).all(0)
+        frames = ((got - mean).abs() < 1e-5).all(1)
+        widths.add(int(bands.sum()))
+        heights.add(int(frames.sum()))
+        unmasked = got[~frames][:, ~bands]
+        assert torch.equal(unmasked, clip()[~frames][:, ~bands])
+    assert max(widths) == 5  # of 20 bands: below 6
+    assert min(widths) == 0
+    assert 40 < max(heights) < 50  # of 200 frames
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Augmentation(),
+        Augmentation(max_seconds=0.01),
+        Augmentation(max_seconds=0.3, gain=40, tone=40, tempo=0.5, masked_bands=1, masked_frames=1),
+    ],
+)
+@pytest.mark.parametrize("frames", [1, 2, 3, 31, 1000])
+@pytest.mark.parametrize("dim", [1, 2, 80])
+def test_any_clip_stays_finite_and_keeps_at_least_a_frame(settings, frames, dim):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        features = augment([torch.randn(frames, dim), torch.zeros(frames, dim)], settings, generator)
+        assert features.x.isfinite().all()
+        assert features.x.shape[2] == dim
+        assert int(features.lengths.min()) >= 1
+        assert int(features.lengths.max()) <= max(round(settings.max_seconds * 100), 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_seconds": 0.0},
+        {"max_seconds": 0.001},
+        {"max_seconds": -1.0},
+        {"max_seconds": float("inf")},
+        {"max_seconds": float("nan")},
+        {"gain": -1.0},
+        {"gain": 41.0},
+        {"gain": float("nan")},
+        {"tone": -0.1},
+        {"tone": float("inf")},
+        {"tempo": -0.1},
+        {"tempo": 0.6},
+        {"tempo": 1.0},
+        {"masked_bands": -0.1},
+        {"masked_bands": 1.1},
+        {"masked_frames": 2},
+        {"masked_frames": float("nan")},
+        {"gain": "3"},
+        {"tempo": None},
+        {"tone": True},
+    ],
+)
+def test_an_illegal_value_is_refused_by_its_name(wrong):
+    [name] = wrong
+    with pytest.raises(SettingsError, match=f"augmentation, {name}"):
+        Augmentation(**wrong)
+
+
+def test_values_of_a_configuration_file_are_taken():
+    text = "max_seconds = 60\ngain = 0\ntone = 0.0\ntempo = 0\nmasked_bands = 0\nmasked_frames = 1\n"
+    assert Augmentation(**tomllib.loads(text)).masked_frames == 1

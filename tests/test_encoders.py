@@ -1,0 +1,291 @@
+"""Encoders see a clip's own frames alone, and the fixed functionals are what a plain loop over one clip computes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.fft
+import torch
+
+from ser_fewshot.encoders import Conv, Encoder, EncoderSettings, Mean, Statistics, build_encoder
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import Features, stack
+
+DIM = 24
+LENGTHS = (30, 1, 2, 11, 12, 3, 100)
+KINDS = ("mean", "statistics", "conv")
+
+
+def clip(frames: int, dim: int = DIM, seed: int = 0) -> torch.Tensor:
+    """(frames, dim) of what log-mel frames look like: around -8, bands and frames alike their neighbours."""
+    rng = np.random.default_rng([seed, frames, dim])
+    steps = rng.normal(size=(frames, dim)).cumsum(0) / 3 + rng.normal(size=dim).cumsum()
+    return torch.from_numpy((steps - 8).astype(np.float32))
+
+
+def clips() -> list[torch.Tensor]:
+    return [clip(frames) for frames in LENGTHS]
+
+
+def encoder(kind: str, dim: int = DIM) -> Encoder:
+    """An encoder in use: scaled, and with weights that are not at their starting point."""
+    torch.manual_seed(0)
+    built = build_encoder(dim, EncoderSettings(name=kind, channels=16, blocks=2, width=8))
+    built.fit_scale(stack([clip(frames, dim, seed=1) for frames in range(20, 60)]))
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return built.eval()
+
+
+def loop(x: np.ndarray) -> np.ndarray:
+    """The functionals of one clip (frames, dim), one number at a time."""
+    x = x.astype(np.float64)
+    n, dim = x.shape
+    cepstra = scipy.fft.dct(x, type=2, norm="ortho", axis=1)[:, : min(40, dim)]
+
+    def spread(values: np.ndarray) -> float:
+        return math.sqrt(values.var() + 1e-6)
+
+    def change(values: np.ndarray, lag: int) -> float:
+        return float(np.abs(values[lag:] - values[:-lag]).mean()) if n > lag else 0.0
+
+    found = [sorted(x[:, band])[math.floor((n - 1) * q)] for q in (0.1, 0.5, 0.9) for band in range(dim)]
+    found += [spread(x[:, band]) for band in range(dim)]
+    found += [change(x[:, band], lag) for lag in (1, 3, 10) for band in range(dim)]
+    found += [np.abs(x[:, band + 1] - x[:, band]).mean() for band in range(dim - 1)]
+    found += [column.mean() for column in cepstra.T]
+    found += [spread(column) for column in cepstra.T]
+    found += [change(column, 1) for column in cepstra.T]
+    for row in range(min(16, dim)):
+        for column in range(row):
+            a, b = cepstra[:, row], cepstra[:, column]
+            found.append(((a - a.mean()) * (b - b.mean())).mean() / (spread(a) * spread(b)))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 16, 24, 40, 80])
+def test_each_functional_is_what_a_plain_loop_computes(dim):
+    statistics = Statistics(dim)
+    batch = [clip(frames, dim) for frames in LENGTHS]
+    got = statistics.functionals(stack(batch)).numpy()
+    assert got.shape == (len(batch), statistics.width)
+    for row, x in zip(got, batch, strict=True):
+        np.testing.assert_allclose(row, loop(x.numpy()), rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 10, 11, 12, 31, 71, 101, 2001])
+def test_quantiles_are_frames_of_the_clip_at_every_length(frames):
+    x = torch.randperm(frames, generator=torch.Generator().manual_seed(0)).float()[:, None]
+    got = Statistics(1).functionals(stack([x]))[0, :3]
+    assert got.tolist() == [(frames - 1) * percent // 100 for percent in (10, 50, 90)]
+
+
+def test_a_silent_clip_has_no_spread_no_change_and_no_correlation():
+    silent = torch.full((50, DIM), math.log(1e-8))
+    got = Statistics(DIM).functionals(stack([silent]))[0].numpy()
+    np.testing.assert_allclose(got, loop(silent.numpy()), atol=1e-3)
+    assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 39, 80])
+def test_widths_are_as_stated(dim):
+    n_cepstra, n_correlated = min(40, dim), min(16, dim)
+    functionals = 7 * dim + (dim - 1) + 3 * n_cepstra + n_correlated * (n_correlated - 1) // 2
+    for settings, width in [
+        (EncoderSettings(name="mean"), dim),
+        (EncoderSettings(name="statistics"), functionals),
+        (EncoderSettings(name="conv", channels=8, width=5), functionals + 5),
+        (EncoderSettings(name="conv", channels=1, blocks=0, width=1, dropout=0), functionals + 1),
+    ]:
+        built = build_encoder(dim, settings)
+        assert built.width == width
+        with torch.no_grad():
+            assert built(stack([clip(20, dim), clip(1, dim)])).shape == (2, width)
+
+
+def test_the_mean_is_the_average_frame():
+    got = Mean(DIM)(stack(clips()))
+    for row, x in zip(got, clips(), strict=True):
+        torch.testing.assert_close(row, x.mean(0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_company_of_a_clip_changes_nothing(kind):
+    built = encoder(kind)
+    together = built(stack(clips()))
+    for row, x in zip(together, clips(), strict=True):
+        torch.testing.assert_close(row, built(stack([x]))[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rubbish", [0.0, 7.0, -1e3])
+@torch.no_grad()
+def test_padding_changes_nothing_whatever_it_holds(kind, rubbish):
+    built = encoder(kind)
+    features = stack(clips())
+    padding = torch.full((len(features), 13, DIM), rubbish)
+    x = torch.cat([features.x.masked_fill(~features.mask[..., None], rubbish), padding], dim=1)
+    torch.testing.assert_close(built(Features(x, features.lengths)), built(features), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_permuting_the_batch_permutes_the_embeddings(kind):
+    built = encoder(kind)
+    features = stack(clips())
+    order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
+    permuted = built(Features(features.x[order], features.lengths[order]))
+    torch.testing.assert_close(permuted, built(features)[order], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_same_clip_gives_the_same_bits_and_training_needs_no_other_mode(kind):
+    built = encoder(kind)
+    first = built(stack(clips()))
+    built.train()
+    built(stack(clips()))
+    built.eval()
+    assert torch.equal(built(stack(clips())), first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frames", [1, 2, 11])
+@torch.no_grad()
+def test_a_clip_of_a_few_frames_works(kind, frames):
+    got = encoder(kind)(stack([clip(frames)]))
+    assert got.shape[0] == 1
+    assert got.isfinite().all()
+
+
+# Scale
+
+
+def test_the_scale_is_the_mean_and_spread_of_each_functional_over_the_clips():
+    statistics = Statistics(DIM)
+    batch = [clip(frames) for frames in range(5, 90)]
+    statistics.fit_scale(stack(batch))
+    raw = np.stack([loop(x.numpy()) for x in batch])
+    np.testing.assert_allclose(statistics.mean.numpy(), raw.mean(0), rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(statistics.scale.numpy(), raw.std(0), rtol=1e-2, atol=2e-3)
+    scaled = statistics(stack(batch))
+    assert scaled.abs().max() <= 5
+    inside = (scaled.abs() < 5).all(0)
+    assert inside.float().mean() > 0.5
+    torch.testing.assert_close(scaled.mean(0)[inside], torch.zeros(int(inside.sum())), rtol=0, atol=1e-3)
+
+
+def test_one_odd_clip_is_held_within_five_standard_deviations():
+    statistics = Statistics(DIM)
+    statistics.fit_scale(stack([clip(frames) for frames in range(20, 60)]))
+    assert statistics(stack([1e4 * clip(30)])).abs().max() == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scale_learned_from_one_clip_or_from_silence_is_finite(kind):
+    for batch in ([clip(30)], [clip(1)], [torch.full((20, DIM), -18.4)] * 3):
+        built = build_encoder(DIM, EncoderSettings(name=kind, channels=8, width=4)).eval()
+        built.fit_scale(stack(batch))
+        with torch.no_grad():
+            assert built(stack([*batch, clip(40)])).isfinite().all()
+
+
+def test_the_network_is_scaled_by_frames_of_clips_and_not_by_padding():
+    conv = Conv(DIM, EncoderSettings(channels=8, width=4))
+    batch = clips()
+    conv.fit_scale(stack(batch))
+    frames = torch.cat(batch)
+    torch.testing.assert_close(conv.frame_mean, frames.mean(0))
+    torch.testing.assert_close(conv.frame_scale, frames.std(0, correction=0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scale_is_saved_with_the_weights(kind):
+    built = encoder(kind)
+    again = build_encoder(DIM, EncoderSettings(name=kind, channels=16, blocks=2, width=8)).eval()
+    again.load_state_dict(built.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(stack(clips())), built(stack(clips())))
+
+
+# Learning
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pytest.param([clip(40), clip(7)], id="speech"),
+        pytest.param([torch.full((30, DIM), -18.4)] * 2, id="silence"),
+        pytest.param([torch.zeros(30, DIM), torch.zeros(1, DIM)], id="zeros"),
+        pytest.param([clip(1), clip(1, seed=2)], id="one frame"),
+    ],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_finite_gradient_reaches_every_parameter(batch, training):
+    conv = encoder("conv").train(training)
+    z = conv(stack(batch))
+    (z * torch.linspace(-1, 1, z.numel()).view_as(z)).sum().backward()
+    for name, parameter in conv.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    if not (batch[0] == batch[0][0, 0]).all():
+        assert all(parameter.grad.abs().sum() > 0 for parameter in conv.parameters())
+
+
+def test_dropout_varies_training_and_nothing_else():
+    conv = encoder("conv")
+    features = stack(clips())
+    assert torch.equal(conv(features), conv(features))
+    conv.train()
+    assert not torch.equal(conv(features), conv(features))
+
+
+def test_a_new_conv_begins_with_the_functionals_as_they_are():
+    conv = build_encoder(DIM, EncoderSettings(channels=8, width=4)).eval()
+    conv.fit_scale(stack(clips()))
+    z = conv(stack(clips()))
+    torch.testing.assert_close(z[:, :-4], conv.statistics(stack(clips())))
+    assert z[:, -4:].square().sum() < 0.5 * z[:, :-4].square().sum()
+
+
+def test_the_baselines_learn_nothing():
+    for kind in ("mean", "statistics"):
+        assert list(encoder(kind).parameters()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "resnet"},
+        {"name": ""},
+        {"name": None},
+        {"name": ["conv"]},
+        {"channels": 0},
+        {"channels": -1},
+        {"channels": 96.0},
+        {"channels": "96"},
+        {"channels": True},
+        {"channels": 10**9},
+        {"width": 0},
+        {"width": 2.5},
+        {"width": 10**9},
+        {"blocks": -1},
+        {"blocks": 1.0},
+        {"blocks": 10**9},
+        {"dropout": -0.1},
+        {"dropout": 1.0},
+        {"dropout": float("nan")},
+    ],
+)
+def test_an_illegal_setting_is_refused_at_construction(wrong):
+    with pytest.raises(SettingsError, match="encoder"):
+        EncoderSettings(**wrong)
+
+
+@pytest.mark.parametrize("legal", [{}, {"channels": 1, "width": 1, "blocks": 0, "dropout": 0}, {"width": 4096}])
+def test_a_legal_setting_is_taken(legal):
+    EncoderSettings(**legal)
