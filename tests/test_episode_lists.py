@@ -1,0 +1,255 @@
+"""A frozen list gives back the episodes that were frozen, or an error; a changed one is never scored on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from manifests import grid
+
+from ser_fewshot import episode_lists
+from ser_fewshot.episode_lists import episodes_hash, load_episodes, save_episodes
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.errors import EpisodeError, SettingsError
+
+SPEC = EpisodeSpec(n_way=3, k_shot=2, n_query=1, query_text="different")
+EPISODES = EpisodeSampler(grid(), SPEC, seed=5).draw_many(4)
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Path:
+    path = tmp_path / "list.jsonl"
+    save_episodes(path, EPISODES, SPEC, seed=5)
+    return path
+
+
+def test_what_was_frozen_is_read_again_with_its_spec(frozen):
+    assert load_episodes(frozen) == (EPISODES, SPEC)
+
+
+def test_the_first_line_says_what_the_list_is(frozen):
+    header = json.loads(frozen.read_text().splitlines()[0])
+    assert header["spec"]["query_text"] == "different"
+    assert (header["seed"], header["episodes"]) == (5, 4)
+    assert header["episodes_sha256"] == episodes_hash(EPISODES)
+    assert len(frozen.read_text().splitlines()) == 5
+
+
+def test_freezing_twice_gives_the_same_bytes(frozen, tmp_path):
+    again = tmp_path / "again.jsonl"
+    save_episodes(again, EPISODES, SPEC, seed=5)
+    assert again.read_bytes() == frozen.read_bytes()
+
+
+def test_the_hash_tells_any_two_lists_apart():
+    first, *others = EPISODES
+    swapped = Episode(first.index, first.classes[::-1], first.support, first.query)
+    lists = [EPISODES, EPISODES[::-1], others, [first], [swapped, *others], []]
+    assert len({episodes_hash(item) for item in lists}) == len(lists)
+    assert episodes_hash(list(EPISODES)) == episodes_hash(EPISODES)
+
+
+@given(st.lists(st.text(min_size=1), min_size=5, max_size=5, unique=True), st.text())
+@settings(max_examples=60, deadline=None)
+def test_ids_of_any_script_survive(tmp_path_factory, ids, label):
+    spec = EpisodeSpec(n_way=2, k_shot=1, n_query=1)
+    episode = Episode(0, (label, label + "2"), ((ids[0],), (ids[1],)), ((ids[2],), (ids[3],)))
+    path = tmp_path_factory.mktemp("lists") / "list"
+    save_episodes(path, [episode], spec, seed=0)
+    assert load_episodes(path) == ((episode,), spec)
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\n", "\udcff", '"', "\\", "\x00"])
+def test_ids_that_could_end_a_line_or_cannot_be_encoded_survive(tmp_path, odd):
+    episode = Episode(0, ("a", "b"), ((f"1{odd}",), ("2",)), (("3",), ("4",)))
+    save_episodes(tmp_path / "list", [episode], EpisodeSpec(n_way=2, k_shot=1, n_query=1), seed=0)
+    assert load_episodes(tmp_path / "list")[0] == (episode,)
+
+
+def test_other_line_ends_are_no_change(frozen):
+    frozen.write_bytes(frozen.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_episodes(frozen) == (EPISODES, SPEC)
+
+
+def edited(path: Path, line: int, change: Any) -> None:
+    lines = [json.loads(item) for item in path.read_text().splitlines()]
+    change(lines[line])
+    path.write_text("".join(json.dumps(item) + "\n" for item in lines))
+
+
+def sealed_again(path: Path) -> None:
+    """State the hash of what now stands there, as one would who changes a list on purpose."""
+    header, *lines = [json.loads(item) for item in path.read_text().splitlines()]
+    header.pop("sha256", None)
+    body = [episode_lists._line(item) for item in lines]
+    seal = episode_lists._digest([episode_lists._line(header), *body])
+    path.write_text("".join([episode_lists._line({**header, "sha256": seal}), *body]))
+
+
+def test_a_list_that_is_sealed_again_without_a_change_is_read(frozen):
+    sealed_again(frozen)
+    assert load_episodes(frozen) == (EPISODES, SPEC)
+
+
+SPEC_CHANGES = {
+    "another protocol": {"query_text": "any"},
+    "a leakier protocol": {"query_speaker": "any"},
+    "mixed corpora": {"mix_corpora": True},
+    "more classes": {"n_way": 4},
+    "one class": {"n_way": 1},
+    "text for a number": {"n_way": "3"},
+    "truth for a number": {"k_shot": True},
+    "a float": {"n_query": 1.0},
+    "null": {"label": None},
+    "a list": {"label": ["emotion"]},
+    "an unknown word": {"query_speaker": "sometimes"},
+    "a number for truth": {"mix_corpora": 0},
+    "an unknown field": {"temperature": 1},
+}
+
+
+@pytest.mark.parametrize("change", SPEC_CHANGES)
+def test_a_changed_spec_is_refused(frozen, change):
+    edited(frozen, 0, lambda header: header["spec"].update(SPEC_CHANGES[change]))
+    with pytest.raises(EpisodeError, match=r"list\.jsonl"):
+        load_episodes(frozen)
+
+
+@pytest.mark.parametrize("field", ["n_way", "query_speaker", "mix_corpora"])
+def test_a_spec_that_lacks_a_field_is_refused(frozen, field):
+    edited(frozen, 0, lambda header: header["spec"].pop(field))
+    with pytest.raises(EpisodeError, match="instead of an object with"):
+        load_episodes(frozen)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 6},
+        {"episodes": 5},
+        {"sha256": "0" * 64},
+        {"sha256": None},
+        {"sha256": 3},
+        {"episodes_sha256": "0" * 64},
+        {"spec": None},
+        {"spec": []},
+        {"spec": "5-way"},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_changed_header_is_refused(frozen, change):
+    edited(frozen, 0, lambda header: header.update(change))
+    with pytest.raises(EpisodeError):
+        load_episodes(frozen)
+
+
+def swap_sides(line: dict[str, Any]) -> None:
+    line["support"][0][0], line["query"][0][0] = line["query"][0][0], line["support"][0][0]
+
+
+LINE_CHANGES = {
+    "another index": lambda line: line.update(index=9),
+    "a text for the index": lambda line: line.update(index="2"),
+    "a float for the index": lambda line: line.update(index=2.0),
+    "another clip": lambda line: line["query"][0].__setitem__(0, "c/elsewhere"),
+    "support and query swapped": swap_sides,
+    "a clip twice": lambda line: line["query"][0].__setitem__(0, line["support"][0][0]),
+    "a class twice": lambda line: line["classes"].__setitem__(0, line["classes"][1]),
+    "a clip too many": lambda line: line["support"][0].append("c/more"),
+    "a clip too few": lambda line: line["support"][0].pop(),
+    "a class too few": lambda line: line["classes"].pop(),
+    "a number for a clip": lambda line: line["query"][0].__setitem__(0, 3),
+    "a text for a list": lambda line: line["support"].__setitem__(0, "ab"),
+    "no query": lambda line: line.pop("query"),
+    "null for a list": lambda line: line.update(support=None),
+    "a field too many": lambda line: line.update(weight=1),
+}
+
+
+@pytest.mark.parametrize("change", LINE_CHANGES)
+def test_a_changed_episode_is_refused(frozen, change):
+    edited(frozen, 2, LINE_CHANGES[change])
+    with pytest.raises(EpisodeError, match=r"list\.jsonl: found .{3,}; expected"):
+        load_episodes(frozen)
+
+
+HARMLESS = {"another index", "another clip", "support and query swapped"}  # to whom only the hash can object
+
+
+@pytest.mark.parametrize("change", sorted(LINE_CHANGES.keys() - HARMLESS))
+def test_an_episode_that_is_none_is_refused_even_if_the_hash_fits(frozen, change):
+    edited(frozen, 2, LINE_CHANGES[change])
+    sealed_again(frozen)
+    with pytest.raises(EpisodeError, match=r"instead of|occurs twice"):
+        load_episodes(frozen)
+
+
+@pytest.mark.parametrize(
+    "change", sorted(SPEC_CHANGES.keys() - {"another protocol", "a leakier protocol", "mixed corpora"})
+)
+def test_a_spec_that_is_none_is_refused_even_if_the_hash_fits(frozen, change):
+    edited(frozen, 0, lambda header: header["spec"].update(SPEC_CHANGES[change]))
+    sealed_again(frozen)
+    with pytest.raises(EpisodeError):
+        load_episodes(frozen)
+
+
+CONTENTS = {
+    "nothing": b"",
+    "an empty line": b"\n",
+    "no JSON": b"these are no episodes\n",
+    "a number": b"5\n",
+    "null": b"null\n",
+    "a list": b"[]\n",
+    "no UTF-8": b"\xff\xfe{}\n",
+    "deep": b"[" * 100_000 + b"\n",
+    "a long number": b"9" * 5_000 + b"\n",
+    "a sound": b"RIFF\x00\x00\x00\x00WAVE",
+    "nulls": bytes(1000),
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_a_file_that_is_no_list_is_refused_in_one_short_line(tmp_path, content):
+    path = tmp_path / "list.jsonl"
+    path.write_bytes(CONTENTS[content])
+    with pytest.raises(EpisodeError, match="a list of episodes frozen by this program") as caught:
+        load_episodes(path)
+    assert len(str(caught.value)) < 500
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_list_cut_anywhere_is_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("lists") / "list"
+    save_episodes(path, EPISODES, SPEC, seed=5)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 2))])
+    with pytest.raises(EpisodeError):
+        load_episodes(path)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 3), slice(1, None), slice(0, None, 2)])
+def test_missing_and_doubled_lines_are_noticed(frozen, rows):
+    header, *lines = frozen.read_text().splitlines(keepends=True)
+    for kept in (lines[rows], lines + lines[rows], lines[::-1]):
+        frozen.write_text("".join([header, *kept]))
+        with pytest.raises(EpisodeError, match="hash"):
+            load_episodes(frozen)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(EpisodeError, match="found no such file"):
+        load_episodes(tmp_path / "nowhere")
+    with pytest.raises(EpisodeError, match="list of episodes"):
+        load_episodes(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(SettingsError):
+        save_episodes(tmp_path, EPISODES, SPEC, seed=5)
