@@ -1,0 +1,129 @@
+"""A training run on disk: everything that its next epoch depends on, in one file that is written whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ser_fewshot._files import write_atomically
+from ser_fewshot.checkpoints import load_weights, read_tensors
+from ser_fewshot.errors import CheckpointError
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner
+
+_SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW keeps of every parameter
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs that are finished.
+        best_score, best_epoch: the best meta-validation UAR, and when it was reached.
+        history: one record an epoch.
+    """
+
+    epoch: int = 0
+    best_score: float = -1.0
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_run(
+    path: Path,
+    learner: Learner,
+    *,
+    optimizer: Optimizer,
+    best: Mapping[str, Tensor],
+    progress: Progress,
+    identity: Mapping[str, str],
+) -> None:
+    """Write weights, the best weights so far, the optimiser's state and the progress; `identity` says of which run."""
+    tensors = {f"learner/{name}": tensor for name, tensor in learner.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+    for number, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{slot}": tensor for slot, tensor in slots.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    metadata = {**identity, "progress": json.dumps(asdict(progress))}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_run(
+    path: Path, learner: Learner, *, optimizer: Optimizer, identity: Mapping[str, str]
+) -> tuple[dict[str, Tensor], Progress]:
+    """Bring learner and optimiser back to what `save_run` wrote, and return the best weights and the progress.
+
+    Raises:
+        CheckpointError: the file is damaged, or is of a run with another identity.
+    """
+    tensors, metadata = read_tensors(path)
+    for part, value in identity.items():
+        if metadata.get(part) != value:
+            raise CheckpointError(
+                str(path),
+                found=f"a run of different {part}",
+                expected=f"the {', '.join(identity)} that the run was started with",
+                remedy="Resume with the same options and manifests, or start a new run in another folder.",
+            )
+    try:
+        progress = _progress(metadata["progress"])
+        slots = _slots(_part(tensors, "optimizer"), learner)
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            str(path),
+            found=f"{type(error).__name__}: {error}",
+            expected="a checkpoint as this program writes it",
+            remedy="The file was damaged or changed: start a new run in another folder.",
+        ) from error
+    best = _part(tensors, "best")
+    load_weights(learner, best, origin=f"{path}, best weights")  # to see that they fit; the next line overwrites them
+    load_weights(learner, _part(tensors, "learner"), origin=str(path))
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+    return best, progress
+
+
+def fingerprint(*sets: FeatureSet) -> str:
+    """Return the SHA-256 of which clips there are, who says what in them, and how long they are."""
+    digest = hashlib.sha256()
+    for features in sets:
+        for clip, item in zip(features.clips, features.utterances, strict=True):
+            line = [item.id, item.corpus, item.emotion, item.speaker, item.text, len(clip)]
+            digest.update(json.dumps(line).encode() + b"\n")
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _progress(text: str) -> Progress:
+    progress = Progress(**json.loads(text))
+    epochs = [record["epoch"] for record in progress.history]
+    if not 1 <= progress.best_epoch <= progress.epoch or epochs != list(range(1, progress.epoch + 1)):
+        raise ValueError(f"epoch {progress.epoch}, best {progress.best_epoch}, records of {len(epochs)}")
+    return progress
+
+
+def _slots(tensors: Mapping[str, Tensor], learner: Learner) -> dict[int, dict[str, Tensor]]:
+    """Return the optimiser's state by the number of the parameter; a parameter without gradient has none."""
+    parameters = list(learner.parameters())
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, slot = name.split("/")
+        shape = () if slot == "step" else parameters[int(number)].shape
+        if tensor.shape != shape or not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name}: values that are not finite, or the shape {tuple(tensor.shape)}")
+        slots.setdefault(int(number), {})[slot] = tensor
+    if any(set(kept) != _SLOTS for kept in slots.values()):
+        raise ValueError("an optimiser state that is not whole")
+    return slots
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

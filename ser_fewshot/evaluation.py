@@ -1,0 +1,198 @@
+"""Scores over episodes: unweighted average recall (UAR) and accuracy with intervals, confusion, paired differences.
+
+Every learner is scored on the same frozen episodes through `Learner.adapt`, the seam that users call too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+from torch import Tensor
+
+from ser_fewshot.episode_lists import episodes_hash
+from ser_fewshot.episodes import Episode, EpisodeSpec, class_numbers
+from ser_fewshot.errors import CheckpointError, EpisodeError
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner, embed_clips, evaluating
+
+_Z95 = 1.96  # two-sided 95 % of a normal distribution
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the half-width of its 95 % confidence interval over episodes."""
+
+    mean: float
+    half_width: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} ± {100 * self.half_width:.1f}"
+
+    def as_dict(self) -> dict[str, float | None]:
+        """The two as JSON values: JSON has no infinity, so the half-width of a single episode is None."""
+        return {"mean": self.mean, "ci95": self.half_width if math.isfinite(self.half_width) else None}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a learner scored on a list of episodes.
+
+    Attributes:
+        spec: the protocol.
+        episodes_sha256: which episodes; equal hashes, equal tasks.
+        labels: (n_labels,) every class that occurred.
+        uar, accuracy: (n_episodes,) in [0, 1].
+        confusion: (n_labels, n_labels) queries of all episodes, true class by row, answer by column.
+    """
+
+    spec: EpisodeSpec
+    episodes_sha256: str
+    labels: tuple[str, ...]
+    uar: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    confusion: NDArray[np.int64]
+
+    @property
+    def chance(self) -> float:
+        """UAR of guessing."""
+        return 1 / self.spec.n_way
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Share of each class's queries that were recognised, over all episodes that it took part in."""
+        rates = self.confusion.diagonal() / self.confusion.sum(1)
+        return {label: float(rate) for label, rate in zip(self.labels, rates, strict=True)}
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything a later reader needs, as JSON values; scores in [0, 1]."""
+        return {
+            "spec": asdict(self.spec),
+            "protocol": str(self.spec),
+            "episodes": len(self.uar),
+            "episodes_sha256": self.episodes_sha256,
+            "chance": self.chance,
+            "uar": interval(self.uar).as_dict(),
+            "accuracy": interval(self.accuracy).as_dict(),
+            "recall": self.recall,
+            "labels": list(self.labels),
+            "confusion": self.confusion.tolist(),
+            "uar_per_episode": [round(value, 6) for value in self.uar.tolist()],
+        }
+
+
+def evaluate(
+    learner: Learner,
+    features: FeatureSet,
+    episodes: Sequence[Episode],
+    *,
+    spec: EpisodeSpec,
+    track: Callable[[Sequence[Episode]], Iterable[Episode]] = iter,
+) -> Evaluation:
+    """Adapt to the support of each episode and score its queries.
+
+    Args:
+        learner: is not changed.
+        features: of all clips that the episodes name.
+        episodes: what to score on.
+        spec: what the episodes were drawn by.
+        track: wraps the episodes to show progress.
+
+    Raises:
+        EpisodeError: there is no episode, one is not of this spec, or one names a clip that has no features.
+        CheckpointError: the learner's answers are no numbers, so its weights are damaged.
+    """
+    _check(episodes, spec, {utterance.id for utterance in features.utterances})
+    embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
+    row = {utterance.id: number for number, utterance in enumerate(embedded.utterances)}
+    truth, answers = [], []
+    with evaluating(learner):
+        for episode in track(episodes):
+            support, query = (
+                embedded.batch([row[clip] for members in part for clip in members])
+                for part in (episode.support, episode.query)
+            )
+            logits = learner.adapt(support, class_numbers(episode.support))(query)
+            answers.append(_answers(logits, episode))
+            truth.append(class_numbers(episode.query).numpy())
+    return _score(episodes, spec, truth, answers)
+
+
+def interval(values: NDArray[np.float64]) -> Interval:
+    """(n,) scores -> their mean and 1.96 standard errors; infinitely wide for a single one."""
+    if len(values) < 2:
+        return Interval(float(values.mean()), math.inf)
+    return Interval(float(values.mean()), float(_Z95 * values.std(ddof=1) / math.sqrt(len(values))))
+
+
+def compare(first: Evaluation, second: Evaluation) -> Interval:
+    """Return the paired difference in UAR, first minus second; zero outside the interval is a difference.
+
+    Raises:
+        EpisodeError: the two were not scored on the same episodes.
+    """
+    if first.episodes_sha256 != second.episodes_sha256:
+        raise EpisodeError(
+            "comparison",
+            found=f"episodes {first.episodes_sha256[:12]} and {second.episodes_sha256[:12]}",
+            expected="two evaluations on the same episodes",
+            remedy="Score both on one frozen list.",
+        )
+    return interval(first.uar - second.uar)
+
+
+def _check(episodes: Sequence[Episode], spec: EpisodeSpec, known: Collection[str]) -> None:
+    """Refuse, before the work begins, what could not be scored."""
+    if not episodes:
+        raise EpisodeError("evaluation", found="no episodes", expected="at least one", remedy="Draw some.")
+    for episode in episodes:
+        classes, support, query = len(episode.classes), len(episode.support), len(episode.query)
+        if {classes, support, query} != {spec.n_way} or not all((*episode.support, *episode.query)):
+            raise EpisodeError(
+                f"episode {episode.index}",
+                found=f"{classes} classes, support for {support} and queries for {query}, or a class without clips",
+                expected=f"{spec.n_way} classes, each with support and query clips",
+                remedy="Pass the spec that the episodes were drawn by.",
+            )
+        missing = [clip for members in (*episode.support, *episode.query) for clip in members if clip not in known]
+        if missing:
+            raise EpisodeError(
+                f"episode {episode.index}",
+                found=f"the clip {missing[0]}, which has no features",
+                expected="clips of this manifest that can be read",
+                remedy="Replay the list on the manifest it was drawn from, with the same audio files in place.",
+            )
+
+
+def _answers(logits: Tensor, episode: Episode) -> NDArray[np.int64]:
+    """(n_query, n_way) -> (n_query,) the class of the largest logit."""
+    if not bool(logits.isfinite().all()):
+        raise CheckpointError(
+            f"the learner's answers to episode {episode.index}",
+            found="NaN or infinite logits",
+            expected="finite ones",
+            remedy="Its weights, or the features of a clip, are damaged: take another checkpoint, or clear the cache.",
+        )
+    answers: NDArray[np.int64] = logits.argmax(1).numpy()
+    return answers
+
+
+def _score(
+    episodes: Sequence[Episode],
+    spec: EpisodeSpec,
+    truth: Sequence[NDArray[np.int64]],
+    answers: Sequence[NDArray[np.int64]],
+) -> Evaluation:
+    uar = [balanced_accuracy_score(y, answer) for y, answer in zip(truth, answers, strict=True)]
+    accuracy = [np.mean(y == answer) for y, answer in zip(truth, answers, strict=True)]
+    labels = tuple(sorted({label for episode in episodes for label in episode.classes}))
+    named = [
+        [episode.classes[number] for episode, numbers in zip(episodes, part, strict=True) for number in numbers]
+        for part in (truth, answers)
+    ]
+    confusion = confusion_matrix(named[0], named[1], labels=list(labels))
+    return Evaluation(spec, episodes_hash(episodes), labels, np.array(uar), np.array(accuracy), confusion)

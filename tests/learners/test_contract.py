@@ -1,0 +1,374 @@
+"""What every learner promises, whatever it does inside: the tests run over all files of ser_fewshot/learners."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import pickle
+import typing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from synthetic import DIM, batch, frames
+from torch import Tensor
+
+from ser_fewshot import plugins
+from ser_fewshot.checkpoints import ModelConfig, build_model, load_model, save_model
+from ser_fewshot.encoders import EncoderSettings
+from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.frontends import Features, stack
+from ser_fewshot.learners import Learner, Task, build_learner, embed_clips, evaluating, names, settings_of
+
+CONV = {"name": "conv", "channels": 6, "blocks": 1, "width": 5, "dropout": 0.5}
+ENCODERS: dict[str, dict[str, Any]] = {"conv": CONV, "statistics": {"name": "statistics"}, "mean": {"name": "mean"}}
+Y = torch.tensor([0, 0, 1, 2, 2, 2])  # classes of unequal size
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def takes_encoder(name: str) -> bool:
+    hints = typing.get_type_hints(plugins.load("learners", name).Settings)
+    return hints.get("encoder") is EncoderSettings
+
+
+# Every learner on every encoder it can be built on, and in its own default.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in names()},
+    **{
+        f"{name}, {key}": (name, {"encoder": told})
+        for name in names()
+        for key, told in ENCODERS.items()
+        if takes_encoder(name)
+    },
+}
+EVERY = pytest.mark.parametrize("kind", KINDS)
+
+
+def build(kind: str) -> Learner:
+    """A learner in use: scaled, with weights that no default holds, dropout off."""
+    name, settings = KINDS[kind]
+    learner = build_learner(name, DIM, settings, seed=7)
+    learner.fit_scale(batch(30, seed=99))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return learner.eval()
+
+
+def logits(learner: Learner, support: Features, y: Tensor, query: Features) -> Tensor:
+    with torch.no_grad():
+        return learner.adapt(support, y)(query)
+
+
+def state(learner: Learner) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+
+
+def assert_same_state(learner: Learner, before: dict[str, Tensor]) -> None:
+    after = learner.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_there_are_learners():
+    assert {"nearest", "protonet", "ridge"} <= set(names())
+
+
+@EVERY
+def test_adapting_and_classifying_leave_the_learner_and_the_random_numbers_as_they_were(kind):
+    learner = build(kind)
+    before, generator = state(learner), torch.get_rng_state()
+    support, query = batch(6), batch(3, seed=1)
+    x, z = support.x.clone(), query.x.clone()
+    for _ in range(2):
+        logits(learner, support, Y, query)
+    assert_same_state(learner, before)
+    assert not learner.training
+    assert all(parameter.grad is None for parameter in learner.parameters())
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert torch.equal(support.x, x)
+    assert torch.equal(query.x, z)
+
+
+@EVERY
+def test_the_same_support_gives_the_same_classifier(kind):
+    learner = build(kind)
+    first, second = (logits(learner, batch(6), Y, batch(3, seed=1)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@EVERY
+def test_an_older_classifier_is_not_changed_by_a_newer_one(kind):
+    learner = build(kind)
+    with torch.no_grad():
+        older = learner.adapt(batch(6), Y)
+        before = older(batch(3, seed=1))
+        learner.adapt(batch(6, seed=2), Y)(batch(3, seed=3))
+        assert torch.equal(older(batch(3, seed=1)), before)
+
+
+@EVERY
+def test_permuted_classes_permute_the_logits(kind):
+    learner = build(kind)
+    support, query = batch(6), batch(4, seed=1)
+    permutation = torch.tensor([2, 0, 1])
+    plain, permuted = (logits(learner, support, y, query) for y in (Y, permutation[Y]))
+    assert plain.std(1).min() > 1e-3  # otherwise every order would do
+    torch.testing.assert_close(permuted[:, permutation], plain, **CLOSE)
+
+
+@EVERY
+def test_the_order_of_the_support_clips_does_not_matter(kind):
+    learner = build(kind)
+    clips, query = [frames(number) for number in range(6)], batch(4, seed=1)
+    order = [3, 5, 0, 2, 4, 1]
+    shuffled = stack([clips[row] for row in order])
+    torch.testing.assert_close(
+        logits(learner, shuffled, Y[order], query), logits(learner, stack(clips), Y, query), **CLOSE
+    )
+
+
+@EVERY
+@pytest.mark.parametrize("n_way", [2, 3, 5, 11, 20])
+@pytest.mark.parametrize("k_shot", [1, 3])
+def test_from_2_to_20_ways_every_query_gets_one_finite_logit_a_class(kind, n_way, k_shot):
+    support = batch(n_way * k_shot)
+    answer = logits(build(kind), support, torch.arange(n_way).repeat_interleave(k_shot), batch(7, seed=1))
+    assert answer.shape == (7, n_way)
+    assert answer.isfinite().all()
+
+
+@EVERY
+def test_the_support_clips_of_an_easy_task_are_recognised(kind):
+    y = torch.arange(9) % 3
+    clips = [frames(number) + 4 * torch.eye(DIM)[number % 3] for number in range(9)]
+    answer = logits(build(kind), stack(clips), y, stack(clips))
+    assert torch.equal(answer.argmax(1), y)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "y",
+    [
+        pytest.param([0, 0, 0, 2, 2, 2], id="class 1 is missing"),
+        pytest.param([1, 1, 1, 2, 2, 2], id="class 0 is missing"),
+        pytest.param([0, 0, 0, 0, 0, 0], id="a single class"),
+        pytest.param([-1, -1, 0, 0, 1, 1], id="a negative class"),
+        pytest.param([0, 0, 1, 1, 2], id="a label too few"),
+        pytest.param([0, 0, 1, 1, 2, 2, 2], id="a label too many"),
+        pytest.param([[0], [0], [1], [1], [2], [2]], id="a column"),
+        pytest.param([0.0, 0.0, 1.0, 1.0, 2.0, 2.0], id="floating-point labels"),
+        pytest.param([False, False, False, True, True, True], id="yes and no"),
+    ],
+)
+def test_labels_that_make_no_task_are_refused(kind, y):
+    with pytest.raises(EpisodeError, match="support: found"):
+        build(kind).adapt(batch(6), torch.tensor(y))
+
+
+@EVERY
+def test_an_empty_support_is_refused(kind):
+    nothing = Features(torch.zeros(0, 5, DIM), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(EpisodeError):
+        build(kind).adapt(nothing, torch.zeros(0, dtype=torch.int64))
+
+
+@EVERY
+def test_what_is_kept_of_clips_does_for_the_clips(kind):
+    learner = build(kind)
+    support, query = [frames(number) for number in range(6)], [frames(number) for number in range(50, 54)]
+    raw = logits(learner, stack(support), Y, stack(query))
+    kept = [stack(embed_clips(learner, clips)) for clips in (support, query)]
+    torch.testing.assert_close(logits(learner, kept[0], Y, kept[1]), raw, **CLOSE)
+    torch.testing.assert_close(logits(learner, kept[0], Y, stack(query)), raw, **CLOSE)
+
+
+@EVERY
+def test_what_is_kept_of_a_clip_does_not_depend_on_its_company(kind):
+    learner = build(kind)
+    clips = [frames(number) for number in range(70)]  # more than fit in one batch
+    together = embed_clips(learner, clips)
+    for row in (0, 33, 69):
+        torch.testing.assert_close(embed_clips(learner, [clips[row]])[0], together[row], **CLOSE)
+    again = embed_clips(learner, together)  # of what was embedded already, the same is kept
+    assert all(torch.equal(first, second) for first, second in zip(again, together, strict=True))
+    assert embed_clips(learner, []) == []
+
+
+@EVERY
+def test_the_answer_to_a_query_does_not_depend_on_the_other_queries(kind):
+    learner = build(kind)
+    support, query = batch(6), [frames(number) for number in range(50, 54)]
+    strangers = [1000 * frames(number, n_frames=300) for number in range(60, 63)]
+    together = logits(learner, support, Y, stack(query))
+    torch.testing.assert_close(logits(learner, support, Y, stack([query[0], *strangers]))[:1], together[:1], **CLOSE)
+    for row, clip in enumerate(query):
+        torch.testing.assert_close(logits(learner, support, Y, stack([clip]))[0], together[row], **CLOSE)
+
+
+@EVERY
+@pytest.mark.parametrize("filling", [0.0, 100.0])
+def test_padding_changes_nothing_whatever_stands_in_it(kind, filling):
+    learner = build(kind)
+    support, query = batch(6), batch(4, seed=1)
+
+    def padded(features: Features) -> Features:
+        x = torch.nn.functional.pad(features.x, (0, 0, 0, 25))
+        longer = Features(x, features.lengths)
+        return Features(x.masked_fill(~longer.mask[..., None], filling), features.lengths)
+
+    plain = logits(learner, support, Y, query)
+    torch.testing.assert_close(logits(learner, padded(support), Y, padded(query)), plain, **CLOSE)
+
+
+@EVERY
+def test_clips_of_one_frame_are_classified(kind):
+    support, query = (stack([frames(n + seed, n_frames=1) for n in range(6)]) for seed in (0, 10))
+    assert logits(build(kind), support, Y, query).isfinite().all()
+
+
+@EVERY
+def test_a_saved_learner_gives_the_same_logits_bit_for_bit(kind, tmp_path):
+    name, settings = KINDS[kind]
+    model = build_model(ModelConfig(learner=name, settings=settings, frontend_settings={"n_mels": DIM}))
+    model.learner.load_state_dict(build(kind).state_dict())
+    save_model(model, tmp_path, card="A test.")
+    loaded = load_model(tmp_path).learner
+    assert not loaded.training
+    assert repr(loaded) == repr(model.learner)
+    support, query = batch(6), batch(4, seed=1)
+    assert torch.equal(logits(loaded, support, Y, query), logits(model.learner, support, Y, query))
+
+
+def in_second_process(pickled: bytes) -> bytes:
+    torch.set_num_threads(1)
+    learner, support, y, query = pickle.loads(pickled)
+    return pickle.dumps((logits(learner, support, y, query), state(learner)))
+
+
+@pytest.fixture(scope="module")
+def second_process() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@EVERY
+def test_a_second_process_that_was_spawned_answers_the_same(kind, second_process):
+    learner, support, query = build(kind), batch(6), batch(4, seed=1)
+    here = logits(learner, support, Y, query)
+    job = second_process.submit(in_second_process, pickle.dumps((learner, support, Y, query)))
+    there, weights = pickle.loads(job.result(timeout=120))
+    torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-5)
+    assert_same_state(learner, weights)
+
+
+def trainable() -> list[str]:
+    return [kind for kind in KINDS if any(True for _ in build(kind).parameters())]
+
+
+@pytest.mark.parametrize("kind", trainable())
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_accumulate_adds_the_gradient_of_the_weighted_query_loss(kind, weight):
+    learner = build(kind)
+    if type(learner).accumulate is not Learner.accumulate:
+        pytest.skip("it has a gradient of its own, which its own tests check")
+    tasks = [Task(batch(6, seed=n), Y, batch(5, seed=n + 1), torch.tensor([0, 1, 2, 2, 0])) for n in (1, 3)]
+    parameters = list(learner.parameters())
+    expected = [torch.zeros_like(parameter) for parameter in parameters]
+    for task in tasks:
+        loss = torch.nn.functional.cross_entropy(learner.adapt(task.support, task.support_y)(task.query), task.query_y)
+        gradients = torch.autograd.grad(weight * loss, parameters, allow_unused=True)
+        expected = [old if new is None else old + new for old, new in zip(expected, gradients, strict=True)]
+        assert learner.accumulate(task, weight) == pytest.approx(loss.item(), rel=1e-6)
+    assert max(float(gradient.abs().max()) for gradient in expected) > 0
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", trainable())
+def test_accumulating_moves_no_weight(kind):
+    learner = build(kind)
+    before = state(learner)
+    learner.accumulate(Task(batch(6), Y, batch(3, seed=1), torch.tensor([0, 1, 2])), 1.0)
+    assert_same_state(learner, before)
+
+
+@EVERY
+def test_settings_come_back_from_their_own_values(kind):
+    name, values = KINDS[kind]
+    settings = settings_of(name, values)
+    assert settings_of(name, dataclasses.asdict(settings)) == settings
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.encoder = None
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"no_such_setting": 1},
+        {"encoder": "conv"},
+        {"encoder": None},
+        {"encoder": {"name": "transformer"}},
+        {"encoder": {"name": ["conv"]}},
+        {"encoder": {"channels": "96"}},
+        {"encoder": {"channels": 9.5}},
+        {"encoder": {"channels": True}},
+        {"encoder": {"channels": 10**9}},
+        {"encoder": {"blocks": 10**9}},
+        {"encoder": {"dropout": float("nan")}},
+        {"encoder": {"dropout": "none"}},
+        {"encoder": {1: 2}},
+        ["encoder"],
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_are_refused_by_one_line(name, settings):
+    with pytest.raises(SettingsError) as caught:
+        build_learner(name, DIM, settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_learner_is_refused_with_those_that_there_are():
+    with pytest.raises(SettingsError, match="nearest"):
+        build_learner("protonett", DIM)
+
+
+@EVERY
+def test_random_weights_depend_on_the_seed_alone(kind):
+    name, settings = KINDS[kind]
+    generator = torch.get_rng_state()
+    first = build_learner(name, DIM, settings, seed=3)
+    torch.rand(5)
+    assert_same_state(build_learner(name, DIM, settings, seed=3), state(first))
+    torch.set_rng_state(generator)
+    build_learner(name, DIM, settings, seed=4)
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_another_seed_gives_other_random_weights():
+    first, second = (build_learner("protonet", DIM, {"encoder": CONV}, seed=seed) for seed in (0, 1))
+    assert not torch.equal(first.state_dict()["encoder.project.weight"], second.state_dict()["encoder.project.weight"])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_is_off_where_clips_are_embedded_and_comes_back(training):
+    learner = build("protonet, conv").train(training)
+    first, second = (embed_clips(learner, [frames(0)])[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert learner.training is training
+    with pytest.raises(ZeroDivisionError), evaluating(learner):
+        assert not torch.is_grad_enabled()
+        raise ZeroDivisionError
+    assert learner.training is training
+    assert torch.is_grad_enabled()
+
+
+def test_a_new_file_in_the_folder_is_a_learner():
+    folder = Path(plugins.load("learners", "nearest").__file__ or "").parent
+    assert names() == sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))

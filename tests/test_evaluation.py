@@ -1,0 +1,246 @@
+"""The harness: known answers give known scores, and what could not be scored honestly is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score
+from synthetic import corpus
+from torch import Tensor
+
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.errors import CheckpointError, EpisodeError
+from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
+from ser_fewshot.frontends import Features, FeatureSet
+from ser_fewshot.learners import Learner, build_learner
+
+SPEC = EpisodeSpec(n_way=3, k_shot=2, n_query=4)
+
+
+class Told(Learner):
+    """Answers with the first frame of each query as its logits: tests write there what is to be answered."""
+
+    def adapt(self, support: Features, y: Tensor) -> Callable[[Features], Tensor]:
+        del support
+        return lambda query: query.x[:, 0, : len(set(y.tolist()))]
+
+
+def told(answers: dict[str, int], *, n_way: int = 3) -> FeatureSet:
+    """Clips by what class number the learner above will answer for each."""
+    utterances = tuple(Utterance(name, Path(name), "c", "e", speaker="s") for name in answers)
+    return FeatureSet(utterances, tuple(torch.eye(n_way)[number][None] for number in answers.values()))
+
+
+def nearest() -> Learner:
+    return build_learner("nearest", 8, {"encoder": {"name": "mean"}})
+
+
+def hand_made() -> tuple[FeatureSet, tuple[Episode, ...]]:
+    """Two episodes with queries of unequal number: 1 of 1, 2 of 3, 0 of 2 right; then 1 of 1, 1 of 1, 1 of 1."""
+    answers = {"s0": 0, "s1": 0, "s2": 0, "a": 0, "b": 1, "c": 1, "d": 0, "e": 0, "f": 1, "g": 0, "h": 1, "i": 2}
+    support = (("s0",), ("s1",), ("s2",))
+    episodes = (
+        Episode(0, ("joy", "fear", "anger"), support, (("a",), ("b", "c", "d"), ("e", "f"))),
+        Episode(1, ("anger", "joy", "calm"), support, (("g",), ("h",), ("i",))),
+    )
+    return told(answers), episodes
+
+
+def drawn(n: int, *, features: FeatureSet | None = None) -> tuple[FeatureSet, tuple[Episode, ...]]:
+    features = features or corpus()
+    return features, EpisodeSampler(features.utterances, SPEC, seed=1).draw_many(n)
+
+
+def evaluated(uar: list[float], *, sha: str = "abc") -> Evaluation:
+    scores = np.array(uar)
+    return Evaluation(SPEC, sha, ("x", "y", "z"), scores, scores, np.ones((3, 3), dtype=np.int64))
+
+
+def test_known_answers_give_the_scores_worked_out_by_hand():
+    features, episodes = hand_made()
+    result = evaluate(Told(), features, episodes, spec=SPEC)
+    assert result.uar.tolist() == pytest.approx([(1 + 2 / 3 + 0) / 3, 1.0])
+    assert result.accuracy.tolist() == pytest.approx([3 / 6, 1.0])
+    assert result.labels == ("anger", "calm", "fear", "joy")
+    assert result.confusion.tolist() == [  # true class by row, answer by column
+        [1, 0, 1, 1],  # anger: once right, then taken for joy and for fear
+        [0, 1, 0, 0],
+        [0, 0, 2, 1],
+        [0, 0, 0, 2],
+    ]
+    assert result.recall == pytest.approx({"anger": 1 / 3, "calm": 1.0, "fear": 2 / 3, "joy": 1.0})
+    assert result.chance == pytest.approx(1 / 3)
+    assert result.spec == SPEC
+
+
+def test_uar_is_the_balanced_accuracy_of_scikit_learn_on_queries_of_unequal_number():
+    rng = np.random.default_rng(0)
+    episodes, expected, answers = [], [], {"s0": 0, "s1": 0, "s2": 0}
+    for index in range(30):
+        sizes = rng.integers(1, 9, 3)
+        names = [f"{index}-{number}" for number in range(sizes.sum())]
+        truth, given = np.repeat(np.arange(3), sizes), rng.integers(0, 3, sizes.sum())
+        answers |= dict(zip(names, given.tolist(), strict=True))
+        query = tuple(tuple(np.array(names)[truth == number].tolist()) for number in range(3))
+        episodes.append(Episode(index, ("a", "b", "c"), (("s0",), ("s1",), ("s2",)), query))
+        expected.append(balanced_accuracy_score(truth, given))
+    result = evaluate(Told(), told(answers), episodes, spec=SPEC)
+    np.testing.assert_allclose(result.uar, expected, rtol=0, atol=1e-12)
+    assert len(set(expected)) > 10
+
+
+def test_an_oracle_is_always_right():
+    features = corpus()
+    numbers = {label: number for number, label in enumerate(sorted({str(u.emotion) for u in features.utterances}))}
+    oracle = tuple(torch.eye(8)[numbers[str(u.emotion)]].repeat(5, 1) for u in features.utterances)
+    _, episodes = drawn(50, features=features)
+    result = evaluate(nearest(), replace(features, clips=oracle), episodes, spec=SPEC)
+    assert set(result.uar) == {1.0}
+    assert np.array_equal(result.confusion, np.diag(result.confusion.diagonal()))
+    assert str(interval(result.uar)) == "100.0 ± 0.0"
+
+
+def test_shuffled_support_labels_bring_every_learner_to_chance():
+    features, episodes = drawn(400)
+    rng = np.random.default_rng(0)
+    shuffled = []
+    for episode in episodes:
+        clips = rng.permutation([clip for members in episode.support for clip in members]).reshape(3, 2)
+        shuffled.append(replace(episode, support=tuple(map(tuple, clips.tolist()))))
+    score = interval(evaluate(nearest(), features, shuffled, spec=SPEC).uar)
+    assert abs(score.mean - 1 / 3) < score.half_width < 0.05
+    plain = interval(evaluate(nearest(), features, episodes, spec=SPEC).uar)
+    assert plain.mean - plain.half_width > 1 / 3  # otherwise chance would say nothing
+
+
+def test_features_without_information_score_at_chance():
+    features, episodes = drawn(400)
+    generator = torch.Generator().manual_seed(0)
+    noise = tuple(torch.randn(10, 8, generator=generator) for _ in features.clips)
+    score = interval(evaluate(nearest(), replace(features, clips=noise), episodes, spec=SPEC).uar)
+    assert abs(score.mean - 1 / 3) < score.half_width
+
+
+def test_the_same_episodes_give_the_same_scores_and_no_learner_is_changed():
+    features, episodes = drawn(20)
+    learner = build_learner("protonet", 8, {"encoder": {"channels": 4, "width": 3, "dropout": 0.9}}).train()
+    before, generator = {n: x.clone() for n, x in learner.state_dict().items()}, torch.get_rng_state()
+    first, second = (evaluate(learner, features, episodes, spec=SPEC) for _ in range(2))
+    assert np.array_equal(first.uar, second.uar)
+    assert np.array_equal(first.confusion, second.confusion)
+    assert first.episodes_sha256 == second.episodes_sha256
+    assert learner.training
+    assert all(torch.equal(x, before[n]) for n, x in learner.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_progress_is_shown_for_every_episode():
+    features, episodes = drawn(5)
+    seen = []
+    evaluate(
+        nearest(), features, episodes, spec=SPEC, track=lambda items: (seen.append(item) or item for item in items)
+    )
+    assert seen == list(episodes)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "half_width"),
+    [
+        ([0.2, 0.4, 0.6], 0.4, 1.96 * 0.2 / math.sqrt(3)),
+        ([1.0, 0.0], 0.5, 1.96 * math.sqrt(0.5) / math.sqrt(2)),
+        ([0.7] * 10, 0.7, 0.0),
+        ([0.7], 0.7, math.inf),
+    ],
+)
+def test_an_interval_is_the_mean_and_1_96_standard_errors(values, mean, half_width):
+    found = interval(np.array(values))
+    assert found.mean == pytest.approx(mean)
+    assert found.half_width == pytest.approx(half_width, abs=1e-12)
+
+
+def test_intervals_of_independent_samples_hold_the_truth_95_times_in_100():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(2000):
+        found = interval(rng.binomial(20, 0.6, 100) / 20)
+        inside += abs(found.mean - 0.6) < found.half_width
+    assert 0.93 < inside / 2000 < 0.97
+
+
+def test_a_comparison_is_paired():
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0.2, 0.9, 200)  # how hard each episode is, for both
+    first, second = evaluated((hard + 0.02).tolist()), evaluated(hard.tolist())
+    difference = compare(first, second)
+    assert difference.mean == pytest.approx(0.02)
+    assert difference.half_width < 1e-9 < interval(first.uar).half_width
+    assert compare(second, first).mean == pytest.approx(-0.02)
+    assert compare(first, first).mean == 0
+
+
+def test_a_comparison_on_other_episodes_is_refused():
+    features, episodes = drawn(4)
+    first, second = (evaluate(nearest(), features, part, spec=SPEC) for part in (episodes[:2], episodes[2:]))
+    with pytest.raises(EpisodeError, match="same episodes"):
+        compare(first, second)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_result_is_json_and_holds_all_a_reader_needs(n):
+    features, episodes = drawn(n)
+    result = evaluate(nearest(), features, episodes, spec=SPEC)
+    read = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert EpisodeSpec(**read["spec"]) == SPEC
+    assert read["spec"] == asdict(SPEC)
+    assert read["episodes"] == n == len(read["uar_per_episode"])
+    assert read["uar"]["mean"] == pytest.approx(result.uar.mean())
+    assert (read["uar"]["ci95"] is None) == (n == 1)
+    assert read["episodes_sha256"] == result.episodes_sha256
+    assert np.sum(read["confusion"]) == n * 3 * 4
+    assert read["recall"].keys() == set(read["labels"])
+
+
+def test_a_clip_without_features_is_refused_before_the_work_begins(monkeypatch):
+    features, episodes = drawn(3)
+    gone = episodes[-1].query[0][0]
+    rows = [row for row, utterance in enumerate(features.utterances) if utterance.id != gone]
+    rest = FeatureSet(tuple(features.utterances[r] for r in rows), tuple(features.clips[r] for r in rows))
+    monkeypatch.setattr("ser_fewshot.evaluation.embed_clips", lambda *_: pytest.fail("it began"))
+    with pytest.raises(EpisodeError, match=gone):
+        evaluate(nearest(), rest, episodes, spec=SPEC)
+
+
+def test_no_episodes_are_refused():
+    with pytest.raises(EpisodeError, match="no episodes"):
+        evaluate(nearest(), corpus(), (), spec=SPEC)
+
+
+def test_episodes_of_another_spec_are_refused_because_chance_would_be_wrong():
+    features, episodes = drawn(2)
+    with pytest.raises(EpisodeError, match="3 classes"):
+        evaluate(nearest(), features, episodes, spec=EpisodeSpec(n_way=4, k_shot=2, n_query=4))
+
+
+@pytest.mark.parametrize("part", ["support", "query"])
+@pytest.mark.parametrize("change", [lambda sides: ((), *sides[1:]), lambda sides: sides[1:]], ids=["empty", "missing"])
+def test_an_episode_with_a_class_without_clips_is_refused(part, change):
+    features, episodes = drawn(1)
+    broken = replace(episodes[0], **{part: change(getattr(episodes[0], part))})
+    with pytest.raises(EpisodeError, match="episode 0"):
+        evaluate(nearest(), features, [broken], spec=SPEC)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_answers_that_are_no_numbers_are_refused_instead_of_being_counted(value):
+    features, episodes = hand_made()
+    broken = replace(features, clips=tuple(clip * value for clip in features.clips))
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        evaluate(Told(), broken, episodes, spec=SPEC)
