@@ -1,0 +1,292 @@
+"""FewShotClassifier: enrol emotions from a few clips, recognise them, add one more, save it all in one file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ser_fewshot import audio
+from ser_fewshot.audio import Clip, Source
+from ser_fewshot.checkpoints import Model, load_model, save_model, swap_learner
+from ser_fewshot.enrollment import (
+    Enrolled,
+    Enrollment,
+    checked_classes,
+    checked_label,
+    checked_sources,
+    kept_of_silence,
+    load_enrollment,
+    one_line,
+    save_enrollment,
+)
+from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.frontends import Features, analyse, normalize, stack
+from ser_fewshot.learners import embed_clips, evaluating
+from ser_fewshot.learners._distance import squared_distances
+
+DEFAULT_MODEL = Path(__file__).parent / "assets" / "default"
+
+_CHANGE = threading.Lock()  # one for all classifiers, so that each of them can be copied and sent to other processes
+
+
+@dataclass(frozen=True)
+class NearestClip:
+    """The enrolled clip that a prediction is closest to: its name, its label, and the distance of their embeddings."""
+
+    name: str
+    label: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a clip was recognised as.
+
+    Attributes:
+        label: the most probable of the enrolled classes.
+        probabilities: of every enrolled class, in the order of enrolment; they sum to 1.
+        nearest: the enrolled clip that sounds most alike.
+        warnings: what was odd about the clip, such as clipping.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    nearest: NearestClip
+    warnings: tuple[str, ...] = ()
+
+
+class FewShotClassifier:
+    """A model and the classes enrolled in it.
+
+    Adding or forgetting a class never needs the clips of the others again: what the learner needs of them is kept.
+    Several threads may use one: a prediction is by what was enrolled when it began.
+
+    Examples:
+        >>> classifier = FewShotClassifier.from_pretrained()
+        >>> classifier.enroll({"anger": ["a1.wav", "a2.wav"], "awe": ["w1.wav", "w2.wav"]})  # doctest: +SKIP
+        >>> classifier.predict("new.wav").label  # doctest: +SKIP
+        'awe'
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Wrap a model.
+
+        Raises:
+            EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
+        """
+        if model.config.normalization == "speaker":
+            raise EnrollmentError(
+                "model",
+                found="per-speaker normalisation",
+                expected="a model that needs no other clips of a speaker to recognise one",
+                remedy="Train with normalisation 'none' or 'clip'.",
+            )
+        self.model = model
+        self._state = Enrollment.of(model, {})
+
+    def __getstate__(self) -> tuple[Model, dict[str, Enrolled]]:
+        return self.model, self._state.enrolled
+
+    def __setstate__(self, state: tuple[Model, dict[str, Enrolled]]) -> None:
+        self.model, enrolled = state
+        self._state = Enrollment.of(self.model, enrolled)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str | None = None, *, learner: str | None = None) -> FewShotClassifier:
+        """Return a classifier with nothing enrolled.
+
+        Args:
+            folder: a saved model; the one that comes with the package by default.
+            learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
+
+        Raises:
+            CheckpointError: the folder holds no model that can be trusted.
+            SettingsError: that learner does not exist or does not fit this encoder.
+            EnrollmentError: the model needs all clips of a speaker to recognise one.
+        """
+        model = load_model(DEFAULT_MODEL if folder is None else Path(folder))
+        return cls(model if learner is None else swap_learner(model, learner))
+
+    def save_pretrained(self, folder: Path | str, *, card: str) -> None:
+        """Write the model, without what is enrolled, to a folder with `card` as its README.md."""
+        save_model(self.model, Path(folder), card=card)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What is enrolled, in the order of enrolment."""
+        return tuple(self._state.enrolled)
+
+    @property
+    def enrolled(self) -> dict[str, tuple[str, ...]]:
+        """The names of the clips of each class."""
+        return {label: members.names for label, members in self._state.enrolled.items()}
+
+    def enroll(self, clips: Mapping[str, Iterable[Source | Clip]]) -> None:
+        """Enrol several classes at once, in place of what was enrolled; all of them or, on an error, none.
+
+        Args:
+            clips: label -> its clips, at least one each.
+
+        Raises:
+            EnrollmentError: fewer than two classes, a class without clips, or a label that is empty or there twice.
+            AudioError: a clip cannot be used.
+        """
+        sources = checked_classes(clips)
+        state = Enrollment.of(self.model, {label: self._take(members) for label, members in sources.items()})
+        with _CHANGE:
+            self._state = state
+
+    def add(self, label: str, clips: Iterable[Source | Clip]) -> None:
+        """Add clips to a class, or a new class with its first clips.
+
+        Raises:
+            EnrollmentError: there are no clips, or the label is empty.
+            AudioError: a clip cannot be used; nothing is added then.
+        """
+        label = checked_label(label)
+        new = self._take(checked_sources(label, clips))
+        with _CHANGE:
+            enrolled = self._state.enrolled
+            old = enrolled.get(label, Enrolled((), ()))
+            self._state = Enrollment.of(
+                self.model, {**enrolled, label: Enrolled(old.clips + new.clips, old.names + new.names)}
+            )
+
+    def forget(self, label: str) -> None:
+        """Remove a class and all that was kept of its clips.
+
+        Raises:
+            EnrollmentError: nothing of that name is enrolled.
+        """
+        label = checked_label(label)
+        with _CHANGE:
+            enrolled = self._state.enrolled
+            if label not in enrolled:
+                raise EnrollmentError(
+                    "forget",
+                    found=f"{label!r}, which is not enrolled",
+                    expected=" | ".join(enrolled) or "something enrolled",
+                    remedy="Name one of the enrolled classes.",
+                )
+            self._state = Enrollment.of(
+                self.model, {name: members for name, members in enrolled.items() if name != label}
+            )
+
+    @overload
+    def predict(self, clips: list[Source | Clip] | list[Clip] | list[Path]) -> list[Prediction]: ...
+    @overload
+    def predict(self, clips: Source | Clip) -> Prediction: ...
+    def predict(
+        self, clips: Source | Clip | list[Source | Clip] | list[Clip] | list[Path]
+    ) -> Prediction | list[Prediction]:
+        """Recognise one clip, or a list of them; a clip's answer does not depend on the others.
+
+        Raises:
+            EnrollmentError: fewer than two classes are enrolled.
+            AudioError: a clip cannot be used.
+        """
+        if isinstance(clips, list):
+            return self._predict(clips)
+        return self._predict([clips])[0]
+
+    def embed(self, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
+        """Return the embeddings of clips, (n_clips, width) float32.
+
+        Raises:
+            AudioError: a clip cannot be used.
+            EnrollmentError: it is a single clip, or the model adapts its encoder and so has no embedding of its own.
+        """
+        like = kept_of_silence(self.model)
+        if like.ndim != 1:
+            raise EnrollmentError(
+                self.model.config.learner,
+                found="a learner that adapts its encoder to every enrolment",
+                expected="a learner with one embedding a clip",
+                remedy="Use a learner such as 'protonet' or 'ridge'.",
+            )
+        kept, _ = self._features(checked_sources("to embed", clips, least=0))
+        return torch.stack([like, *kept])[1:].numpy()  # (0, width) for no clips
+
+    def save(self, path: Path | str) -> None:
+        """Write model and enrolment to one file that needs nothing else; audio is not in it.
+
+        Raises:
+            SettingsError: the file cannot be written.
+        """
+        save_enrollment(Path(path), self.model, self._state.enrolled)
+
+    @classmethod
+    def load(cls, path: Path | str) -> FewShotClassifier:
+        """Read a file that `save` wrote.
+
+        Raises:
+            CheckpointError: the file is damaged or is no enrolment.
+            EnrollmentError: its model needs all clips of a speaker to recognise one.
+        """
+        model, enrolled = load_enrollment(Path(path))
+        classifier = cls(model)
+        classifier._state = Enrollment.of(classifier.model, enrolled)
+        return classifier
+
+    def _take(self, sources: Sequence[Source | Clip]) -> Enrolled:
+        kept, clips = self._features(sources)
+        return Enrolled(tuple(kept), tuple(one_line(clip.name) for clip in clips))
+
+    def _features(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
+        """Return what the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
+        clips = [source if isinstance(source, Clip) else audio.load(source) for source in sources]
+        frames = analyse(self.model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
+        kept = embed_clips(self.model.learner, normalize(frames, self.model.config.normalization))
+        _check_finite(kept)
+        return kept, clips
+
+    def _predict(self, sources: Sequence[Source | Clip]) -> list[Prediction]:
+        state = self._state
+        if state.classifier is None or state.support is None:
+            raise EnrollmentError(
+                "predict",
+                found=f"{len(state.enrolled)} enrolled class{'es' if len(state.enrolled) != 1 else ''}",
+                expected="at least two",
+                remedy="Call enroll with a few clips for each of two emotions first.",
+            )
+        if not sources:
+            return []
+        kept, clips = self._features(sources)
+        query, labels = stack(kept), list(state.enrolled)
+        with evaluating(self.model.learner):
+            probabilities = state.classifier(query).softmax(1)  # (n_clips, n_way)
+        _check_finite([probabilities])
+        owners = [(name, label) for label, members in state.enrolled.items() for name in members.names]
+        distances = squared_distances(_points(query), _points(state.support)).sqrt()  # (n_query, n_support)
+        return [
+            Prediction(
+                label=labels[int(np.argmax(row))],
+                probabilities=dict(zip(labels, row, strict=True)),
+                nearest=NearestClip(*owners[int(distance.argmin())], distance=float(distance.min())),
+                warnings=clip.warnings,
+            )
+            for row, distance, clip in zip(probabilities.tolist(), distances, clips, strict=True)
+        ]
+
+
+def _check_finite(tensors: Sequence[Tensor]) -> None:
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise CheckpointError(
+            "model",
+            found="an embedding or a probability that is not finite",
+            expected="finite numbers for every clip",
+            remedy="Its weights are damaged: take the model from its source again.",
+        )
+
+
+def _points(features: Features) -> Tensor:
+    """(n, width) as they are, or the average frame of (n, frames, dim)."""
+    return features.x if features.pooled else features.x.sum(1) / features.lengths[:, None]

@@ -1,0 +1,496 @@
+"""What users touch: enrol, add, forget, predict, save and load, from every kind of source and from several threads."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+from conftest import tone
+from synthetic import small_model
+
+from ser_fewshot import FewShotClassifier, Prediction, enrollment
+from ser_fewshot.audio import Clip, load
+from ser_fewshot.checkpoints import save_model
+from ser_fewshot.errors import AudioError, CheckpointError, EnrollmentError, SettingsError
+from ser_fewshot.learners import EmbeddingLearner, Learner, names
+
+PITCHES = {"low": 120.0, "middle": 300.0, "high": 900.0, "shrill": 1900.0}
+
+
+def sound(label: str, take: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A tone of the class's pitch, each take of another length, level and colour."""
+    rng = np.random.default_rng([take, round(PITCHES[label])])
+    wave = tone(0.5 + 0.05 * (take % 7), hertz=PITCHES[label] * (1 + 0.02 * (take % 5)), peak=0.2 + 0.05 * (take % 4))
+    return (wave + 0.01 * rng.standard_normal(len(wave))).astype(np.float32)
+
+
+def clips(label: str, *takes: int) -> list[Clip]:
+    return [load((16_000, sound(label, take)), name=f"{label}-{take}") for take in takes]
+
+
+def classifier(learner: str = "ridge", *labels: str, **changes: Any) -> FewShotClassifier:
+    made = FewShotClassifier(small_model(learner, **changes))
+    if labels:
+        made.enroll({label: clips(label, 0, 1, 2) for label in labels})
+    return made
+
+
+def wav(path: Path, label: str, take: int) -> Path:
+    sf.write(path, sound(label, take), 16_000)
+    return path
+
+
+def assert_close(found: Prediction, expected: Prediction, *, tolerance: float = 1e-6) -> None:
+    assert found.label == expected.label
+    assert found.probabilities.keys() == expected.probabilities.keys()
+    assert list(found.probabilities.values()) == pytest.approx(list(expected.probabilities.values()), abs=tolerance)
+    assert (found.nearest.name, found.nearest.label) == (expected.nearest.name, expected.nearest.label)
+    assert found.nearest.distance == pytest.approx(expected.nearest.distance, rel=1e-4, abs=1e-4)
+
+
+LEARNERS = pytest.mark.parametrize("learner", names())
+
+
+@LEARNERS
+def test_what_was_enrolled_is_recognised(learner):
+    made = classifier(learner, *PITCHES)
+    for label in PITCHES:
+        answers = made.predict(clips(label, 5, 6))
+        assert [answer.label for answer in answers] == [label, label]
+        assert [answer.nearest.label for answer in answers] == [label, label]
+        for answer in answers:
+            assert list(answer.probabilities) == list(PITCHES)
+            assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
+            assert answer.label == max(answer.probabilities, key=lambda name: answer.probabilities[name])
+            assert answer.warnings == ()
+    assert made.labels == tuple(PITCHES)
+    assert made.enrolled["low"] == ("low-0", "low-1", "low-2")
+
+
+@LEARNERS
+def test_an_enrolled_clip_is_its_own_nearest(learner):
+    made = classifier(learner, "low", "high")
+    answer = made.predict(clips("high", 1)[0])
+    assert (answer.nearest.name, answer.nearest.label) == ("high-1", "high")
+    assert answer.nearest.distance == pytest.approx(0, abs=1e-4)
+
+
+@LEARNERS
+def test_the_answer_to_a_clip_does_not_depend_on_those_beside_it(learner):
+    made = classifier(learner, *PITCHES)
+    queries = [clip for take in range(3, 16) for label in PITCHES for clip in clips(label, take)]  # over one batch
+    queries.append(load((16_000, np.tile(sound("low", 3), 20)), name="a long one"))
+    together = made.predict(queries)
+    assert len(together) == len(queries)
+    for query, answer in [*list(zip(queries, together, strict=True))[::6], (queries[-1], together[-1])]:
+        assert_close(made.predict(query), answer)
+    for answer, expected in zip(made.predict(queries[::-1]), together[::-1], strict=True):
+        assert_close(answer, expected)
+
+
+def test_predictions_are_json_after_all():
+    answer = classifier("ridge", "low", "high").predict(clips("low", 4)[0])
+    assert json.loads(json.dumps(answer.probabilities)).keys() == {"low", "high"}
+    assert type(answer.nearest.distance) is float
+
+
+def test_clips_come_as_paths_bytes_files_arrays_and_clips(tmp_path):
+    path = wav(tmp_path / "a.wav", "low", 0)
+    rate_and_samples = sf.read(path, dtype="float32")[::-1]
+    content = path.read_bytes()
+    with path.open("rb") as file:
+        sources = [path, str(path), content, io.BytesIO(content), file, rate_and_samples, load(path)]
+        made = classifier()
+        made.enroll({"low": sources, "high": clips("high", 0)})
+    assert len(made.enrolled["low"]) == len(sources)
+    kept = made._state.enrolled["low"].clips
+    assert all(torch.allclose(clip, kept[0], atol=1e-5) for clip in kept)
+    for source in (path, str(path), content, io.BytesIO(content), rate_and_samples, load(path)):
+        assert made.predict(source).label == "low"
+
+
+def test_clips_of_any_rate_and_channels_come_as_arrays():
+    made = classifier("ridge", "low", "high")
+    stereo = np.stack([np.repeat(sound("high", 4), 3)] * 2, axis=1)
+    assert made.predict((48_000, stereo)).label == "high"
+    assert made.predict((48_000, (stereo * 32_000).astype(np.int16))).label == "high"
+
+
+@LEARNERS
+def test_adding_a_class_needs_none_of_the_old_clips(learner, tmp_path):
+    made = classifier(learner)
+    files = {
+        label: [wav(tmp_path / f"{label}{take}.wav", label, take) for take in range(3)] for label in ("low", "high")
+    }
+    made.enroll(files)
+    for path in (path for paths in files.values() for path in paths):
+        path.unlink()
+    made.add("middle", clips("middle", 0, 1, 2))
+    expected = classifier(learner, "low", "high", "middle")
+    assert made.labels == ("low", "high", "middle")
+    for label in made.labels:
+        answer = made.predict(clips(label, 7)[0])
+        assert answer.label == label
+        other = expected.predict(clips(label, 7)[0])
+        assert list(answer.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=2e-3)
+
+
+@LEARNERS
+def test_classes_enrolled_one_by_one_are_as_those_enrolled_at_once(learner):
+    made = classifier(learner)
+    for label in ("low", "middle", "high"):
+        for take in range(3):
+            made.add(label, clips(label, take))
+    query = clips("middle", 9)[0]
+    assert made.enrolled == classifier(learner, "low", "middle", "high").enrolled
+    assert_close(made.predict(query), classifier(learner, "low", "middle", "high").predict(query), tolerance=1e-5)
+
+
+@LEARNERS
+def test_forgetting_a_class_is_as_if_it_had_never_been(learner):
+    made = classifier(learner, "low", "middle", "high")
+    made.forget("middle")
+    assert made.labels == ("low", "high")
+    query = clips("middle", 9)[0]
+    assert_close(made.predict(query), classifier(learner, "low", "high").predict(query), tolerance=1e-5)
+
+
+def test_with_fewer_than_two_classes_nothing_can_be_told_apart():
+    made = classifier()
+    with pytest.raises(EnrollmentError, match="0 enrolled classes"):
+        made.predict(clips("low", 0)[0])
+    with pytest.raises(EnrollmentError, match="0 enrolled classes"):
+        made.predict([])
+    made.add("low", clips("low", 0))
+    with pytest.raises(EnrollmentError, match="1 enrolled class;"):
+        made.predict(clips("low", 0)[0])
+    made.add("high", clips("high", 0))
+    assert made.predict(clips("low", 0)[0]).label == "low"
+    made.forget("low")
+    with pytest.raises(EnrollmentError, match="1 enrolled class;"):
+        made.predict(clips("low", 0)[0])
+    made.forget("high")
+    assert made.labels == ()
+
+
+@pytest.mark.parametrize("label", ["none", "Low", "", None], ids=str)
+def test_forgetting_what_is_not_enrolled_is_refused(label):
+    made = classifier("ridge", "low", "high")
+    with pytest.raises(EnrollmentError):
+        made.forget(label)
+    assert made.labels == ("low", "high")
+
+
+def test_predicting_no_clips_gives_no_answers():
+    assert classifier("ridge", "low", "high").predict([]) == []
+
+
+@pytest.mark.parametrize("label", [" awe ", "mépris", "愤怒", "[red]awe[/red]", "<script>", "../../awe"])
+def test_labels_are_any_line_of_text(label, tmp_path):
+    made = classifier("ridge", "low", "high")
+    made.add(label, clips("middle", 0, 1, 2))
+    made.save(tmp_path / "file")
+    loaded = FewShotClassifier.load(tmp_path / "file")
+    assert loaded.labels == ("low", "high", label.strip())
+    assert loaded.predict(clips("middle", 5)[0]).label == label.strip()
+    loaded.forget(label)
+    assert loaded.labels == ("low", "high")
+
+
+def bad_enrolments() -> dict[str, Any]:
+    low, high = clips("low", 0), clips("high", 0)
+    silence = (16_000, np.zeros(16_000, dtype=np.float32))
+    return {
+        "nothing": {},
+        "no mapping": [("low", low), ("high", high)],
+        "one class": {"low": low},
+        "a class without clips": {"low": low, "high": []},
+        "an empty generator": {"low": low, "high": iter(())},
+        "a single path": {"low": low, "high": "high.wav"},
+        "a single array": {"low": low, "high": (16_000, sound("high", 0))},
+        "a single clip": {"low": low, "high": high[0]},
+        "an empty label": {"low": low, " ": high},
+        "a number for a label": {"low": low, 3: high},
+        "a label of two lines": {"low": low, "a\nb": high},
+        "a label twice but for space": {"low": low, "low ": high},
+        "a label twice but for accents": {"é": low, "e\N{COMBINING ACUTE ACCENT}": high},
+        "a silent clip": {"low": low, "high": [*high, silence]},
+        "a missing file": {"low": low, "high": ["/no/such/file.wav"]},
+        "bytes that are no sound": {"low": low, "high": [b"no sound at all"]},
+        "a number for a clip": {"low": low, "high": [3]},
+    }
+
+
+@pytest.mark.parametrize("kind", bad_enrolments())
+def test_after_an_error_the_former_enrolment_stands(kind):
+    made = classifier("ridge", "low", "high")
+    query = clips("low", 8)[0]
+    before = made.predict(query)
+    with pytest.raises((EnrollmentError, AudioError)) as caught:
+        made.enroll(bad_enrolments()[kind])
+    assert "\n" not in str(caught.value)
+    assert made.predict(query) == before
+    assert made.enrolled == {label: tuple(f"{label}-{n}" for n in range(3)) for label in ("low", "high")}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[], "a.wav", ["/no/such.wav"], [b""], [(16_000, np.zeros(9000))], [(16_000, tone(0.1))], [None], [np.nan]],
+    ids=lambda wrong: f"{wrong!s:.30}",
+)
+def test_after_a_failed_addition_the_former_enrolment_stands(wrong):
+    made = classifier("ridge", "low", "high")
+    query = clips("low", 8)[0]
+    before = made.predict(query)
+    for label in ("low", "new"):
+        with pytest.raises((EnrollmentError, AudioError)):
+            made.add(label, wrong if not wrong or isinstance(wrong, str) else [*clips("middle", 0), *wrong])
+    assert made.predict(query) == before
+    assert made.labels == ("low", "high")
+
+
+def test_a_bad_clip_among_good_ones_fails_the_whole_prediction():
+    made = classifier("ridge", "low", "high")
+    with pytest.raises(AudioError):
+        made.predict([*clips("low", 0), b"no sound"])
+
+
+@LEARNERS
+def test_a_saved_enrolment_predicts_the_same(learner, tmp_path):
+    made = classifier(learner, "low", "middle", "high")
+    made.save(tmp_path / "mine")
+    loaded = FewShotClassifier.load(str(tmp_path / "mine"))
+    assert loaded.enrolled == made.enrolled
+    queries = [clip for label in PITCHES for clip in clips(label, 5, 6)]
+    assert loaded.predict(queries) == made.predict(queries)
+    loaded.add("shrill", clips("shrill", 0))
+    made.add("shrill", clips("shrill", 0))
+    assert loaded.predict(queries) == made.predict(queries)
+
+
+def test_an_enrolment_is_saved_over_the_file_it_was_loaded_from(tmp_path):
+    made, path = classifier("ridge", "low", "high"), tmp_path / "mine"
+    made.save(path)
+    loaded = FewShotClassifier.load(path)
+    loaded.forget("high")
+    loaded.save(path)
+    again = FewShotClassifier.load(path)
+    assert again.labels == ("low",)
+    again.add("high", clips("high", 0))
+    assert again.predict(clips("high", 1)[0]).label == "high"
+    path.write_bytes(bytes(path.stat().st_size))  # what is in memory does not change with the file
+    assert again.predict(clips("high", 1)[0]).label == "high"
+
+
+@LEARNERS
+def test_a_saved_model_comes_back_with_nothing_enrolled(learner, tmp_path):
+    made = classifier(learner, "low", "high")
+    made.save_pretrained(tmp_path / "model", card="# A card\n")
+    loaded = FewShotClassifier.from_pretrained(str(tmp_path / "model"))
+    assert loaded.labels == ()
+    loaded.enroll({label: clips(label, 0, 1, 2) for label in ("low", "high")})
+    assert loaded.predict(clips("low", 5)) == made.predict(clips("low", 5))
+    assert (tmp_path / "model" / "README.md").read_text() == "# A card\n"
+
+
+def test_another_learner_takes_over_a_saved_encoder(tmp_path):
+    classifier("protonet").save_pretrained(tmp_path, card="")
+    for learner in names():
+        made = FewShotClassifier.from_pretrained(tmp_path, learner=learner)
+        assert made.model.config.learner == learner
+        made.enroll({label: clips(label, 0, 1) for label in ("low", "high")})
+        assert made.predict(clips("high", 5)[0]).label == "high"
+    with pytest.raises(SettingsError, match="nearest"):
+        FewShotClassifier.from_pretrained(tmp_path, learner="svm")
+
+
+def test_naming_the_model_s_own_learner_changes_nothing(tmp_path):
+    made = classifier("protonet")
+    with torch.no_grad():
+        made.model.learner.log_sharpness.fill_(1.5)  # type: ignore[operator, union-attr]
+    made.save_pretrained(tmp_path, card="")
+    plain, named = (FewShotClassifier.from_pretrained(tmp_path, learner=name) for name in (None, "protonet"))
+    for one in (plain, named):
+        one.enroll({label: clips(label, 0) for label in ("low", "high")})
+    assert plain.predict(clips("low", 5)) == named.predict(clips("low", 5))
+
+
+def test_the_model_of_the_package_is_there():
+    made = FewShotClassifier.from_pretrained()
+    made.enroll({label: clips(label, 0, 1, 2) for label in ("low", "shrill")})
+    assert sum(made.predict(clips("low", 5)[0]).probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("path", ["none", ".", "file"])
+def test_what_is_no_model_and_no_enrolment_is_refused(path, tmp_path):
+    (tmp_path / "file").write_text("no model")
+    with pytest.raises(CheckpointError):
+        FewShotClassifier.from_pretrained(tmp_path / path)
+    with pytest.raises(CheckpointError):
+        FewShotClassifier.load(tmp_path / path)
+
+
+def test_an_enrolment_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SettingsError, match="written"):
+        classifier("ridge", "low", "high").save(tmp_path / "file" / "mine")
+
+
+def test_a_model_that_needs_all_clips_of_a_speaker_is_refused(tmp_path):
+    model = small_model(normalization="speaker")
+    save_model(model, tmp_path / "model", card="")
+    enrollment.save_enrollment(tmp_path / "mine", model, {})
+    for make in (
+        lambda: FewShotClassifier(model),
+        lambda: FewShotClassifier.from_pretrained(tmp_path / "model"),
+        lambda: FewShotClassifier.load(tmp_path / "mine"),
+    ):
+        with pytest.raises(EnrollmentError, match="per-speaker"):
+            make()
+
+
+def test_clips_are_normalised_as_the_model_was_trained():
+    plain, by_clip = (classifier("nearest", normalization=how, encoder="mean") for how in ("none", "clip"))
+    quiet, loud = ((16_000, factor * sound("low", 0)) for factor in (0.1, 1.0))
+    assert np.abs(np.diff(plain.embed([quiet, loud]), axis=0)).max() > 1
+    assert np.abs(by_clip.embed([quiet, loud])).max() < 1e-4  # the mean over a clip that was normalised is nothing
+
+
+@LEARNERS
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_embeddings_have_one_row_a_clip(learner, n):
+    made = classifier(learner)
+    learner_of = made.model.learner
+    if not isinstance(learner_of, EmbeddingLearner):
+        pytest.skip("it adapts its encoder")
+    found = made.embed(clips("low", *range(n)))
+    assert found.shape == (n, learner_of.encoder.width)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    if n:
+        np.testing.assert_allclose(found[:1], made.embed(clips("low", 0)), atol=1e-4)
+
+
+def test_a_single_clip_to_embed_is_refused():
+    with pytest.raises(EnrollmentError, match="a single str"):
+        classifier().embed("a.wav")
+
+
+class Adapting(Learner):
+    """A learner that keeps frames and adapts an encoder: here, the average frame of each class."""
+
+    def adapt(self, support: Any, y: Any) -> Any:
+        means = torch.stack([support.x[y == number][:, :5].mean((0, 1)) for number in range(int(y.max()) + 1)])
+        return lambda query: -(query.x[:, :5].mean(1)[:, None] - means).square().sum(2)
+
+
+def test_a_learner_that_keeps_frames_enrols_and_predicts_but_does_not_embed():
+    model = small_model("nearest", encoder="mean")
+    object.__setattr__(model, "learner", Adapting())
+    made = FewShotClassifier(model)
+    made.enroll({label: clips(label, 0, 1, 2) for label in ("low", "shrill")})
+    answer = made.predict(clips("shrill", 5)[0])
+    assert answer.label == answer.nearest.label == "shrill"
+    assert made._state.enrolled["low"].clips[0].ndim == 2
+    with pytest.raises(EnrollmentError, match="adapts its encoder"):
+        made.embed(clips("low", 0))
+
+
+@pytest.mark.parametrize("name", ["encoder.gate", "encoder.weight", "log_sharpness"])
+def test_weights_that_are_finite_but_absurd_give_an_error_and_no_nan(name):
+    made = classifier()
+    with torch.no_grad():
+        made.model.learner.state_dict()[name].fill_(1e30)
+    with pytest.raises(CheckpointError, match="not finite"):
+        made.enroll({label: clips(label, 0) for label in ("low", "high")})
+        made.predict(clips("low", 1)[0])
+
+
+@pytest.mark.parametrize("value", [1e19, 1e38])
+@LEARNERS
+def test_an_enrolment_of_finite_but_absurd_clips_gives_an_error_or_numbers(learner, value, tmp_path):
+    made = classifier(learner, "low", "high")
+    for members in made._state.enrolled.values():
+        members.clips[0][::2] = value
+        members.clips[1][1::3] = -value
+    made.save(tmp_path / "mine")
+    try:
+        answer = FewShotClassifier.load(tmp_path / "mine").predict(clips("low", 1)[0])
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(math.isfinite(value) for value in answer.probabilities.values())
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))], ids=["copy", "pickle"]
+)
+def test_a_copy_answers_the_same_and_is_of_its_own(copied):
+    made = classifier("protonet", "low", "high")
+    other = copied(made)
+    query = clips("middle", 5)[0]
+    assert other.predict(query) == made.predict(query)
+    other.add("middle", clips("middle", 0))
+    assert made.labels == ("low", "high")
+    assert copied(classifier()).labels == ()
+
+
+def in_threads(jobs: list[Any]) -> list[BaseException]:
+    errors: list[BaseException] = []
+
+    def guarded(job: Any) -> None:
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_while_one_thread_changes_the_classes_others_see_one_state_or_the_other():
+    made = classifier("ridge", "low", "high")
+    query = clips("middle", 5)[0]
+    expected = {("low", "high"): made.predict(query)}
+    made.add("middle", clips("middle", 0))
+    expected["low", "high", "middle"] = made.predict(query)
+    addition, seen, stop = clips("middle", 0), set(), threading.Event()
+
+    def change() -> None:
+        for _ in range(40):
+            made.forget("middle")
+            made.add("middle", addition)
+        stop.set()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = made.predict(query)
+            labels = tuple(answer.probabilities)
+            seen.add(labels)
+            assert_close(answer, expected[labels])
+
+    assert in_threads([change, *[ask] * 7]) == []
+    assert seen == set(expected)
+
+
+def test_additions_from_several_threads_are_all_kept():
+    made = classifier("nearest", "low", "high")
+    new = [load((16_000, sound("middle", take)), name=f"take {take}") for take in range(24)]
+    jobs = [lambda rows=rows: [made.add("middle", [new[row]]) for row in rows] for rows in np.split(np.arange(24), 8)]
+    assert in_threads(jobs) == []
+    assert sorted(made.enrolled["middle"]) == sorted(clip.name for clip in new)
+    assert made.predict(new[0]).label == "middle"
