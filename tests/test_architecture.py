@@ -1,0 +1,139 @@
+"""One way through the house: imports only go left, nothing comes back from outside, and the front door is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ser_fewshot
+
+PACKAGE = Path(ser_fewshot.__file__).parent
+ROWS = (
+    ("errors",),
+    ("_files", "_partings", "_settings", "plugins"),
+    ("_audio_source",),
+    ("_audio_decoder",),
+    ("audio",),
+    ("corpora",),
+    ("frontends",),
+    ("augmentation", "encoders"),
+    ("episodes", "splits"),
+    ("episode_lists",),
+    ("learners",),
+    ("checkpoints",),
+    ("_run", "evaluation"),
+    ("training",),
+    ("enrollment",),
+    ("classifier",),
+    ("cards", "report"),
+    ("pipeline", "quickstart"),
+    ("commands",),
+    ("cli",),
+)
+"""From left to right; modules of one row do not know each other, files of one package may."""
+PLACE = {name: number for number, row in enumerate(ROWS) for name in row}
+OUTSIDE = {"app", "recipes", "tests", "conftest"}
+BY_NAME = {"__init__", "cli", "plugins"}
+"""The only ones that import by a name that stands nowhere: what has to wait, and plug-ins."""
+UNSAFE = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def home(path: Path) -> str:
+    """The module right below the package that a file is, or is part of."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path: Path, tree: ast.AST) -> Iterator[str]:
+    """The absolute name of everything that a file imports, anywhere in it."""
+    package = ("ser_fewshot", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+            yield node.args[0].value if isinstance(node.args[0], ast.Constant) else "importlib.of_some_name"
+
+
+def own(name: str) -> str | None:
+    """The module right below the package that an imported name belongs to; None for other packages."""
+    top, _, rest = name.partition(".")
+    return rest.partition(".")[0] if top == "ser_fewshot" else None
+
+
+def wrong(path: Path, source: str) -> list[str]:
+    """What a file imports that does not stand left of it."""
+    here, faults = home(path), []
+    for name in imported(path, ast.parse(source)):
+        there = own(name)
+        if there is None or there in (here, "__version__"):
+            continue
+        if there not in PLACE or PLACE[there] >= PLACE[here]:
+            faults.append(name)
+    return faults
+
+
+def test_every_module_has_its_place():
+    assert {home(path) for path in SOURCES} - {"__init__"} == set(PLACE)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if home(path) != "__init__"], ids=str)
+def test_imports_only_go_left(path):
+    assert wrong(path, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "fault"),
+    [
+        ("episodes.py", "from ser_fewshot.learners import Learner", "ser_fewshot.learners.Learner"),
+        ("episodes.py", "from ser_fewshot import learners", "ser_fewshot.learners"),
+        ("episodes.py", "import ser_fewshot.cli", "ser_fewshot.cli"),
+        ("episodes.py", "from . import training", "ser_fewshot.training"),
+        ("episodes.py", "from .splits import split_by_class", "ser_fewshot.splits.split_by_class"),
+        ("frontends/logmel.py", "from ..encoders import Conv", "ser_fewshot.encoders.Conv"),
+        ("frontends/logmel.py", "def f():\n    from ser_fewshot import episodes", "ser_fewshot.episodes"),
+        ("learners/ridge.py", "from ser_fewshot import EpisodeSpec", "ser_fewshot.EpisodeSpec"),
+        ("errors.py", "from ser_fewshot.plugins import names", "ser_fewshot.plugins.names"),
+        ("episodes.py", "import importlib\nimportlib.import_module('ser_fewshot.cli')", "ser_fewshot.cli"),
+        ("episodes.py", "from ser_fewshot.audio import load", None),
+        ("frontends/logmel.py", "from ._features import stack", None),
+        ("frontends/logmel.py", "from ser_fewshot import audio, __version__\nimport torch", None),
+    ],
+)
+def test_the_test_sees_an_import_that_goes_right(file, line, fault):
+    assert wrong(PACKAGE / file, line) == ([] if fault is None else [fault])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_the_library_imports_neither_the_demo_nor_the_recipes_nor_what_unpickles(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tops = {name.partition(".")[0] for name in imported(path, tree)}
+    assert not tops & (OUTSIDE | UNSAFE)
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not called & {"eval", "exec", "torch.load", "__import__"}
+    assert "importlib.of_some_name" not in set(imported(path, tree)) or home(path) in BY_NAME
+
+
+def test_the_public_names_are_where_the_front_door_says():
+    for name in ser_fewshot.__all__:
+        assert getattr(ser_fewshot, name).__name__ == name
+    assert set(ser_fewshot.__all__) <= set(dir(ser_fewshot))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ser_fewshot.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("module", ["ser_fewshot", "ser_fewshot.cli", "ser_fewshot.plugins"])
+def test_the_front_door_loads_neither_torch_nor_librosa(module):
+    heavy = {"torch", "torchaudio", "librosa", "sklearn", "matplotlib", "numpy"}
+    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
