@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+
+# Before torch is imported: threads that wait for each other cost tests on small tensors several times their work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same cases on every run, and no judgement of how long they take: machines are noisy.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -133,7 +133,7 @@ def test_the_public_names_are_where_the_front_door_says():
 
 @pytest.mark.parametrize("module", ["ser_fewshot", "ser_fewshot.cli", "ser_fewshot.plugins"])
 def test_the_front_door_loads_neither_torch_nor_librosa(module):
-    heavy = {"torch", "torchaudio", "librosa", "sklearn", "matplotlib", "numpy"}
+    heavy = {"torch", "torchaudio", "librosa", "sklearn", "numpy"}
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

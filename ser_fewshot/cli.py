@@ -1,0 +1,257 @@
+"""The command line: parse, call, print. What it imports before a command is chosen loads neither torch nor a model."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ser_fewshot import __version__, plugins
+from ser_fewshot.commands._text import printable
+from ser_fewshot.errors import SerFewshotError
+
+_USER_ERROR = 2
+_INTERRUPTED = 128 + 2  # what a shell reports of a program that SIGINT ended
+_BROKEN_PIPE = 128 + 13  # and of one that SIGPIPE ended
+_SEEDS = 2**31  # larger ones are the program's own, for meta-validation
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, or 2 with one line on stderr that says what to do."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has ± and every label
+    try:
+        try:
+            arguments = _parser().parse_args(given)
+            arguments.argv = given
+            importlib.import_module(f"ser_fewshot.commands.{arguments.command}").run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()  # the reader went away, as `head` does: nothing to say, and nobody to say it to
+        return _BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        code, message = _explain(error)
+        sys.stderr.write(f"ser-fewshot: {printable(message)}\n")
+        return code
+    return 0
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of an error, and what to say of it in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return _INTERRUPTED, "stopped"
+    if isinstance(error, SerFewshotError):
+        return _USER_ERROR, str(error)
+    if isinstance(error, OSError):
+        _drop_stdout()
+        return _USER_ERROR, str(error)
+    return _USER_ERROR, f"internal error: {type(error).__name__}: {error} (please report what it prints with --debug)"
+
+
+def _drop_stdout() -> None:
+    """If nobody takes what was printed, let it go to nowhere; else Python complains of it once more at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the options, as for every other error, where argparse shows its usage too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USER_ERROR, f"ser-fewshot: {printable(message)}; see '{self.prog} --help'\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ser-fewshot",
+        description="Few-shot speech emotion recognition: teach a machine a new emotion from five clips.",
+    )
+    parser.add_argument("--version", action="version", version=f"ser-fewshot {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_quickstart, _corpora, _scan, _train, _evaluate, _enroll, _predict, _cache):
+        # Accepted after the command too, where people type it; SUPPRESS keeps what stood before it.
+        add(commands).add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
+
+
+def _quickstart(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("quickstart", help="enrol three emotions, add a fourth, recognise other voices")
+    parser.add_argument("--corpus", help="use a real corpus instead of the synthetic clips: see 'corpora'")
+    parser.add_argument("--root", type=Path, help="folder of that corpus")
+    _add_model(parser)
+    parser.add_argument("--out", type=Path, default=Path("quickstart-report.html"), help="the report page")
+    parser.add_argument("--episodes", type=_count, default=200, help="draws behind the interval (default: 200)")
+    parser.add_argument("--seed", type=_seed, default=0, help="decides which clips are drawn (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_cache(parser)
+    return parser
+
+
+def _corpora(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("corpora", help="list the corpora and formats that can be read")
+    parser.add_argument("name", nargs="?", help="show all about one of them")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
+def _scan(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("scan", help="read a corpus folder and write its manifest, one row a clip")
+    parser.add_argument("corpus", metavar="CORPUS", help=" | ".join(plugins.names("corpora")))
+    parser.add_argument("root", metavar="ROOT", type=Path, help="its folder (or file, for a table)")
+    parser.add_argument("--out", type=Path, help="the manifest, a CSV table")
+    parser.add_argument("--audio-root", type=Path, help="where relative audio paths begin (emobox, table)")
+    parser.add_argument("--fold", type=_seed, help="one fold of several (emobox)")
+    parser.add_argument("--no-check", action="store_true", help="do not open each clip to see whether it can be read")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
+def _train(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("train", help="meta-train a learner over episodes")
+    _add_manifest(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the model goes to OUT/model")
+    parser.add_argument("--learner", default="protonet", help=" | ".join(plugins.names("learners")))
+    parser.add_argument("--config", type=Path, help="TOML with the sections [settings], [train] and [augmentation]")
+    parser.add_argument("--hold-out-corpus", nargs="+", default=[], metavar="NAME", help="corpora kept for meta-test")
+    parser.add_argument("--hold-out-emotion", nargs="+", default=[], metavar="NAME", help="emotions kept for meta-test")
+    parser.add_argument("--epochs", type=_count, help="instead of the configuration's")
+    parser.add_argument("--seed", type=_seed, help="instead of the configuration's (default: 0)")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last finished epoch")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_normalization(parser)
+    _add_cache(parser)
+    return parser
+
+
+def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("evaluate", help="score learners on episodes of a manifest, with intervals")
+    _add_manifest(parser)
+    _add_model(parser)
+    parser.add_argument(
+        "--learner",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="other learners on the same encoder, scored on the same episodes and compared in pairs",
+    )
+    # No defaults here: beside --replay these would have to be ignored, and that must not go unnoticed.
+    parser.add_argument("--n-way", type=_count, help="classes of an episode (default: 4)")
+    parser.add_argument("--k-shot", type=_count, help="support clips of each class (default: 5)")
+    parser.add_argument("--n-query", type=_count, help="query clips of each class (default: 10)")
+    parser.add_argument("--label", choices=("emotion", "speaker", "emotion_x_speaker"), help="default: emotion")
+    parser.add_argument(
+        "--query-speaker",
+        choices=("disjoint", "same", "any"),
+        help="default: disjoint; same where a class is a speaker",
+    )
+    parser.add_argument("--query-text", choices=("different", "any"), help="default: any")
+    parser.add_argument(
+        "--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora"
+    )
+    parser.add_argument("--episodes", type=_count, help="how many (default: 600)")
+    parser.add_argument("--seed", type=_seed, help="decides which clips are drawn (default: 0)")
+    parser.add_argument("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="score on episodes frozen before")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON; - prints it")
+    _add_normalization(parser)
+    _add_cache(parser)
+    return parser
+
+
+def _enroll(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("enroll", help="enrol emotions from a few clips into one file")
+    parser.add_argument("folder", nargs="?", type=Path, help="a folder with one folder of clips for each emotion")
+    parser.add_argument(
+        "--emotion",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "CLIP"),
+        help="an emotion and its clips; may be repeated",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the enrolment file")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="add to this enrolment instead of beginning a new one")
+    parser.add_argument("--forget", nargs="+", default=[], metavar="NAME", help="emotions to remove from it")
+    _add_model(parser)
+    parser.add_argument("--learner", help="another learner on the same encoder")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
+def _predict(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("predict", help="recognise clips with an enrolment")
+    parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
+def _cache(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("cache", help="show or clear the features kept on disk")
+    parser.add_argument("--clear", action="store_true", help="remove them; they are computed again when needed")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    _add_cache(parser)
+    return parser
+
+
+def _add_manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--manifest", type=Path, nargs="+", required=True, metavar="TABLE", help="what 'scan' wrote")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, help="folder of a saved model; the one in the package by default")
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: the user's cache)")
+
+
+def _add_normalization(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--normalization",
+        choices=("none", "clip", "speaker"),
+        help="mean and spread that features are measured against; 'speaker' looks at all of a speaker's clips",
+    )
+
+
+def _whole(text: str, *, least: int) -> int:
+    """Return a whole number, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is none, or out of range.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not least <= value < _SEEDS:
+        raise argparse.ArgumentTypeError(f"found {text!r:.40}; expected a whole number from {least} to {_SEEDS - 1}")
+    return value
+
+
+def _count(text: str) -> int:
+    return _whole(text, least=1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, least=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

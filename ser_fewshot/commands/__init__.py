@@ -1,0 +1,1 @@
+"""What each command of `ser-fewshot` does, one file each; a file is imported only when its command is run."""

@@ -1,0 +1,73 @@
+"""What several commands print, and how: answers on stdout, notes and progress on stderr."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from ser_fewshot.commands._text import as_json, counted, printable
+from ser_fewshot.corpora import Skipped
+
+_LISTED = 10
+_ENDLESS = 100_000  # columns: wider than any row
+
+T = TypeVar("T")
+
+
+def say(line: str) -> None:
+    """Print one line of the answer, at once, so that it is not held back behind the notes."""
+    sys.stdout.write(printable(line) + "\n")
+    sys.stdout.flush()
+
+
+def note(line: str) -> None:
+    """Print one line beside the answer, which stays readable for a program."""
+    sys.stderr.write(printable(line) + "\n")
+
+
+def say_json(value: object) -> None:
+    """Print a value for a program to read."""
+    sys.stdout.write(as_json(value) + "\n")
+
+
+def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: as wide as a terminal, where long cells are folded; one line a row in a file or a pipe."""
+    table = Table(box=box.MARKDOWN)
+    for name in header:
+        table.add_column(_cell(name), overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    text = io.StringIO()
+    Console(file=text, width=None if sys.stdout.isatty() else _ENDLESS).print(table)
+    for line in text.getvalue().strip().splitlines():
+        say(line)
+
+
+def report_skipped(skipped: Sequence[Skipped], *, rest: str) -> None:
+    """Say on stderr how many files could not be used, list the first, and say where the `rest` can be found."""
+    if skipped:
+        note(f"{counted(len(skipped), 'file')} skipped:")
+    for item in skipped[:_LISTED]:
+        note(f"  {item.path}: {item.reason}")
+    if len(skipped) > _LISTED:
+        note(f"  and {len(skipped) - _LISTED} more; {rest}")
+
+
+def tracker(what: str) -> Callable[[Sequence[T]], Iterable[T]]:
+    """Return what wraps a sequence in a progress bar on stderr, gone when it is done."""
+    console = Console(stderr=True)
+    hidden = not console.is_terminal  # in a file, a bar would leave empty lines
+    return lambda items: track(items, description=what, console=console, transient=True, disable=hidden)
+
+
+def _cell(value: object) -> Text:
+    # Text is printed as it is; a str would be searched for markup and emoji codes.
+    return Text(printable(value))

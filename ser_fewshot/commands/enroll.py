@@ -1,0 +1,92 @@
+"""Enrol emotions into a file, or add to one and forget from one."""
+
+from __future__ import annotations
+
+import argparse
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ser_fewshot import corpora
+from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.commands._console import report_skipped, say, say_json
+from ser_fewshot.commands._text import counted, words
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.errors import EnrollmentError
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the enrolment file; on any error, nothing is written.
+
+    Raises:
+        EnrollmentError: the options contradict each other, or leave nothing to do.
+    """
+    _check(arguments)
+    clips = _clips(arguments.folder, arguments.emotion)
+    if arguments.to:
+        classifier = FewShotClassifier.load(arguments.to)
+        for label in arguments.forget:
+            classifier.forget(_name(label))
+        for label, sources in clips.items():
+            classifier.add(label, sources)
+    else:
+        classifier = FewShotClassifier.from_pretrained(arguments.model, learner=arguments.learner)
+        classifier.enroll(clips)
+    classifier.save(arguments.out)
+    if arguments.json:
+        say_json({"enrollment": str(arguments.out), "classes": classifier.enrolled})
+    else:
+        counts = {label: counted(len(names), "clip") for label, names in classifier.enrolled.items()}
+        say(f"enrolled {words(counts)}; file: {arguments.out}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.to and (arguments.model or arguments.learner):
+        raise EnrollmentError(
+            "--model and --learner",
+            found="an enrolment that has its own model already",
+            expected="neither of the two beside --to",
+            remedy="Leave them out, or begin a new enrolment.",
+        )
+    if arguments.forget and not arguments.to:
+        raise EnrollmentError(
+            "--forget", found="no enrolment to forget from", expected="--to FILE", remedy="Name the enrolment file."
+        )
+    if not (arguments.folder or arguments.emotion or arguments.forget):
+        raise EnrollmentError(
+            "enroll",
+            found="no clips",
+            expected="a folder with one folder of clips for each emotion, or --emotion NAME CLIP [CLIP ...]",
+            remedy="Name some clips, or with --to also something to --forget.",
+        )
+
+
+def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, list[Path]]:
+    """Return the clips of each emotion, from a folder for each and from what was named one by one."""
+    clips: dict[str, list[Path]] = {}
+    if folder:
+        found = corpora.scan("folder", folder)
+        report_skipped(found.skipped, rest="'scan folder' with --json lists them all")
+        root = folder.expanduser().absolute()
+        for utterance in found.utterances:
+            clips.setdefault(_own_word(utterance, root), []).append(utterance.path)
+    for name, *sources in emotions:
+        if not sources:
+            raise EnrollmentError(
+                f"--emotion {name}", found="no clips", expected="--emotion NAME CLIP [CLIP ...]", remedy="Name a clip."
+            )
+        clips.setdefault(_name(name), []).extend(map(Path, sources))
+    return clips
+
+
+def _own_word(utterance: Utterance, root: Path) -> str:
+    """Return the emotion as its folder calls it: an enrolment speaks its user's words, not the corpora's nouns."""
+    folders: Mapping[str, str] = {
+        corpora.canonical_emotion(part): part for part in reversed(utterance.path.relative_to(root).parts[:-1])
+    }
+    return _name(folders[str(utterance.emotion)])
+
+
+def _name(label: str) -> str:
+    """Return a name as it is compared: composed, since macOS writes file names with decomposed accents, and bare."""
+    return unicodedata.normalize("NFC", label).strip()

@@ -1,0 +1,150 @@
+"""Score one or more learners on the same episodes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ser_fewshot import __version__
+from ser_fewshot._files import write_atomically
+from ser_fewshot.checkpoints import Model, load_model, swap_learner
+from ser_fewshot.classifier import DEFAULT_MODEL
+from ser_fewshot.commands._console import note, say, say_json, say_table, tracker
+from ser_fewshot.commands._data import features_of, read_manifests
+from ser_fewshot.commands._text import as_json, words
+from ser_fewshot.corpora import Scan, Utterance
+from ser_fewshot.episode_lists import load_episodes, save_episodes
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
+from ser_fewshot.frontends import FeatureSet
+
+_DEFAULTS = {"n_way": 4, "k_shot": 5, "n_query": 10, "query_text": "any", "mix_corpora": False}
+_EPISODES = 600
+_PRINTED_CLASSES = 12  # more columns than that are no table for people
+
+Frozen = tuple[tuple[Episode, ...], EpisodeSpec]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print UAR and accuracy with intervals and chance, per-class recall, and paired differences."""
+    frozen = load_episodes(arguments.replay) if _replays(arguments) else None
+    spec = frozen[1] if frozen else _spec(arguments)
+    manifest = read_manifests(arguments.manifest)
+    models = _models(arguments.model or DEFAULT_MODEL, arguments.learner)
+    if not frozen:
+        EpisodeSampler(manifest.utterances, spec)  # what cannot be drawn is known before minutes of analysis
+    first = next(iter(models.values()))
+    normalization = arguments.normalization or first.config.normalization
+    features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization)
+    episodes = frozen[0] if frozen else _draw(arguments, features.utterances, spec)
+    results = {
+        name: evaluate(model.learner, features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
+        for name, model in models.items()
+    }
+    report = {
+        **_origin(arguments, manifest, features),
+        "normalization": normalization,
+        "learners": {name: result.as_dict() for name, result in results.items()},
+        "difference_to_first": _differences(results),
+    }
+    if arguments.json == Path("-"):
+        say_json(report)
+        return
+    _print_scores(results, spec, normalization)
+    if arguments.json:
+        write_atomically(arguments.json, as_json(report) + "\n")
+        say(f"all of it: {arguments.json}")
+
+
+def _replays(arguments: argparse.Namespace) -> bool:
+    """Whether frozen episodes are asked for.
+
+    Raises:
+        SettingsError: an option beside --replay would have to be ignored, because the frozen list decides it.
+    """
+    if arguments.replay is None:
+        return False
+    decided = (*_DEFAULTS, "label", "query_speaker", "episodes", "seed", "save_episodes")
+    given = [f"--{name.replace('_', '-')}" for name in decided if getattr(arguments, name) is not None]
+    if given:
+        raise SettingsError(
+            "--replay",
+            found=f"{', '.join(given)} beside it",
+            expected="a frozen list alone: it says what its episodes are",
+            remedy="Leave the others out, or draw new episodes.",
+        )
+    return True
+
+
+def _spec(arguments: argparse.Namespace) -> EpisodeSpec:
+    label = arguments.label or "emotion"
+    asked: dict[str, Any] = {**_DEFAULTS, "label": label}
+    asked["query_speaker"] = "disjoint" if label == "emotion" else "same"
+    asked.update({name: getattr(arguments, name) for name in asked if getattr(arguments, name) is not None})
+    return EpisodeSpec(**asked)
+
+
+def _models(folder: Path, learners: Sequence[str]) -> dict[str, Model]:
+    model = load_model(folder)
+    if not learners:
+        return {model.config.learner: model}
+    return {name: model if name == model.config.learner else swap_learner(model, name) for name in learners}
+
+
+def _draw(arguments: argparse.Namespace, utterances: Sequence[Utterance], spec: EpisodeSpec) -> tuple[Episode, ...]:
+    seed = arguments.seed or 0
+    sampler = EpisodeSampler(utterances, spec, seed=seed)
+    for label, reason in sampler.excluded.items():
+        note(f"never drawn: {label}: {reason}")
+    episodes = sampler.draw_many(arguments.episodes or _EPISODES)
+    if arguments.save_episodes:
+        save_episodes(arguments.save_episodes, episodes, spec, seed=seed)
+    return episodes
+
+
+def _origin(arguments: argparse.Namespace, manifest: Scan, features: FeatureSet) -> dict[str, object]:
+    """Return what the scores are of, and what they leave out."""
+    skipped = (*manifest.skipped, *features.skipped)
+    return {
+        "version": __version__,
+        "model": str(arguments.model) if arguments.model else "default",
+        "manifests": list(map(str, arguments.manifest)),
+        "replay": str(arguments.replay) if arguments.replay else None,
+        "seed": None if arguments.replay else arguments.seed or 0,
+        "clips": len(features),
+        "skipped": [{"file": str(item.path), "reason": item.reason} for item in skipped],
+    }
+
+
+def _differences(results: Mapping[str, Evaluation]) -> dict[str, dict[str, float]]:
+    """Return, for every learner but the first, the paired difference of its UAR to the first's."""
+    first, *others = results
+    differences = {name: compare(results[name], results[first]) for name in others}
+    return {name: {"mean": item.mean, "ci95": item.half_width} for name, item in differences.items()}
+
+
+def _print_scores(results: Mapping[str, Evaluation], spec: EpisodeSpec, normalization: str) -> None:
+    first = next(iter(results.values()))
+    say(
+        f"{spec}, {spec.n_query} queries; {len(first.uar)} episodes {first.episodes_sha256[:12]}; "
+        f"normalisation {normalization}; chance {100 * first.chance:.1f} %"
+    )
+    rows = [
+        (name, interval(result.uar), interval(result.accuracy), "" if result is first else compare(result, first))
+        for name, result in results.items()
+    ]
+    say_table(("learner", "UAR % (95 % CI)", "accuracy % (95 % CI)", "UAR, paired difference to the first"), rows)
+    if len(first.labels) > _PRINTED_CLASSES:
+        say(f"recall and confusion of {len(first.labels)} classes: see --json")
+        return
+    for name, result in results.items():
+        say(f"recall, {name}: {words({label: f'{100 * rate:.0f} %' for label, rate in result.recall.items()})}")
+    if len(results) == 1:
+        rates = 100 * first.confusion / first.confusion.sum(1, keepdims=True).clip(1)
+        lines = zip(first.labels, rates, strict=True)
+        say_table(
+            ("true \\ answer, %", *first.labels), [(label, *(f"{rate:.0f}" for rate in row)) for label, row in lines]
+        )

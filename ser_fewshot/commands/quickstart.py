@@ -1,0 +1,30 @@
+"""Show the whole of it once: enrol, add, recognise, report."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from ser_fewshot.classifier import DEFAULT_MODEL
+from ser_fewshot.commands._console import say, say_json, tracker
+from ser_fewshot.quickstart import quickstart
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Enrol three emotions, add a fourth, recognise clips of other voices, and write the report page."""
+    result = quickstart(
+        corpus=arguments.corpus,
+        root=arguments.root,
+        model=arguments.model or DEFAULT_MODEL,
+        out=arguments.out,
+        n_episodes=arguments.episodes,
+        seed=arguments.seed,
+        cache=arguments.cache,
+        say=(lambda _: None) if arguments.json else say,
+        track=tracker("features"),
+    )
+    if arguments.json:
+        recognised = [
+            {"clip": clip, "truth": truth, **asdict(prediction)} for clip, truth, prediction in result.predictions
+        ]
+        say_json({**asdict(result), "predictions": recognised})

@@ -1,0 +1,102 @@
+"""Meta-train a learner and save the model that was best on meta-validation."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ser_fewshot._settings import fill
+from ser_fewshot.checkpoints import ModelConfig
+from ser_fewshot.commands._console import say, say_json, tracker
+from ser_fewshot.commands._data import features_of, read_manifests
+from ser_fewshot.corpora import Utterance, canonical_emotion
+from ser_fewshot.episodes import EpisodeSampler
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.learners import settings_of
+from ser_fewshot.pipeline import meta_train
+from ser_fewshot.splits import split_by_class, split_by_corpus
+from ser_fewshot.training import TrainSettings
+
+_SECTIONS = ("settings", "train", "augmentation")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Meta-train on the speakers, emotions and corpora that are not held out; a fifth of the speakers judge."""
+    sections = _read_toml(arguments.config)
+    settings = _train_settings(sections, arguments)
+    settings_of(arguments.learner, sections["settings"])  # a wrong name is known before the manifests are read
+    config = ModelConfig(
+        learner=arguments.learner, settings=sections["settings"], normalization=arguments.normalization or "none"
+    )
+    utterances = _meta_train_part(arguments)
+    for task in settings.tasks:
+        EpisodeSampler(utterances, task)  # what cannot be drawn is known before minutes of analysis
+    _, best = meta_train(
+        config,
+        lambda model, part: features_of(model, part, arguments.cache),
+        utterances,
+        settings=settings,
+        run=arguments.out,
+        resume=arguments.resume,
+        command=shlex.join(["ser-fewshot", *arguments.argv]),
+        track=_track_steps,
+    )
+    model = arguments.out / "model"
+    if arguments.json:
+        say_json({"model": str(model), "clips": len(utterances), "kept": best, "task": str(settings.tasks[0])})
+        return
+    say(
+        f"kept epoch {best['epoch']}: UAR {100 * best['validation_uar']:.1f} ± {100 * best['validation_ci95']:.1f} % "
+        f"on meta-validation ({settings.tasks[0]}), chance {100 / settings.tasks[0].n_way:.1f} %; model: {model}"
+    )
+
+
+def _meta_train_part(arguments: argparse.Namespace) -> tuple[Utterance, ...]:
+    utterances = read_manifests(arguments.manifest).utterances
+    if arguments.hold_out_corpus:
+        utterances, _ = split_by_corpus(utterances, arguments.hold_out_corpus)
+    if arguments.hold_out_emotion:
+        utterances, _ = split_by_class(utterances, [canonical_emotion(name) for name in arguments.hold_out_emotion])
+    return utterances
+
+
+def _track_steps(steps: Iterable[int], epoch: str) -> Iterable[int]:
+    return tracker(epoch)(list(steps))
+
+
+def _train_settings(sections: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -> TrainSettings:
+    """Return the defaults, changed by the file, changed by the command line."""
+    given = {"seed": arguments.seed, "epochs": arguments.epochs, "augmentation": sections["augmentation"] or None}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return fill(TrainSettings, {**sections["train"], **changes}, where="train")
+
+
+def _read_toml(path: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the sections of a configuration, empty ones where it has none.
+
+    Raises:
+        SettingsError: it cannot be read, is no TOML, or has something else in it.
+    """
+    empty: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    if path is None:
+        return empty
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        found = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            str(path), found=str(found), expected="a TOML file in UTF-8", remedy="Correct the path or the file."
+        ) from error
+    wrong = sorted(name for name, value in config.items() if name not in _SECTIONS or not isinstance(value, dict))
+    if wrong:
+        raise SettingsError(
+            str(path),
+            found=", ".join(wrong),
+            expected="the sections " + " | ".join(f"[{name}]" for name in _SECTIONS),
+            remedy="Correct the names, and put every setting below that of its section.",
+        )
+    return empty | config

@@ -1,0 +1,51 @@
+"""From clips to a saved model: what the `train` command and the recipes do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ser_fewshot.cards import training_card
+from ser_fewshot.checkpoints import Model, ModelConfig, build_model, save_model
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.splits import split_by_speaker
+from ser_fewshot.training import TrainSettings, train
+
+VALIDATION_SPEAKERS = 0.2
+
+
+def meta_train(
+    config: ModelConfig,
+    extract: Callable[[Model, Sequence[Utterance]], FeatureSet],
+    utterances: Sequence[Utterance],
+    *,
+    settings: TrainSettings,
+    run: Path,
+    resume: bool = False,
+    command: str = "",
+    track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
+) -> tuple[Model, dict[str, float]]:
+    """Train a new model, select its epoch on a fifth of the speakers, and save it with its card under `run`/model.
+
+    Args:
+        config: what to build.
+        extract: returns the features of some clips for a model.
+        utterances: what to train on; validation speakers are taken from these.
+        settings: how to train.
+        run: folder of the run; see `ser_fewshot.training.train`.
+        resume: go on from the run's checkpoint.
+        command: what the card says made the model.
+        track: wraps the steps of an epoch to show progress.
+
+    Returns:
+        The model, and the record of the epoch that was kept.
+    """
+    model = build_model(config)
+    parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
+    train_part, validation_part = (extract(model, part) for part in parts)
+    history = train(model.learner, train_part, validation_part, settings=settings, run=run, resume=resume, track=track)
+    best = max(history, key=lambda record: record["validation_uar"])
+    card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
+    save_model(model, run / "model", card=card)
+    return model, best

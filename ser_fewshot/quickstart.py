@@ -1,0 +1,236 @@
+"""The first minute: enrol three emotions from three clips each, add a fourth, recognise voices never enrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_fewshot import audio
+from ser_fewshot.audio import Clip
+from ser_fewshot.classifier import DEFAULT_MODEL, FewShotClassifier, Prediction
+from ser_fewshot.corpora import Scan, Utterance, read_manifest, scan
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
+from ser_fewshot.evaluation import evaluate, interval
+from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.learners import embed_clips
+from ser_fewshot.report import MapPoint, write_report
+
+DEMO_MANIFEST = Path(__file__).parent / "assets" / "demo" / "clips.csv"
+SPEC = EpisodeSpec(n_way=4, k_shot=3, n_query=4, query_speaker="disjoint")
+
+Recognised = tuple[tuple[str, str, Prediction], ...]
+"""(clip, true label, prediction) of each query."""
+
+
+@dataclass(frozen=True)
+class QuickstartResult:
+    """What the quickstart did and how sure it was.
+
+    Attributes:
+        corpus: which clips; "demo" are the synthetic ones.
+        synthetic: whether no human speaks in them.
+        clips: how many could be used; `skipped` could not.
+        enrolled: the first three emotions, `added` the fourth.
+        correct, queries: of this one run; `predictions` are its (clip, true label, prediction).
+        uar, ci95: mean over `episodes` runs of this kind and the half-width of its interval, in [0, 1].
+        chance: what guessing scores.
+        report: the page.
+    """
+
+    corpus: str
+    synthetic: bool
+    clips: int
+    skipped: int
+    enrolled: tuple[str, ...]
+    added: str
+    correct: int
+    queries: int
+    uar: float
+    ci95: float
+    episodes: int
+    chance: float
+    report: str
+    predictions: Recognised
+
+
+def quickstart(
+    *,
+    corpus: str | None = None,
+    root: Path | None = None,
+    model: Path = DEFAULT_MODEL,
+    out: Path = Path("quickstart-report.html"),
+    n_episodes: int = 200,
+    seed: int = 0,
+    cache: Path | None = None,
+    say: Callable[[str], None] = print,
+    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+) -> QuickstartResult:
+    """Run it on the synthetic clips of the package, or on a real corpus.
+
+    Args:
+        corpus: a corpus, together with its root; the synthetic clips by default.
+        root: the folder of that corpus.
+        model: a saved model.
+        out: where the report page goes.
+        n_episodes: runs of the same kind that the interval is over.
+        seed: decides which clips are drawn.
+        cache: where features are kept.
+        say: is called with each line of the story.
+        track: wraps the clips to show progress while they are analysed.
+
+    Raises:
+        SettingsError: only one of corpus and root is given.
+        CorpusError, EpisodeError: the corpus cannot be read, or cannot give such an episode.
+    """
+    found = _scan(corpus, root)
+    sampler = _sampler(found.utterances, seed)  # what cannot be drawn is known before minutes of analysis
+    classifier = FewShotClassifier.from_pretrained(model)
+    features = extract(
+        classifier.model.frontend,
+        found.utterances,
+        cache=FeatureCache(cache or default_directory(), classifier.model.frontend.identity),
+        normalization=classifier.model.config.normalization,
+        track=track,
+    )
+    n_skipped = len(found.skipped) + len(features.skipped)
+    notice = _notice(corpus, features, n_skipped)
+    say(notice)
+    if features.skipped:
+        sampler = _sampler(features.utterances, seed)
+    episode = sampler.draw(0)
+    steps, predictions = _story(classifier, episode, features, say)
+    evaluation = evaluate(classifier.model.learner, features, sampler.draw_many(n_episodes), spec=SPEC)
+    score = interval(evaluation.uar)
+    chance = f"{100 * evaluation.chance:.0f} %"
+    say(f"Over {n_episodes} such runs with other clips and emotions: UAR {score} % (95 % CI), chance {chance}.")
+    write_report(
+        out,
+        title=f"Four emotions from three clips each: {corpus or 'synthetic demo'}",
+        notice=notice,
+        steps=steps,
+        predictions=predictions,
+        evaluation=evaluation,
+        points=_points(classifier, episode, features),
+    )
+    say(f"Report: {out}")
+    return QuickstartResult(
+        corpus=corpus or "demo",
+        synthetic=corpus is None,
+        clips=len(features),
+        skipped=n_skipped,
+        enrolled=episode.classes[:-1],
+        added=episode.classes[-1],
+        correct=sum(truth == prediction.label for _, truth, prediction in predictions),
+        queries=len(predictions),
+        uar=score.mean,
+        ci95=score.half_width,
+        episodes=n_episodes,
+        chance=evaluation.chance,
+        report=str(out),
+        predictions=predictions,
+    )
+
+
+def _scan(corpus: str | None, root: Path | None) -> Scan:
+    if (corpus is None) != (root is None):
+        raise SettingsError(
+            "quickstart",
+            found="--corpus without --root" if root is None else "--root without --corpus",
+            expected="both, for a real corpus, or neither, for the synthetic clips",
+            remedy="Give the other one too.",
+        )
+    return read_manifest(DEMO_MANIFEST) if corpus is None or root is None else scan(corpus, root)
+
+
+def _sampler(utterances: Sequence[Utterance], seed: int) -> EpisodeSampler:
+    try:
+        return EpisodeSampler(utterances, SPEC, seed=seed)
+    except EpisodeError as error:
+        raise EpisodeError(
+            "quickstart",
+            found=error.found,
+            expected=error.expected,
+            remedy="Take a corpus that can, or enrol your clips with 'enroll' and score them with 'evaluate'.",
+        ) from error
+
+
+def _notice(corpus: str | None, features: FeatureSet, n_skipped: int) -> str:
+    """Return what is to be known before any number.
+
+    Raises:
+        CorpusError: not one of the clips can be used.
+    """
+    if not len(features):
+        raise CorpusError(
+            corpus or "demo",
+            found=f"{len(features.skipped)} clips, none of which can be used ({features.skipped[0].reason})",
+            expected="clips that can be read",
+            remedy="Look at what 'scan' says of them.",
+        )
+    if corpus is None:
+        return (
+            "The voices are SYNTHETIC, made by a speech synthesiser: the numbers show that the program runs, and "
+            "nothing about people."
+        )
+    skipped = f" ({n_skipped} files were skipped: see 'scan')" if n_skipped else ""
+    return (
+        f"{len(features)} clips of {corpus}{skipped}. Speakers of enrolled and recognised clips are disjoint. If the "
+        "model was trained on this corpus, which its card says, the numbers flatter it."
+    )
+
+
+def _story(
+    classifier: FewShotClassifier, episode: Episode, features: FeatureSet, say: Callable[[str], None]
+) -> tuple[list[str], Recognised]:
+    """Enrol, add and recognise; return what was done, and what each query was recognised as."""
+    steps: list[str] = []
+
+    def tell(line: str) -> None:
+        steps.append(line)
+        say(line)
+
+    by_id = {utterance.id: utterance for utterance in features.utterances}
+    support = {label: _load(ids, by_id) for label, ids in zip(episode.classes, episode.support, strict=True)}
+    queries = {label: _load(ids, by_id) for label, ids in zip(episode.classes, episode.query, strict=True)}
+    *first, new = episode.classes
+    classifier.enroll({label: support[label] for label in first})
+    tell(f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each.")
+    mistaken = sorted({prediction.label for prediction in classifier.predict(queries[new])})
+    tell(f"Clips of {new}, which nobody has taught it yet, are taken for: {', '.join(mistaken)}.")
+    classifier.add(new, support[new])
+    tell(f"Added {new} from {SPEC.k_shot} clips; the other clips were not needed again.")
+    predictions = tuple(
+        (clip.name, label, prediction)
+        for label, clips in queries.items()
+        for clip, prediction in zip(clips, classifier.predict(clips), strict=True)
+    )
+    for clip, truth, prediction in predictions:
+        sign = "right" if prediction.label == truth else "WRONG"
+        sure = f"{100 * prediction.probabilities[prediction.label]:3.0f} % sure"
+        say(f"  {sign}  {truth:<10} -> {prediction.label:<10} {sure}  {clip}")
+    right = sum(truth == prediction.label for _, truth, prediction in predictions)
+    tell(f"Recognised {right} of {len(predictions)} clips of voices that were never enrolled.")
+    return steps, predictions
+
+
+def _load(ids: Sequence[str], by_id: dict[str, Utterance]) -> list[Clip]:
+    chosen = [by_id[name] for name in ids]
+    return [audio.load(item.path, start=item.start, end=item.end) for item in chosen]
+
+
+def _points(classifier: FewShotClassifier, episode: Episode, features: FeatureSet) -> list[MapPoint]:
+    """Return the clips of an episode on the map; a learner without embeddings is shown by its average frames."""
+    row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
+    named = [
+        (row[name], label, enrolled)
+        for part, enrolled in ((episode.support, True), (episode.query, False))
+        for label, ids in zip(episode.classes, part, strict=True)
+        for name in ids
+    ]
+    kept = embed_clips(classifier.model.learner, [features.clips[number] for number, _, _ in named])
+    return [
+        MapPoint((clip if clip.ndim == 1 else clip.mean(0)).numpy(), label, enrolled)
+        for clip, (_, label, enrolled) in zip(kept, named, strict=True)
+    ]

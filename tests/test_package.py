@@ -1,0 +1,98 @@
+"""The package: importing it is light, its public names are there, and its wheel holds all that it needs and no more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import ser_fewshot
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {"torch", "torchaudio", "transformers", "librosa", "numpy", "sklearn", "soundfile", "rich", "jinja2"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Return the top-level modules that a new process has loaded after some code."""
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ser_fewshot",
+        "import ser_fewshot.errors, ser_fewshot.plugins, ser_fewshot.cli",
+        "import ser_fewshot; dir(ser_fewshot); ser_fewshot.__version__; ser_fewshot.__all__",
+    ],
+)
+def test_importing_the_package_loads_nothing_heavy(code):
+    assert not loaded_after(code) & HEAVY
+
+
+def test_reading_corpora_loads_no_torch():
+    assert not loaded_after("from ser_fewshot import Utterance, scan, load") & {"torch", "librosa", "sklearn"}
+
+
+def test_every_public_name_is_there_and_no_other_is_promised():
+    for name in ser_fewshot.__all__:
+        value = getattr(ser_fewshot, name)
+        assert getattr(value, "__module__", "").startswith("ser_fewshot."), name
+        assert value.__doc__
+    assert set(ser_fewshot.__all__) == set(ser_fewshot._HOME)
+    assert set(ser_fewshot.__all__) <= set(dir(ser_fewshot))
+    assert ser_fewshot.__version__ == version("ser-fewshot")
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'FewShotClasifier'"):
+        _ = ser_fewshot.FewShotClasifier
+    with pytest.raises(ImportError):
+        exec("from ser_fewshot import nothing")
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (ROOT / "ser_fewshot/py.typed").is_file()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_the_package_needs_and_no_more(tmp_path):
+    """Marked slow because it needs the network for the build backend."""
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    subprocess.run([uv, "build", "--wheel", "--out-dir", str(tmp_path), str(ROOT)], check=True, timeout=280)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    here = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "ser_fewshot").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert here <= names
+    tops = {name.split("/")[0] for name in names - here}
+    assert {top.endswith(".dist-info") for top in tops} == {True}
+    for needed in (
+        "assets/default/config.json",
+        "assets/default/model.safetensors",
+        "assets/default/README.md",
+        "assets/demo/clips.csv",
+        "assets/templates/report.html.j2",
+        "py.typed",
+    ):
+        assert f"ser_fewshot/{needed}" in names
+    # From the wheel alone, with nothing of the checkout in sight.
+    code = (
+        "import ser_fewshot, sys; assert '.whl' in ser_fewshot.__file__\n"
+        "from ser_fewshot.cli import main; sys.exit(main(['corpora', 'emodb', '--json']))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)

@@ -1,0 +1,219 @@
+"""The report page: it stands alone, holds the numbers, and obeys nothing that a label or a file name says."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser_fewshot.classifier import NearestClip, Prediction
+from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation import Evaluation
+from ser_fewshot.report import MapPoint, confusion_figure, map_figure, write_report
+
+LABELS = ("anger", "fear", "joy", "sadness")
+HOSTILE = "<script>alert(1)</script>\"'><img src=http://x/y onerror=z>&amp;{{ 7 * 7 }}"
+VOID = {"meta", "link", "img", "br"}
+
+
+def evaluation(labels: tuple[str, ...] = LABELS) -> Evaluation:
+    confusion = np.full((len(labels), len(labels)), 5) + np.diag(np.arange(len(labels)) * 10)
+    uar = np.array([0.5, 0.7, 0.6, 0.8])
+    return Evaluation(EpisodeSpec(n_way=4, k_shot=3, n_query=4), "ab" * 32, labels, uar, uar - 0.1, confusion)
+
+
+def prediction(label: str, *, nearest: str = "near.wav", sure: float = 0.625) -> Prediction:
+    return Prediction(label, {label: sure, "other": 1 - sure}, NearestClip(nearest, label, 1.5))
+
+
+def points(labels: tuple[str, ...] = LABELS, *, width: int = 8) -> list[MapPoint]:
+    rng = np.random.default_rng(0)
+    return [
+        MapPoint(rng.normal(size=width).astype(np.float32) + number, label, enrolled)
+        for number, label in enumerate(labels)
+        for enrolled in (True, False, False)
+    ]
+
+
+def page(path: Path, **changes: object) -> str:
+    content = {
+        "title": "A title",
+        "notice": "A notice",
+        "steps": ["Step one", "Step two"],
+        "predictions": [("a.wav", "fear", prediction("fear")), ("b.wav", "joy", prediction("anger"))],
+        "evaluation": evaluation(),
+        "points": points(),
+    }
+    write_report(path, **{**content, **changes})
+    return path.read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see, and fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_holds_the_numbers(tmp_path):
+    text = Reader(page(tmp_path / "r.html")).text
+    for part in (
+        "A title",
+        "A notice",
+        "Step two",
+        "65.0 ± 12.7 %",
+        "55.0 ± 12.7 %",
+        "4 episodes",
+        "chance 25.0 %",
+        "4-way 3-shot by emotion, query speaker disjoint, 4 queries",
+        "abababababab",
+        "✓ fear",
+        "✗ anger",
+        "62 %",
+        "near.wav (fear)",
+    ):
+        assert part in " ".join(text.split()), part
+
+
+def test_each_row_of_the_confusion_is_a_true_class_in_percent():
+    cells = re.findall(r"<td[^>]*>(\d+)</td>", confusion_figure(evaluation()))
+    matrix = np.array(cells, dtype=int).reshape(4, 4)
+    assert matrix.tolist() == [[25, 25, 25, 25], [17, 50, 17, 17], [12, 12, 62, 12], [10, 10, 10, 70]]
+
+
+def test_a_class_that_was_never_asked_is_a_row_of_zeros():
+    empty = evaluation()
+    empty.confusion[0] = 0
+    assert re.findall(r"<td[^>]*>(\d+)</td>", confusion_figure(empty))[:4] == ["0"] * 4
+
+
+def test_the_page_stands_alone(tmp_path):
+    text = page(tmp_path / "r.html")
+    reader = Reader(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "image", "use"} & {
+        t for t, _ in reader.tags
+    }
+    for _, attributes in reader.tags:
+        assert not {"src", "href", "xlink:href", "srcset", "action", "data", "poster"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "//" not in text
+    assert any("default-src 'none'" in (attributes.get("content") or "") for _, attributes in reader.tags)
+
+
+def test_the_page_can_be_read_without_eyes_and_on_a_phone(tmp_path):
+    reader = Reader(page(tmp_path / "r.html"))
+    figures = [attributes for tag, attributes in reader.tags if tag == "svg" and "aria-hidden" not in attributes]
+    assert [attributes["role"] for attributes in figures] == ["img"]
+    assert all(attributes["aria-label"] for attributes in figures)
+    assert ("html", {"lang": "en"}) in reader.tags
+    assert any(attributes.get("name") == "viewport" for _, attributes in reader.tags)
+    assert [attributes.get("scope") for tag, attributes in reader.tags if tag == "th"].count("row") == 4
+
+
+def test_hostile_names_are_text_and_nothing_else(tmp_path):
+    labels = (HOSTILE, "$x^2$", "_hidden", "%s {0}")
+    text = page(
+        tmp_path / "r.html",
+        title=HOSTILE,
+        notice=HOSTILE,
+        steps=[HOSTILE],
+        predictions=[(HOSTILE, HOSTILE, prediction(HOSTILE, nearest=HOSTILE))],
+        evaluation=evaluation(labels),
+        points=points(labels),
+    )
+    reader = Reader(text)
+    assert not {"script", "img"} & {tag for tag, _ in reader.tags}
+    assert not any("onerror" in attributes for _, attributes in reader.tags)
+    # Title, h1, notice, step; clip, truth, answer, nearest clip and its label; two in the confusion; legend, 3 marks.
+    assert reader.text.count(HOSTILE) == 15
+    assert all(reader.text.count(label) == 6 for label in labels[1:])
+
+
+def test_names_of_every_script_survive_and_what_is_no_text_is_replaced(tmp_path):
+    labels = ("怒り", "غضب", "jalousie é", "😀")
+    text = page(tmp_path / "r.html", evaluation=evaluation(labels), points=points(labels), steps=["a \udcff b"])
+    assert all(text.count(label) >= 6 for label in labels)
+    assert "a ? b" in text
+
+
+def test_the_same_content_gives_the_same_page(tmp_path):
+    assert page(tmp_path / "a.html") == page(tmp_path / "b.html")
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_any_number_of_classes_has_a_mark_of_its_own(count):
+    labels = tuple(f"emotion {i}" for i in range(count))
+    legend = re.findall(r'<li>.*?d="([^"]+)" fill="([^"]+)"', map_figure(points(labels)))
+    assert len(set(legend)) == len(legend) == count
+
+
+def test_marks_stay_inside_the_frame_and_tell_enrolled_from_recognised():
+    figure = map_figure(points())
+    places = [(float(x), float(y)) for x, y in re.findall(r"translate\(([\d.]+) ([\d.]+)\)", figure)]
+    marks = [(x, y) for x, y in places if (x, y) != (4.0, 0.0)]
+    assert len(marks) == 12
+    assert all(10 <= x <= 630 and 10 <= y <= 410 for x, y in marks)
+    assert figure.count("enrolled</title>") == 4
+    assert figure.count("recognised</title>") == 8
+
+
+def test_the_map_keeps_distances_of_a_plane():
+    flat = np.array([[0, 0], [3, 0], [0, 1], [3, 1]], dtype=np.float32)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0][:2].astype(np.float32)
+    figure = map_figure([MapPoint(row, "a", True) for row in flat @ rotation])
+    marks = np.array([tuple(map(float, found)) for found in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)])
+    lengths = [np.linalg.norm(marks[0] - marks[other]) for other in (1, 2, 3)]
+    assert np.allclose(np.array(lengths) / lengths[1], [3, 1, 10**0.5], atol=0.01)
+    assert "100 % of the variance" in figure
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_map_does_not_depend_on_the_signs_of_a_decomposition(seed):
+    cloud = np.random.default_rng(seed).normal(size=(9, 5)).astype(np.float32)
+    figure = map_figure([MapPoint(row, "a", True) for row in cloud])
+    marks = np.array([tuple(map(float, found)) for found in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)])
+    # The clip farthest from the mean lies right of it and below it, so the mean lies left of the middle and above it.
+    assert (marks.mean(0) <= np.array([320, 210]) + 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "embeddings", [np.zeros((1, 4)), np.zeros((5, 4)), np.ones((5, 1)), np.arange(5.0)[:, None], np.full((3, 2), 1e30)]
+)
+def test_a_map_of_hardly_anything_is_still_a_map(embeddings):
+    figure = map_figure([MapPoint(row.astype(np.float32), "a", True) for row in embeddings])
+    assert "nan" not in figure
+    assert "inf" not in figure
+    assert figure.count("enrolled</title>") == len(embeddings)
+
+
+def test_a_page_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="a place that can be written"):
+        page(tmp_path / "file/r.html")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
