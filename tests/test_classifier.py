@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -487,8 +488,15 @@ def test_while_one_thread_changes_the_classes_others_see_one_state_or_the_other(
     assert seen == set(expected)
 
 
-def test_additions_from_several_threads_are_all_kept():
+def test_additions_from_several_threads_are_all_kept(monkeypatch):
     made = classifier("nearest", "low", "high")
+    adapt = enrollment.Enrollment.of
+
+    def slowly(*arguments: Any) -> enrollment.Enrollment:
+        time.sleep(0.002)  # time enough for another thread to come between
+        return adapt(*arguments)
+
+    monkeypatch.setattr(enrollment.Enrollment, "of", slowly)
     new = [load((16_000, sound("middle", take)), name=f"take {take}") for take in range(24)]
     jobs = [lambda rows=rows: [made.add("middle", [new[row]]) for row in rows] for rows in np.split(np.arange(24), 8)]
     assert in_threads(jobs) == []

@@ -115,7 +115,7 @@ def in_child(run: Path, *, kill_at: int | None = None, moment: str = "", after: 
     """Run the job in a process of its own and return its exit code; kill it after some seconds if asked."""
     child = CONTEXT.Process(target=job, args=(run, kill_at, moment))
     child.start()
-    child.join(after if after is not None else 120)
+    child.join(after if after is not None else 240)
     if child.is_alive():
         child.kill()
         child.join()
