@@ -1,0 +1,140 @@
+"""How fast is it? Each figure is a ratio to a named reference in the same run, or stands beside its machine.
+
+1. Log-mel of the front-end against `librosa.feature.melspectrogram` with the same settings on the same clips, and how
+   far the two differ.
+2. 1,000 Prototypical episodes (5-way 5-shot, 15 queries) from cached features.
+3. Enrolling four emotions from five clips of 3 s each, and recognising one clip, with nothing cached.
+
+    uv run python recipes/bench_speed.py --corpora ../shared/corpora
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import librosa
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ser_fewshot import audio, corpora
+from ser_fewshot._files import write_atomically
+from ser_fewshot.audio import SAMPLE_RATE
+from ser_fewshot.checkpoints import ModelConfig, build_model
+from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
+from ser_fewshot.evaluation import evaluate
+from ser_fewshot.frontends import FeatureSet, analyse
+from ser_fewshot.frontends.logmel import LogMel
+from ser_fewshot.learners import embed_clips
+
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+EPISODES = EpisodeSpec(n_way=5, k_shot=5, n_query=15)
+ROUNDS = 5
+_HEARD = 1e-6  # of a clip's peak, -60 dB; below that, single-precision transforms differ by their rounding
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
+    parser.add_argument("--clips", type=int, default=200, help="clips of EmoDB that the front-ends are compared on")
+    arguments = parser.parse_args()
+    emodb = corpora.scan("emodb", arguments.corpora / "emodb").utterances
+    waveforms = [audio.load(clip.path).waveform for clip in emodb]
+    result = {
+        "command": "uv run python recipes/bench_speed.py --corpora DIR",
+        "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "logmel": bench_logmel(waveforms[: arguments.clips]),
+        "episodes": bench_episodes(emodb, waveforms),
+        "classifier": bench_classifier(waveforms),
+    }
+    write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def bench_logmel(waveforms: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """Time both front-ends in turn on the same clips; compare mel power within 60 dB of each clip's peak."""
+    frontend = LogMel()
+    settings = frontend.settings
+    tensors = [torch.from_numpy(waveform) for waveform in waveforms]
+
+    def theirs() -> list[NDArray[np.float32]]:
+        return [
+            librosa.feature.melspectrogram(
+                y=waveform,
+                sr=SAMPLE_RATE,
+                n_fft=settings.n_fft,
+                hop_length=settings.hop,
+                win_length=settings.window,
+                n_mels=settings.n_mels,
+                fmin=settings.f_min,
+                fmax=settings.f_max,
+                pad_mode="constant",
+            )
+            for waveform in waveforms
+        ]
+
+    difference = max(
+        float((np.abs(ours.exp().numpy().T - power) / power)[power > _HEARD * power.max()].max())
+        for ours, power in zip(analyse(frontend, tensors), theirs(), strict=True)
+    )
+    ratios = [seconds(theirs) / seconds(lambda: analyse(frontend, tensors)) for _ in range(ROUNDS)]
+    return {
+        "clips": len(waveforms),
+        "times_as_fast_as_librosa": statistics.median(ratios),
+        "slowest_round": min(ratios),
+        "largest_relative_difference": difference,
+    }
+
+
+def bench_episodes(emodb: Sequence[Utterance], waveforms: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """Time sampling and scoring of 1,000 episodes, with the clips' features in memory."""
+    model = build_model(ModelConfig(learner="protonet"))
+    frames = analyse(model.frontend, [torch.from_numpy(waveform) for waveform in waveforms])
+    features = FeatureSet(tuple(emodb), tuple(frames))
+    embedded = FeatureSet(features.utterances, tuple(embed_clips(model.learner, features.clips)))
+    sampler = EpisodeSampler(embedded.utterances, EPISODES)
+    return {
+        "episodes": 1000,
+        "seconds": statistics.median(
+            seconds(lambda: evaluate(model.learner, embedded, sampler.draw_many(1000), spec=EPISODES))
+            for _ in range(ROUNDS)
+        ),
+        "seconds_to_embed_all_clips_once": seconds(lambda: embed_clips(model.learner, features.clips)),
+    }
+
+
+def bench_classifier(waveforms: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """Time enrolment and recognition through the public class; the clips are arrays of 3 s."""
+    length = 3 * SAMPLE_RATE
+    clips = [(SAMPLE_RATE, np.resize(waveform, length)) for waveform in waveforms[:60]]
+    start = time.perf_counter()
+    classifier = FewShotClassifier.from_pretrained()
+    loading = time.perf_counter() - start
+    enrolment = {f"emotion {number}": clips[5 * number : 5 * number + 5] for number in range(4)}
+    return {
+        "seconds_to_load": loading,
+        "seconds_to_enrol_first_time": seconds(lambda: classifier.enroll(enrolment)),
+        "seconds_to_enrol": statistics.median(seconds(lambda: classifier.enroll(enrolment)) for _ in range(ROUNDS)),
+        "seconds_to_predict": statistics.median(seconds(partial(classifier.predict, clip)) for clip in clips[20:]),
+    }
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Return how long a call took."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
