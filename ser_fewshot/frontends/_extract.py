@@ -89,7 +89,7 @@ def analyse(frontend: FrontEnd, waveforms: Sequence[Tensor]) -> list[Tensor]:
         padded = torch.nn.utils.rnn.pad_sequence([waveforms[row] for row in rows], batch_first=True)
         features = frontend(padded, torch.tensor([len(waveforms[row]) for row in rows]))
         for row, x, length in zip(rows, features.x, features.lengths, strict=True):
-            results[row] = x[:length].clone()
+            results[row] = x[:length]  # a view: clips of a batch are of like length, so little padding is kept
     return [results[row] for row in range(len(waveforms))]
 
 

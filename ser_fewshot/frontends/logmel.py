@@ -83,8 +83,7 @@ class LogMel(nn.Module):
             win_length=self.settings.window,
             hop_length=self.settings.hop,
             power=None,
-            # Zeros, not a reflection, stand beyond the ends: they are what padding in a batch puts there too.
-            pad_mode="constant",
+            center=False,  # `forward` pads
         )
         # torchaudio makes its filters in single precision, which is up to 0.3 % off where a filter is small.
         with warnings.catch_warnings():
@@ -128,14 +127,20 @@ class LogMel(nn.Module):
         Returns:
             (batch, frames, n_mels) and the frames of each clip; zero beyond a clip's length.
         """
-        outside = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
-        log = self._mel_power(waveform.masked_fill(outside, 0.0)).clamp_min_(self.settings.floor).log_()
-        features = Features(log, self.frames(lengths))
-        log.masked_fill_(~features.mask[..., None], 0.0)
-        return features
+        n_frames = self.frames(lengths)
+        half = self.settings.n_fft // 2
+        # Zeros, not a reflection, stand beyond both ends: they are what padding in a batch puts there too. Row by row,
+        # because a mask over every sample of a batch takes a third as long as the transform itself.
+        sound = waveform.new_zeros(len(waveform), waveform.shape[1] + self.settings.n_fft)
+        for row, length in enumerate(lengths.tolist()):
+            sound[row, half : half + length] = waveform[row, :length]
+        log = self._mel_power(sound).clamp_min_(self.settings.floor).log_()
+        for row, length in enumerate(n_frames.tolist()):
+            log[row, length:] = 0.0
+        return Features(log, n_frames)
 
     def _mel_power(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, frames, n_mels)."""
+        """(batch, samples + n_fft), padded at both ends -> (batch, frames, n_mels)."""
         spectrum = self.spectrum(waveform).transpose(1, 2)  # (batch, frames, n_fft // 2 + 1), contiguous
         # Real and imaginary parts are squared in place and summed by the filters: no pass over memory for that alone.
         squares = torch.view_as_real(spectrum).square_().flatten(0, 1).flatten(1)  # (batch * frames, n_fft + 2)
