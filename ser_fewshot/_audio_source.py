@@ -57,8 +57,10 @@ def as_float(samples: NDArray[Any], part: slice) -> NDArray[Any]:
     if kind.startswith("f"):
         return samples[part]
     scale = _FULL_SCALE[kind]
-    if kind == "i4" and max(int(samples.max()), -int(samples.min())) <= 2**23 and bool((samples & 0xFF).any()):
-        scale = 2**23  # 24-bit sound in the low bytes
+    if kind == "i4" and bool((samples & 0xFF).any()):
+        peak = max(int(samples.max()), -int(samples.min()))
+        # 16-bit or 24-bit sound in the low bytes; true 32-bit sound as soft as that would be silence.
+        scale = next((full for full in (2**15, 2**23) if peak <= full), scale)
     offset = scale if kind == "u1" else 0
     return ((samples[part].astype(np.float64) - offset) / scale).astype(np.float32)
 

@@ -76,8 +76,8 @@ def load(
     """Return the sound of a source: the mean of its channels, at 16 kHz, without the silence at its ends.
 
     A file object is read from where it stands, put back there if it can seek, and not closed. Integers are divided by
-    their full scale. int32 has full scale 2**31 (scipy and gradio give 24-bit sound with an empty low byte), but 2**23
-    where no sample exceeds that and some low byte is set.
+    their full scale. int32 has full scale 2**31 (scipy and gradio give 24-bit sound with an empty low byte); where some
+    low byte is set and no sample exceeds 2**15 or 2**23, it is 16-bit or 24-bit sound and has that full scale.
 
     Args:
         source: path, bytes, file object, or (rate in Hz, samples of shape (samples,) or (samples, channels)).

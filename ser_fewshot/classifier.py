@@ -116,7 +116,11 @@ class FewShotClassifier:
         return cls(model if learner is None else swap_learner(model, learner))
 
     def save_pretrained(self, folder: Path | str, *, card: str) -> None:
-        """Write the model, without what is enrolled, to a folder with `card` as its README.md."""
+        """Write the model, without what is enrolled, to a folder with `card` as its README.md.
+
+        Raises:
+            SettingsError: the folder cannot be written.
+        """
         save_model(self.model, Path(folder), card=card)
 
     @property

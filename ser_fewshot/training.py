@@ -21,7 +21,7 @@ from ser_fewshot._run import Progress, fingerprint, load_run, save_run
 from ser_fewshot._settings import check_types
 from ser_fewshot.augmentation import Augmentation, augment
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, class_numbers
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import Interval, evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import Learner, Task
@@ -131,8 +131,7 @@ def train(
         "learner": repr(learner),
         "clips": fingerprint(features, validation),
     }
-    judge = EpisodeSampler(validation.utterances, settings.tasks[0], seed=_VALIDATION_SEED)
-    episodes = judge.draw_many(settings.validation_episodes)
+    episodes = _validation_episodes(validation, settings)
     if path.exists():
         trainer.best, trainer.progress = load_run(path, learner, optimizer=trainer.optimizer, identity=identity)
     for leftover in sorted(run.glob(f".*{TEMPORARY}")):
@@ -226,6 +225,21 @@ class _Trainer:
             for part in (episode.support, episode.query)
         )
         return Task(support, class_numbers(episode.support), query, class_numbers(episode.query))
+
+
+def _validation_episodes(validation: FeatureSet, settings: TrainSettings) -> tuple[Episode, ...]:
+    """Draw what every epoch is judged on; an error says that it is about meta-validation, not about all the clips."""
+    try:
+        judge = EpisodeSampler(validation.utterances, settings.tasks[0], seed=_VALIDATION_SEED)
+    except EpisodeError as error:
+        n_speakers = len({utterance.speaker_key for utterance in validation.utterances})
+        raise EpisodeError(
+            f"meta-validation, {error.subject}",
+            found=f"{n_speakers} speakers held out for it, with {error.found}",
+            expected=error.expected,
+            remedy="Ask less of the first task, try another seed, which holds out others, or add speakers.",
+        ) from error
+    return judge.draw_many(settings.validation_episodes)
 
 
 def _schedule(done: int, settings: TrainSettings) -> float:

@@ -111,6 +111,7 @@ ARRAYS = {
     "big-endian int16": lambda x: np.round(x * 2**15).astype(">i2"),
     "int32": lambda x: np.round(x.astype(np.float64) * 2**31).astype(np.int32),
     "24-bit in the high bytes of int32": lambda x: np.round(x.astype(np.float64) * 2**23).astype(np.int32) << 8,
+    "16-bit in the low bytes of int32": lambda x: np.round(x.astype(np.float64) * 2**15).astype(np.int32),
     "24-bit in the low bytes of int32": lambda x: np.round(x.astype(np.float64) * 2**23).astype(np.int32),
     "int8": lambda x: np.round(x * 2**7).astype(np.int8),
     "uint8": lambda x: np.round(x * 2**7 + 128).astype(np.uint8),

@@ -70,6 +70,7 @@ def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, 
         root = folder.expanduser().absolute()
         for utterance in found.utterances:
             clips.setdefault(_own_word(utterance, root), []).append(utterance.path)
+        _check_no_class_is_lost(root, clips)
     for name, *sources in emotions:
         if not sources:
             raise EnrollmentError(
@@ -77,6 +78,19 @@ def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, 
             )
         clips.setdefault(_name(name), []).extend(map(Path, sources))
     return clips
+
+
+def _check_no_class_is_lost(root: Path, clips: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse a folder with a class folder that gave no clip: its emotion would be missing without a word."""
+    used = {path.relative_to(root).parts[0] for paths in clips.values() for path in paths}
+    folders = {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_"))}
+    if lost := sorted(folders - used):
+        raise EnrollmentError(
+            str(root),
+            found=f"no usable clip in {', '.join(lost)}",
+            expected="clips in the folder of every emotion",
+            remedy="Put some clips there, in a format such as WAV or FLAC, or remove the folder.",
+        )
 
 
 def _own_word(utterance: Utterance, root: Path) -> str:
