@@ -41,7 +41,7 @@ def meta_train(
     Returns:
         The model, and the record of the epoch that was kept.
     """
-    model = build_model(config)
+    model = build_model(config, seed=settings.seed)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
     train_part, validation_part = (extract(model, part) for part in parts)
     history = train(model.learner, train_part, validation_part, settings=settings, run=run, resume=resume, track=track)

@@ -696,6 +696,15 @@ def test_enroll_takes_a_folder_and_predict_recognises_with_it(ok, room):
     assert "%" in out
 
 
+def test_a_class_folder_without_a_usable_clip_is_refused_not_lost(run, room):
+    shutil.copytree(room / "mine", "mine")
+    Path("mine/awe").mkdir()
+    code, out, err = run("enroll", "mine", "--model", room / "model", "--out", "e.ser")
+    assert (code, out) == (2, "")
+    assert "no usable clip in awe" in err
+    assert not Path("e.ser").exists()
+
+
 def test_the_default_model_is_used_where_none_is_named(ok):
     for emotion in ("anger", "sadness"):
         (Path("few") / emotion).mkdir(parents=True)

@@ -408,7 +408,7 @@ def test_a_learner_with_nothing_to_train_is_refused(tmp_path):
 
 
 def test_clips_that_cannot_give_the_episodes_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(EpisodeError):
+    with pytest.raises(EpisodeError, match="meta-validation"):
         train(learner(), corpus(), corpus(n_emotions=2), settings=SETTINGS, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
