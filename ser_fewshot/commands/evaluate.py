@@ -53,9 +53,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json == Path("-"):
         say_json(report)
         return
+    if arguments.json:  # first of all: whoever reads what is printed may stop reading
+        write_atomically(arguments.json, as_json(report) + "\n")
     _print_scores(results, spec, normalization)
     if arguments.json:
-        write_atomically(arguments.json, as_json(report) + "\n")
         say(f"all of it: {arguments.json}")
 
 
