@@ -48,11 +48,10 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    names = [name for name in corpora.names() if (arguments.corpora / name).is_dir()]
-    utterances = [clip for name in names for clip in corpora.scan(name, arguments.corpora / name).utterances]
+    utterances = [clip for scan in corpora.scan_all(arguments.corpora) for clip in scan.utterances]
     model = build_model(ModelConfig(learner="ridge"))
     features = extract(model.frontend, utterances, cache=FeatureCache(default_directory(), model.frontend.identity))
-    for held_out in arguments.held_out or names:
+    for held_out in arguments.held_out or sorted({clip.corpus for clip in utterances}):
         result = leave_out(held_out, features, arguments.runs / held_out, arguments.episodes, arguments.seed)
         write_atomically(RESULTS / f"leave_out_{held_out}.json", json.dumps(result, indent=1) + "\n")
         for name, row in result["learners"].items():  # type: ignore[attr-defined]

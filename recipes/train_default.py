@@ -29,8 +29,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/default"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    names = [name for name in corpora.names() if (arguments.corpora / name).is_dir()]
-    utterances = [clip for name in names for clip in corpora.scan(name, arguments.corpora / name).utterances]
+    utterances = [clip for scan in corpora.scan_all(arguments.corpora) for clip in scan.utterances]
     _, best = meta_train(
         CONFIG,
         lambda model, part: extract(

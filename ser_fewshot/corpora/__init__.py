@@ -31,6 +31,7 @@ __all__ = [
     "names",
     "read_manifest",
     "scan",
+    "scan_all",
     "write_manifest",
 ]
 
@@ -92,6 +93,24 @@ def scan(
             skipped.append(fault or item)
     unique, copies = _without_copies(utterances)
     return Scan(corpus, unique, (*skipped, *copies), deviations(unique, module.CARD))
+
+
+def scan_all(folder: Path | str) -> tuple[Scan, ...]:
+    """Return a scan of every corpus below a folder, each in a folder that is named as `names()` has it.
+
+    Raises:
+        CorpusError: no corpus stands there under its name, or a folder does not hold the corpus it is named as.
+    """
+    root = _folder(folder)
+    found = [name for name in names() if (root / name).is_dir()]
+    if not found:
+        raise CorpusError(
+            str(root),
+            found="no folder that is named as a corpus",
+            expected=f"some of {', '.join(names())}",
+            remedy="Give the folder that holds the corpora, and name each as it is listed.",
+        )
+    return tuple(scan(name, root / name) for name in found)
 
 
 def read_manifest(path: Path | str) -> Scan:

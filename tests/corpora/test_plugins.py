@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from ser_fewshot import corpora, plugins
-from ser_fewshot.corpora import ALIASES, CorpusCard, Skipped, Utterance, card, names, scan
+from ser_fewshot.corpora import ALIASES, CorpusCard, Skipped, Utterance, card, names, scan, scan_all
 from ser_fewshot.corpora._coded import FileNames
 from ser_fewshot.errors import CorpusError, SettingsError
+
+from .trees import plant
 
 FORMATS = {"audformat_db", "emobox", "folder", "table"}
 CORPORA = sorted(set(names()) - FORMATS)
@@ -126,3 +128,16 @@ def loaded_after(statement: str) -> Iterable[str]:
 def test_importing_and_listing_the_corpora_loads_nothing_heavy():
     modules = loaded_after("import ser_fewshot.corpora as c; [c.card(name) for name in c.names()]")
     assert not {"torch", "librosa", "audformat", "pandas", "yaml"} & set(modules)
+
+
+def test_every_corpus_below_a_folder_is_scanned_under_its_name(tmp_path):
+    plant(tmp_path / "emodb", ["wav/03a01Fa.wav"])
+    plant(tmp_path / "savee", ["DC/a01.wav"])
+    plant(tmp_path / "something else", ["a.wav"])
+    scans = scan_all(tmp_path)
+    assert [(found.corpus, len(found.utterances)) for found in scans] == [("emodb", 1), ("savee", 1)]
+
+
+def test_a_folder_without_corpora_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match="no folder that is named as a corpus"):
+        scan_all(tmp_path)
