@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from conftest import tone
 from ser_fewshot import audio
 from ser_fewshot.corpora import Utterance, scan
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import FeatureCache, Features, _extract, analyse, extract, normalize, size, stack
+from ser_fewshot.frontends import FeatureCache, _extract, analyse, extract, normalize, size, stack
 from ser_fewshot.frontends.logmel import LogMel, Settings
 
 SECONDS = (0.5, 1.5, 0.3, 0.9, 2.0)
@@ -46,16 +47,16 @@ def same(one: object, other: object) -> bool:
 
 
 def counted(frontend: LogMel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of clips of each batch that the front-end is asked for from now on."""
-    batches: list[int] = []
-    forward = frontend.forward
+    """The number of clips of each call that the front-end is asked for from now on."""
+    calls: list[int] = []
+    analyse_clips = frontend.analyse
 
-    def count(waveform: torch.Tensor, lengths: torch.Tensor) -> Features:
-        batches.append(len(lengths))
-        return forward(waveform, lengths)
+    def count(waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        calls.append(len(waveforms))
+        return analyse_clips(waveforms)
 
-    monkeypatch.setattr(frontend, "forward", count)
-    return batches
+    monkeypatch.setattr(frontend, "analyse", count)
+    return calls
 
 
 def test_utterances_come_back_in_their_order_with_their_own_features(frontend, clips):
@@ -208,20 +209,6 @@ def test_a_cache_that_cannot_be_written_is_an_error(frontend, clips, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="SER_FEWSHOT_CACHE"):
         extract(frontend, clips, cache=FeatureCache(tmp_path / "file", frontend.identity))
-
-
-def test_clips_are_analysed_in_batches_of_like_length_that_fit_in_memory(frontend, monkeypatch):
-    monkeypatch.setattr(_extract, "_BATCH_CLIPS", 3)
-    monkeypatch.setattr(_extract, "_BATCH_SAMPLES", 60_000)
-    lengths = [5_000, 40_000, 5_100, 70_000, 5_200, 41_000, 5_300, 20_000]
-    waveforms = [torch.rand(length) - 0.5 for length in lengths]
-    alone = [analyse(frontend, [waveform])[0] for waveform in waveforms]
-    batches = counted(frontend, monkeypatch)
-    together = analyse(frontend, waveforms)
-    assert batches == [3, 2, 1, 1, 1]
-    for one, other in zip(together, alone, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-    assert analyse(frontend, []) == []
 
 
 def test_a_small_store_of_waiting_clips_changes_nothing(frontend, clips, monkeypatch):

@@ -12,6 +12,7 @@ import torch
 from conftest import tone
 
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import analyse, logmel
 from ser_fewshot.frontends.logmel import FRONTEND, LogMel, Settings
 
 OTHERS = [
@@ -98,6 +99,17 @@ def test_a_clip_is_analysed_alike_alone_and_in_any_batch():
         [alone] = analysed(frontend, clip)
         torch.testing.assert_close(one, alone, rtol=0, atol=1e-6)
         torch.testing.assert_close(other, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 7, 64, 100_000])
+def test_the_buffer_that_frames_pass_through_changes_nothing(frames, monkeypatch):
+    clips = [speech(seconds, seed) for seed, seconds in enumerate((0.3, 1.0, 0.31, 2.345))]
+    frontend = LogMel()
+    alone = [frontend.analyse([clip])[0] for clip in clips]
+    monkeypatch.setattr(logmel, "_BUFFER_FRAMES", frames)
+    for one, other in zip(frontend.analyse(clips), alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    assert analyse(frontend, []) == []
 
 
 @pytest.mark.parametrize("rubbish", [0.0, 1.0, -1e30, float("inf"), float("nan")])

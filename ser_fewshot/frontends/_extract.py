@@ -23,9 +23,7 @@ Normalization = Literal["none", "clip", "speaker"]
 Per-speaker statistics use every clip of a speaker without their labels, queries included: say so next to such a number.
 """
 
-_BATCH_CLIPS = 4  # a batch that stays in the processor's cache is faster than a larger one
-_BATCH_SAMPLES = 320 * audio.SAMPLE_RATE  # padding included: 32 clips of 10 s, 5 of a minute
-_WAITING_SAMPLES = 8 * _BATCH_SAMPLES  # what is read before it is sorted by length and analysed: 160 MB
+_WAITING_SAMPLES = 2_560 * audio.SAMPLE_RATE  # what is read before it is analysed: 160 MB
 _SMALLEST_SPREAD = 1e-5  # a band that never moves is divided by this instead of by nothing
 
 
@@ -39,8 +37,8 @@ class FrontEnd(Protocol):
     def identity(self) -> dict[str, object]:
         """Everything that decides the values of the output."""
 
-    def __call__(self, waveform: Tensor, lengths: Tensor) -> Features:
-        """(batch, samples), (batch,) -> (batch, frames, dim)."""
+    def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """(samples,) each, at least one -> (frames, dim) each; how to batch them is the front-end's own business."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,25 +82,7 @@ def analyse(frontend: FrontEnd, waveforms: Sequence[Tensor]) -> list[Tensor]:
             expected=f"{audio.SAMPLE_RATE} Hz, at which every clip is read",
             remedy="Let the front-end resample.",
         )
-    results: dict[int, Tensor] = {}
-    for rows in _batches([len(waveform) for waveform in waveforms]):
-        padded = torch.nn.utils.rnn.pad_sequence([waveforms[row] for row in rows], batch_first=True)
-        features = frontend(padded, torch.tensor([len(waveforms[row]) for row in rows]))
-        for row, x, length in zip(rows, features.x, features.lengths, strict=True):
-            results[row] = x[:length]  # a view: clips of a batch are of like length, so little padding is kept
-    return [results[row] for row in range(len(waveforms))]
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield rows in batches of like length, of no more clips and samples than fit in memory."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) == _BATCH_CLIPS or (len(batch) + 1) * lengths[row] > _BATCH_SAMPLES):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    return frontend.analyse(waveforms) if waveforms else []
 
 
 def extract(

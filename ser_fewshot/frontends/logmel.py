@@ -7,19 +7,21 @@ https://doi.org/10.1109/TASSP.1980.1163420; filters after Slaney's Auditory Tool
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import librosa
 import torch
-import torchaudio
 from torch import Tensor, nn
 
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._features import Features
+from ser_fewshot.frontends._features import Features, stack
 
 _LOWEST_FLOOR = 1e-30  # well above the smallest float32
+
+_BUFFER_FRAMES = 2_048  # 4 MB: small enough for the processor's cache, large enough for its two or more cores
 
 _BLOCK_EDGES = (0.0, 0.3, 0.6, 0.8, 1.0)
 """Where the bands are cut: high bands are wide, so fewer of them stand together."""
@@ -73,19 +75,14 @@ class LogMel(nn.Module):
     """
 
     sample_rate = SAMPLE_RATE
+    window: Tensor
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__()
         self.settings = settings or Settings()
         self.dim = self.settings.n_mels
-        self.spectrum = torchaudio.transforms.Spectrogram(
-            n_fft=self.settings.n_fft,
-            win_length=self.settings.window,
-            hop_length=self.settings.hop,
-            power=None,
-            center=False,  # `forward` pads
-        )
-        # torchaudio makes its filters in single precision, which is up to 0.3 % off where a filter is small.
+        self.register_buffer("window", torch.hann_window(self.settings.window), persistent=False)
+        # Not torchaudio's filters: it makes them in single precision, which is up to 0.3 % off where a filter is small.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of empty filters, which are an error below
             filters = librosa.filters.mel(
@@ -112,13 +109,8 @@ class LogMel(nn.Module):
         hertz = {"f_min": float(settings.f_min), "f_max": float(settings.f_max)}  # 20 and 20.0 are one setting
         return {"frontend": "logmel", "version": 2, **asdict(settings), **hertz}
 
-    def frames(self, lengths: Tensor) -> Tensor:
-        """(batch,) samples -> (batch,) frames: one at every hop, the first centred on the first sample."""
-        return 1 + torch.div(lengths, self.settings.hop, rounding_mode="floor")
-
-    @torch.no_grad()
     def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
-        """Analyse clips.
+        """Analyse padded clips.
 
         Args:
             waveform: (batch, samples) at 16 kHz; values beyond a clip's length are ignored.
@@ -127,27 +119,46 @@ class LogMel(nn.Module):
         Returns:
             (batch, frames, n_mels) and the frames of each clip; zero beyond a clip's length.
         """
-        n_frames = self.frames(lengths)
-        half = self.settings.n_fft // 2
-        # Zeros, not a reflection, stand beyond both ends: they are what padding in a batch puts there too. Row by row,
-        # because a mask over every sample of a batch takes a third as long as the transform itself.
-        sound = waveform.new_zeros(len(waveform), waveform.shape[1] + self.settings.n_fft)
-        for row, length in enumerate(lengths.tolist()):
-            sound[row, half : half + length] = waveform[row, :length]
-        log = self._mel_power(sound).clamp_min_(self.settings.floor).log_()
-        for row, length in enumerate(n_frames.tolist()):
-            log[row, length:] = 0.0
-        return Features(log, n_frames)
+        return stack(self.analyse([row[:length] for row, length in zip(waveform, lengths.tolist(), strict=True)]))
 
-    def _mel_power(self, waveform: Tensor) -> Tensor:
-        """(batch, samples + n_fft), padded at both ends -> (batch, frames, n_mels)."""
-        spectrum = self.spectrum(waveform).transpose(1, 2)  # (batch, frames, n_fft // 2 + 1), contiguous
+    @torch.no_grad()
+    def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Analyse one clip or more, of (samples,) each.
+
+        The frames of all clips pass through one buffer: fresh memory for every clip, or for a padded batch of them,
+        takes longer than the transform itself.
+
+        Returns:
+            (frames, n_mels) of each clip: a frame at every hop, the first centred on the first sample.
+        """
+        settings = self.settings
+        counts = [1 + len(waveform) // settings.hop for waveform in waveforms]
+        log = waveforms[0].new_empty(sum(counts), self.dim)
+        buffer = waveforms[0].new_zeros(min(len(log), _BUFFER_FRAMES), settings.n_fft)
+        margin = (settings.n_fft - settings.window) // 2
+        windowed = buffer[:, margin : margin + settings.window]
+        before = settings.n_fft // 2 - margin
+        done = filled = 0
+        for waveform in waveforms:
+            # Zeros, not a reflection, stand beyond both ends.
+            sound = nn.functional.pad(waveform, (before, settings.window - before))
+            frames = sound.unfold(0, settings.window, settings.hop)  # (frames, window), a view
+            while len(frames):
+                part = frames[: len(buffer) - filled]
+                torch.mul(part, self.window, out=windowed[filled : filled + len(part)])
+                frames, filled = frames[len(part) :], filled + len(part)
+                if filled == len(buffer) or done + filled == len(log):
+                    self._log_mel(buffer[:filled], out=log[done : done + filled])
+                    done, filled = done + filled, 0
+        return list(torch.split(log, counts))
+
+    def _log_mel(self, frames: Tensor, *, out: Tensor) -> None:
+        """frames (n, n_fft) -> out (n, n_mels)."""
         # Real and imaginary parts are squared in place and summed by the filters: no pass over memory for that alone.
-        squares = torch.view_as_real(spectrum).square_().flatten(0, 1).flatten(1)  # (batch * frames, n_fft + 2)
-        mel = squares.new_empty(len(squares), self.dim)
+        squares = torch.view_as_real(torch.fft.rfft(frames)).square_().flatten(1)  # (n, n_fft + 2)
         for bands, values, weights in self._blocks:
-            torch.mm(squares[:, values], weights.to(squares.device), out=mel[:, bands])
-        return mel.view(len(waveform), -1, self.dim)
+            torch.mm(squares[:, values], weights.to(squares.device), out=out[:, bands])
+        out.clamp_min_(self.settings.floor).log_()
 
 
 def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
