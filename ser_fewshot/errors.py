@@ -67,5 +67,9 @@ class EnrollmentError(SerFewshotError):
     """An enrolment lacks what it needs: clips, at least two emotions, a known name."""
 
 
+class AdaptationError(SerFewshotError):
+    """Adapting to a support set diverged: its loss is no longer a number."""
+
+
 class SettingsError(SerFewshotError):
     """A setting, an option or the name of a plug-in is not legal."""

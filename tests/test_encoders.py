@@ -9,13 +9,14 @@ import pytest
 import scipy.fft
 import torch
 
-from ser_fewshot.encoders import Conv, Encoder, EncoderSettings, Mean, Statistics, build_encoder
+from ser_fewshot.encoders import Conv, Dense, Encoder, EncoderSettings, Mean, Statistics, build_encoder
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features, stack
 
 DIM = 24
 LENGTHS = (30, 1, 2, 11, 12, 3, 100)
-KINDS = ("mean", "statistics", "conv")
+KINDS = ("mean", "statistics", "dense", "conv")
+LEARNED = pytest.mark.parametrize("kind", ["dense", "conv"])
 
 
 def clip(frames: int, dim: int = DIM, seed: int = 0) -> torch.Tensor:
@@ -153,6 +154,15 @@ def test_the_same_clip_gives_the_same_bits_and_training_needs_no_other_mode(kind
     assert torch.equal(built(stack(clips())), first)
 
 
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_what_is_prepared_may_stand_for_the_clips(kind):
+    built = encoder(kind)
+    prepared = built.prepare(stack(clips()))
+    assert prepared.pooled == (kind == "dense")
+    torch.testing.assert_close(built(prepared), built(stack(clips())))
+    assert built.prepare(prepared) is prepared
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("frames", [1, 2, 11])
 @torch.no_grad()
@@ -225,30 +235,34 @@ def test_the_scale_is_saved_with_the_weights(kind):
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_a_finite_gradient_reaches_every_parameter(batch, training):
-    conv = encoder("conv").train(training)
-    z = conv(stack(batch))
+@LEARNED
+def test_a_finite_gradient_reaches_every_parameter(kind, batch, training):
+    learned = encoder(kind).train(training)
+    z = learned(stack(batch))
     (z * torch.linspace(-1, 1, z.numel()).view_as(z)).sum().backward()
-    for name, parameter in conv.named_parameters():
+    for name, parameter in learned.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
     if not (batch[0] == batch[0][0, 0]).all():
-        assert all(parameter.grad.abs().sum() > 0 for parameter in conv.parameters())
+        assert all(parameter.grad.abs().sum() > 0 for parameter in learned.parameters())
 
 
-def test_dropout_varies_training_and_nothing_else():
-    conv = encoder("conv")
+@LEARNED
+def test_dropout_varies_training_and_nothing_else(kind):
+    learned = encoder(kind)
     features = stack(clips())
-    assert torch.equal(conv(features), conv(features))
-    conv.train()
-    assert not torch.equal(conv(features), conv(features))
+    assert torch.equal(learned(features), learned(features))
+    learned.train()
+    assert not torch.equal(learned(features), learned(features))
 
 
-def test_a_new_conv_begins_with_the_functionals_as_they_are():
-    conv = build_encoder(DIM, EncoderSettings(channels=8, width=4)).eval()
-    conv.fit_scale(stack(clips()))
-    z = conv(stack(clips()))
-    torch.testing.assert_close(z[:, :-4], conv.statistics(stack(clips())))
+@LEARNED
+def test_a_new_encoder_begins_with_the_functionals_as_they_are(kind):
+    new = build_encoder(DIM, EncoderSettings(name=kind, channels=8, width=4)).eval()
+    assert isinstance(new, Conv | Dense)
+    new.fit_scale(stack(clips()))
+    z = new(stack(clips()))
+    torch.testing.assert_close(z[:, :-4], new.statistics(stack(clips())))
     assert z[:, -4:].square().sum() < 0.5 * z[:, :-4].square().sum()
 
 

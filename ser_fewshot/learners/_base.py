@@ -59,15 +59,24 @@ class Learner(nn.Module):
 
         Raises:
             EpisodeError: a class has no support, or there are fewer than two.
+            AdaptationError: adapting diverged; the error holds the step and the learning rate.
         """
         raise NotImplementedError
 
     def accumulate(self, task: Task, weight: float) -> float:
-        """Add the gradient of `weight` times the query loss to the parameters, and return the loss."""
+        """Add the gradient of `weight` times the query loss to the parameters, and return the loss.
+
+        Raises:
+            AdaptationError: adapting to the support diverged.
+        """
         logits = self.adapt(task.support, task.support_y)(task.query)
         loss = nn.functional.cross_entropy(logits, task.query_y)
         (weight * loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def accumulate_many(self, tasks: Sequence[Task], weight: float) -> list[float]:
+        """Do for each task what `accumulate` does; a learner may do it for all at once."""
+        return [self.accumulate(task, weight) for task in tasks]
 
 
 class EmbeddingLearner(Learner):

@@ -24,7 +24,13 @@ from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Learner, Task, build_learner, embed_clips, evaluating, names, settings_of
 
 CONV = {"name": "conv", "channels": 6, "blocks": 1, "width": 5, "dropout": 0.5}
-ENCODERS: dict[str, dict[str, Any]] = {"conv": CONV, "statistics": {"name": "statistics"}, "mean": {"name": "mean"}}
+DENSE = {**CONV, "name": "dense"}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "conv": CONV,
+    "dense": DENSE,
+    "statistics": {"name": "statistics"},
+    "mean": {"name": "mean"},
+}
 Y = torch.tensor([0, 0, 1, 2, 2, 2])  # classes of unequal size
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 

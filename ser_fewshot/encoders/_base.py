@@ -1,0 +1,68 @@
+"""What an encoder is told and what it promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import Features
+
+EncoderName = Literal["statistics", "mean", "dense", "conv"]
+
+_LARGEST = 4096  # channels and width; more is a slip of the keyboard or a hostile file
+_MOST_BLOCKS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What is built between the frames and the embedding.
+
+    Attributes:
+        name: "statistics" describes the frames by fixed functionals and learns nothing; "mean" is the average frame,
+            the plainest baseline; "dense" learns, beside the functionals, what a small network makes of them; "conv",
+            what a convolutional network sees in the frames.
+        channels: width of the network.
+        blocks: residual layers in it.
+        width: what the learned part adds to the embedding.
+        dropout: share of values dropped in training.
+    """
+
+    name: EncoderName = "conv"
+    channels: int = 96
+    blocks: int = 3
+    width: int = 128
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(EncoderName):
+            expected = " | ".join(get_args(EncoderName))
+            raise SettingsError("encoder", found=repr(self.name), expected=expected, remedy="Choose one of these.")
+        whole = all(type(value) is int for value in (self.channels, self.width, self.blocks))
+        sizes = whole and 1 <= min(self.channels, self.width) <= max(self.channels, self.width) <= _LARGEST
+        if not sizes or not 0 <= self.blocks <= _MOST_BLOCKS or not 0 <= self.dropout < 1:
+            raise SettingsError(
+                "encoder",
+                found=f"channels {self.channels}, width {self.width}, blocks {self.blocks}, dropout {self.dropout}",
+                expected=f"channels and width in 1 ... {_LARGEST}, blocks in 0 ... {_MOST_BLOCKS}, dropout in [0, 1)",
+                remedy="Change the one that is not.",
+            )
+
+
+class Encoder(nn.Module):
+    """Frames to one embedding a clip; `.width` is the length of the embedding."""
+
+    width: int
+
+    def fit_scale(self, features: Features) -> None:
+        """Learn, from meta-train clips, the scale of what is fixed; nothing to learn by default."""
+
+    def prepare(self, features: Features) -> Features:
+        """Return what may stand for the clips in `forward`: all that depends on no weight. By default their frames."""
+        return features
+
+    def forward(self, features: Features) -> Tensor:
+        """(batch, frames, dim) -> (batch, width)."""
+        raise NotImplementedError

@@ -1,0 +1,129 @@
+"""Encoders without a weight: the average frame, and fixed functionals of the frames."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ser_fewshot.encoders._base import Encoder
+from ser_fewshot.frontends import Features
+
+_LAGS = (1, 3, 10)  # frames: 10, 30 and 100 ms, within a phone, a phone, a syllable
+_PERCENTILES = (10, 50, 90)
+_CEPSTRA = 40
+_CORRELATED = 16  # the lower cepstra, whose course over time is smooth enough to correlate
+SMALLEST_SPREAD = 1e-5  # what never moves is divided by this instead of by nothing
+_SCALE_CLIPS = 32  # clips that are described at a time when the scale is learned
+
+
+class Mean(Encoder):
+    """The average frame."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.width = dim
+
+    def forward(self, features: Features) -> Tensor:
+        """(batch, frames, dim) -> (batch, dim)."""
+        mean, _ = moments(features.x, features.mask)
+        return mean
+
+
+class Statistics(Encoder):
+    """Fixed functionals of the frames, each brought to unit scale over the meta-train clips.
+
+    For every band the 10 %, 50 % and 90 % quantile, the standard deviation, and how fast it changes at three lags; the
+    mean step from band to band; the same moments of the cepstrum (the cosine transform of a frame); and how the lower
+    cepstra go together. Functionals of low-level descriptors are what openSMILE made the standard of the field (Eyben
+    et al., "The Geneva minimalistic acoustic parameter set", 2016, https://doi.org/10.1109/TAFFC.2015.2457417); these
+    are plainer and all come from one spectrogram.
+    """
+
+    _limit = 5.0  # standard deviations: one odd functional must not decide a distance
+
+    mean: Tensor
+    scale: Tensor
+    cosines: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        n_cepstra = min(_CEPSTRA, dim)
+        n_correlated = min(_CORRELATED, dim)
+        self.width = (len(_PERCENTILES) + 1 + len(_LAGS)) * dim + (dim - 1) + 3 * n_cepstra
+        self.width += n_correlated * (n_correlated - 1) // 2
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("scale", torch.ones(self.width))
+        self.register_buffer("cosines", _cosine_transform(dim, n_cepstra))
+
+    def fit_scale(self, features: Features) -> None:
+        """Measure mean and spread of each functional over meta-train clips (batch, frames, dim)."""
+        # A few clips at a time: the longest pads all the others of its batch.
+        parts = torch.split(torch.arange(len(features)), _SCALE_CLIPS)
+        raw = torch.cat([self.functionals(features.select(rows)) for rows in parts])
+        self.mean.copy_(raw.mean(0))
+        self.scale.copy_(raw.std(0, correction=0).clamp_min(SMALLEST_SPREAD))
+
+    def forward(self, features: Features) -> Tensor:
+        """(batch, frames, dim) -> (batch, width), each within 5 standard deviations of the meta-train mean."""
+        return ((self.functionals(features) - self.mean) / self.scale).clamp(-self._limit, self._limit)
+
+    def functionals(self, features: Features) -> Tensor:
+        """(batch, frames, dim) -> (batch, width), in the units of the frames."""
+        x, mask = features.x, features.mask
+        _, spread = moments(x, mask)
+        cepstra = x @ self.cosines  # (batch, frames, n_cepstra)
+        level, cepstral_spread = moments(cepstra, mask)
+        steps, _ = moments(x.diff(dim=2).abs(), mask)
+        parts = [
+            _quantiles(x, mask).flatten(1),
+            spread,
+            *(_change(x, mask, lag) for lag in _LAGS),
+            steps,
+            level,
+            cepstral_spread,
+            _change(cepstra, mask, 1),
+            _correlations(cepstra[..., :_CORRELATED], mask),
+        ]
+        return torch.cat(parts, dim=1)
+
+
+def moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """x (batch, frames, dim), mask (batch, frames) -> mean and standard deviation over a clip, (batch, dim) each."""
+    weight = mask[..., None].to(x.dtype)
+    count = weight.sum(1).clamp_min(1)
+    mean = (x * weight).sum(1) / count
+    variance = ((x - mean[:, None]).square() * weight).sum(1) / count
+    return mean, (variance + 1e-6).sqrt()  # the constant keeps the gradient finite where a band never moves
+
+
+def _quantiles(x: Tensor, mask: Tensor) -> Tensor:
+    """(batch, frames, dim) -> (batch, 3, dim): the nearest frame below each quantile of the clip's own frames."""
+    ordered = x.masked_fill(~mask[..., None], torch.inf).sort(dim=1).values  # padding sorts behind every frame
+    last = mask.sum(1) - 1
+    rows = [last * percent // 100 for percent in _PERCENTILES]
+    return torch.stack([ordered[torch.arange(len(x)), row] for row in rows], dim=1)
+
+
+def _change(x: Tensor, mask: Tensor, lag: int) -> Tensor:
+    """(batch, frames, dim) -> (batch, dim): mean absolute difference of frames `lag` apart, 0 if there are none."""
+    mean, _ = moments((x[:, lag:] - x[:, :-lag]).abs(), mask[:, lag:])
+    return mean
+
+
+def _correlations(x: Tensor, mask: Tensor) -> Tensor:
+    """(batch, frames, n) -> (batch, n (n - 1) / 2): correlation over time of every pair of columns."""
+    mean, spread = moments(x, mask)
+    standard = (x - mean[:, None]) / spread[:, None] * mask[..., None]
+    matrix = standard.transpose(1, 2) @ standard / mask.sum(1)[:, None, None]
+    row, column = torch.tril_indices(x.shape[2], x.shape[2], offset=-1)
+    return matrix[:, row, column]
+
+
+def _cosine_transform(dim: int, n: int) -> Tensor:
+    """(dim, n) orthonormal cosine transform, type II, of a frame's bands."""
+    band = torch.arange(dim, dtype=torch.float64)[:, None] + 0.5
+    matrix = torch.cos(math.pi / dim * band * torch.arange(n, dtype=torch.float64)) * math.sqrt(2 / dim)
+    matrix[:, 0] /= math.sqrt(2)
+    return matrix.to(torch.float32)
