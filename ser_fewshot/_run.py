@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ser_fewshot._files import write_atomically
@@ -39,15 +39,18 @@ class Progress:
 
 def save_run(
     path: Path,
-    learner: Learner,
+    goal: nn.Module,
     *,
     optimizer: Optimizer,
     best: Mapping[str, Tensor],
     progress: Progress,
     identity: Mapping[str, str],
 ) -> None:
-    """Write weights, the best weights so far, the optimiser's state and the progress; `identity` says of which run."""
-    tensors = {f"learner/{name}": tensor for name, tensor in learner.state_dict().items()}
+    """Write what is trained, the learner's best weights so far, the optimiser's state and the progress.
+
+    `identity` says of which run they are.
+    """
+    tensors = {f"goal/{name}": tensor for name, tensor in goal.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for number, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{slot}": tensor for slot, tensor in slots.items()}
@@ -57,9 +60,9 @@ def save_run(
 
 
 def load_run(
-    path: Path, learner: Learner, *, optimizer: Optimizer, identity: Mapping[str, str]
+    path: Path, goal: nn.Module, learner: Learner, *, optimizer: Optimizer, identity: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], Progress]:
-    """Bring learner and optimiser back to what `save_run` wrote, and return the best weights and the progress.
+    """Bring a goal, its learner and the optimiser back to what `save_run` wrote; return best weights and progress.
 
     Raises:
         CheckpointError: the file is damaged, or is of a run with another identity.
@@ -75,7 +78,7 @@ def load_run(
             )
     try:
         progress = _progress(metadata["progress"])
-        slots = _slots(_part(tensors, "optimizer"), learner)
+        slots = _slots(_part(tensors, "optimizer"), trained(goal))
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             str(path),
@@ -85,7 +88,7 @@ def load_run(
         ) from error
     best = _part(tensors, "best")
     load_weights(learner, best, origin=f"{path}, best weights")  # to see that they fit; the next line overwrites them
-    load_weights(learner, _part(tensors, "learner"), origin=str(path))
+    load_weights(goal, _part(tensors, "goal"), origin=str(path))
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
     return best, progress
 
@@ -109,9 +112,13 @@ def _progress(text: str) -> Progress:
     return progress
 
 
-def _slots(tensors: Mapping[str, Tensor], learner: Learner) -> dict[int, dict[str, Tensor]]:
+def trained(goal: nn.Module) -> list[nn.Parameter]:
+    """Return what an optimiser moves, in the order that its state is numbered by."""
+    return [parameter for parameter in goal.parameters() if parameter.requires_grad]
+
+
+def _slots(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[int, dict[str, Tensor]]:
     """Return the optimiser's state by the number of the parameter; a parameter without gradient has none."""
-    parameters = list(learner.parameters())
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, slot = name.split("/")

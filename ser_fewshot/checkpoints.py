@@ -202,13 +202,13 @@ def _parameters_limited(stored: int) -> Iterator[None]:
         hook.remove()
 
 
-def load_weights(learner: Learner, tensors: Mapping[str, Tensor], *, origin: str) -> None:
-    """Copy weights into a learner, all of them and no others.
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
+    """Copy weights into a learner or another module, all of them and no others.
 
     Raises:
         CheckpointError: a weight is missing, left over, of another shape or type, or not finite; the error lists them.
     """
-    _check_fit(learner.state_dict(), tensors, origin=origin)
+    _check_fit(module.state_dict(), tensors, origin=origin)
     damaged = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
     if damaged:
         raise CheckpointError(
@@ -217,7 +217,7 @@ def load_weights(learner: Learner, tensors: Mapping[str, Tensor], *, origin: str
             expected="finite weights",
             remedy="The training that made them failed, or the file was changed: take another checkpoint.",
         )
-    learner.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors))
 
 
 def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:

@@ -8,7 +8,7 @@ support and query differ is ours, as speech needs it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -137,11 +137,38 @@ class EpisodeSampler:
         """
         _require_whole("index", index, least=0)
         rng = np.random.default_rng([self.seed, index])
+        return self._draw(rng, index, {corpus: frozenset() for corpus in self._pools})
+
+    def draw_harder(self, index: int, failed: Mapping[str, Collection[str]]) -> Episode:
+        """Return an episode of classes that failed before, filled up with others of their corpus.
+
+        Args:
+            index: the same index, seed and failures give the same episode, another one than `draw` returns.
+            failed: by corpus ("" where corpora mix), the classes that failed. The corpus is drawn by their number.
+
+        Raises:
+            EpisodeError: no class that may be drawn is among them, or they cannot be combined as the spec demands.
+        """
+        _require_whole("index", index, least=0)
+        known = {
+            corpus: frozenset(failed.get(corpus, ())) & {label for pool in pools for label in pool}
+            for corpus, pools in self._pools.items()
+        }
+        wanted = {corpus: labels for corpus, labels in known.items() if labels}
+        if not wanted:
+            raise self._impossible("none of them among the classes that failed", expected="at least one")
+        return self._draw(np.random.default_rng([self.seed, index, 1]), index, wanted)
+
+    def _draw(self, rng: np.random.Generator, index: int, wanted: Mapping[str, frozenset[str]]) -> Episode:
+        """Draw one of the corpora of `wanted`, and from it classes, those that are wanted first."""
+        corpora = [corpus for corpus, labels in wanted.items() for _ in range(max(len(labels), 1))]
         for _ in range(_CHOICES):
-            pools = self._pools[rng.integers(len(self._pools))]
+            corpus = corpora[rng.integers(len(corpora))]
+            pools = self._pools[corpus]
             pool = pools[rng.integers(len(pools))]
             labels = list(pool)
-            classes = [labels[number] for number in rng.permutation(len(labels))[: self.spec.n_way]]
+            order = [labels[number] for number in rng.permutation(len(labels))]
+            classes = sorted(order, key=lambda label: label not in wanted[corpus])[: self.spec.n_way]
             clips = self._clips(rng, [pool[label] for label in classes])
             if clips is not None:
                 support, query = zip(*clips, strict=True)
@@ -154,9 +181,9 @@ class EpisodeSampler:
         """Return episodes 0 .. n - 1."""
         return tuple(self.draw(index) for index in range(n))
 
-    def _build(self, utterances: Sequence[Utterance]) -> list[list[Pool]]:
+    def _build(self, utterances: Sequence[Utterance]) -> dict[str, list[Pool]]:
         """Return the pools of each corpus, and remember which classes are in none of them."""
-        built: list[list[Pool]] = []
+        built: dict[str, list[Pool]] = {}
         most = 0
         for corpus, classes in self._by_corpus(utterances).items():
             groups = self._groups(classes)
@@ -167,7 +194,7 @@ class EpisodeSampler:
                 name = f"{corpus}/{label}" if corpus and self.spec.label == "emotion" else label
                 fault = self._fault(max((group[label] for group in groups), key=len))
                 self.excluded[name] = fault or f"at most {fitting} such classes together, {self.spec.n_way} needed"
-            built += [pools] if pools else []
+            built |= {corpus: pools} if pools else {}
             most = max(most, fitting)
         if not built:
             one = ("" if self.spec.mix_corpora else " of one corpus") + (" by one speaker" if self._one_speaker else "")

@@ -6,8 +6,8 @@ Every learner is scored on the same frozen episodes through `Learner.adapt`, the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ser_fewshot.episode_lists import episodes_hash
 from ser_fewshot.episodes import Episode, EpisodeSpec, class_numbers
-from ser_fewshot.errors import CheckpointError, EpisodeError
+from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, embed_clips, evaluating
 
@@ -48,6 +48,7 @@ class Evaluation:
         labels: (n_labels,) every class that occurred.
         uar, accuracy: (n_episodes,) in [0, 1].
         confusion: (n_labels, n_labels) queries of all episodes, true class by row, answer by column.
+        diverged: by the index of the episode, why adapting to it failed. It counts as chance, with no answers.
     """
 
     spec: EpisodeSpec
@@ -56,6 +57,7 @@ class Evaluation:
     uar: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     confusion: NDArray[np.int64]
+    diverged: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def chance(self) -> float:
@@ -65,7 +67,7 @@ class Evaluation:
     @property
     def recall(self) -> dict[str, float]:
         """Share of each class's queries that were recognised, over all episodes that it took part in."""
-        rates = self.confusion.diagonal() / self.confusion.sum(1)
+        rates = self.confusion.diagonal() / self.confusion.sum(1).clip(min=1)
         return {label: float(rate) for label, rate in zip(self.labels, rates, strict=True)}
 
     def as_dict(self) -> dict[str, object]:
@@ -81,6 +83,7 @@ class Evaluation:
             "recall": self.recall,
             "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
+            "diverged": {str(index): reason for index, reason in self.diverged.items()},
             "uar_per_episode": [round(value, 6) for value in self.uar.tolist()],
         }
 
@@ -109,17 +112,20 @@ def evaluate(
     _check(episodes, spec, {utterance.id for utterance in features.utterances})
     embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
     row = {utterance.id: number for number, utterance in enumerate(embedded.utterances)}
-    truth, answers = [], []
+    answers: list[NDArray[np.int64] | None] = []
+    diverged: dict[int, str] = {}
     with evaluating(learner):
         for episode in track(episodes):
             support, query = (
                 embedded.batch([row[clip] for members in part for clip in members])
                 for part in (episode.support, episode.query)
             )
-            logits = learner.adapt(support, class_numbers(episode.support))(query)
-            answers.append(_answers(logits, episode))
-            truth.append(class_numbers(episode.query).numpy())
-    return _score(episodes, spec, truth, answers)
+            try:
+                answers.append(_answers(learner.adapt(support, class_numbers(episode.support))(query), episode))
+            except AdaptationError as error:
+                answers.append(None)
+                diverged[episode.index] = str(error)
+    return _score(episodes, spec, answers, diverged)
 
 
 def interval(values: NDArray[np.float64]) -> Interval:
@@ -184,15 +190,22 @@ def _answers(logits: Tensor, episode: Episode) -> NDArray[np.int64]:
 def _score(
     episodes: Sequence[Episode],
     spec: EpisodeSpec,
-    truth: Sequence[NDArray[np.int64]],
-    answers: Sequence[NDArray[np.int64]],
+    answers: Sequence[NDArray[np.int64] | None],
+    diverged: Mapping[int, str],
 ) -> Evaluation:
-    uar = [balanced_accuracy_score(y, answer) for y, answer in zip(truth, answers, strict=True)]
-    accuracy = [np.mean(y == answer) for y, answer in zip(truth, answers, strict=True)]
+    """Score the answers to each episode; one without answers counts as chance."""
+    uar, accuracy = np.full((2, len(episodes)), 1 / spec.n_way)
+    truth: list[str] = []
+    taken_for: list[str] = []
+    for number, (episode, answer) in enumerate(zip(episodes, answers, strict=True)):
+        if answer is None:
+            continue
+        y = class_numbers(episode.query).numpy()
+        uar[number] = balanced_accuracy_score(y, answer)
+        accuracy[number] = np.mean(y == answer)
+        truth += [episode.classes[label] for label in y]
+        taken_for += [episode.classes[label] for label in answer]
     labels = tuple(sorted({label for episode in episodes for label in episode.classes}))
-    named = [
-        [episode.classes[number] for episode, numbers in zip(episodes, part, strict=True) for number in numbers]
-        for part in (truth, answers)
-    ]
-    confusion = confusion_matrix(named[0], named[1], labels=list(labels))
-    return Evaluation(spec, episodes_hash(episodes), labels, np.array(uar), np.array(accuracy), confusion)
+    shape = (len(labels), len(labels))
+    confusion = confusion_matrix(truth, taken_for, labels=list(labels)) if truth else np.zeros(shape, dtype=np.int64)
+    return Evaluation(spec, episodes_hash(episodes), labels, uar, accuracy, confusion, diverged)

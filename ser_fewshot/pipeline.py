@@ -28,6 +28,8 @@ def meta_train(
 ) -> tuple[Model, dict[str, float]]:
     """Train a new model, select its epoch on a fifth of the speakers, and save it with its card under `run`/model.
 
+    A learner with several objectives is trained by one after the other, each in a folder of its own under `run`.
+
     Args:
         config: what to build.
         extract: returns the features of some clips for a model.
@@ -39,12 +41,23 @@ def meta_train(
         track: wraps the steps of an epoch to show progress.
 
     Returns:
-        The model, and the record of the epoch that was kept.
+        The model, and the record of the epoch that was kept, of the last objective.
     """
     model = build_model(config, seed=settings.seed)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
     train_part, validation_part = (extract(model, part) for part in parts)
-    history = train(model.learner, train_part, validation_part, settings=settings, run=run, resume=resume, track=track)
+    objectives = model.learner.objectives
+    for objective in objectives:
+        history = train(
+            model.learner,
+            train_part,
+            validation_part,
+            settings=settings,
+            run=run / objective if len(objectives) > 1 else run,
+            objective=objective,
+            resume=resume,
+            track=track,
+        )
     best = max(history, key=lambda record: record["validation_uar"])
     card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
     save_model(model, run / "model", card=card)

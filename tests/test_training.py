@@ -22,14 +22,16 @@ import torch
 from synthetic import DIM, corpus
 from torch import Tensor
 
-from ser_fewshot import _files, training
+from ser_fewshot import _files
 from ser_fewshot.augmentation import Augmentation
 from ser_fewshot.checkpoints import read_tensors
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
 from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.training import TrainSettings, train
+from ser_fewshot.training import TrainSettings, _loop, train
+from ser_fewshot.training._objectives import Episodes
+from ser_fewshot.training._settings import VALIDATION_SEED
 
 ENCODER = {"name": "conv", "channels": 8, "blocks": 1, "width": 4}
 SETTINGS = TrainSettings(
@@ -139,7 +141,7 @@ def test_the_loss_falls_and_the_learner_that_is_left_scores_what_the_best_record
     assert log(tmp_path / "run") == history
     assert [record["epoch"] for record in history] == list(range(1, 7))
     assert not trained.training
-    sampler = EpisodeSampler(corpus(seed=1).utterances, settings.tasks[0], seed=training._VALIDATION_SEED)
+    sampler = EpisodeSampler(corpus(seed=1).utterances, settings.tasks[0], seed=VALIDATION_SEED)
     score = evaluate(trained, corpus(seed=1), sampler.draw_many(settings.validation_episodes), spec=settings.tasks[0])
     assert score.uar.mean() == max(record["validation_uar"] for record in history)
 
@@ -154,17 +156,17 @@ def test_no_episode_is_met_twice_and_none_of_validation_is_trained_on(tmp_path, 
 
     monkeypatch.setattr(EpisodeSampler, "draw", noted)
     features = corpus()
-    trainer = training._Trainer(learner(), features, replace(SETTINGS, meta_batch=2))
+    trainer = _loop._Trainer(Episodes(learner(), features, replace(SETTINGS, meta_batch=2)))
     drawn.clear()  # what samplers drew to see whether they can
     for done in range(6):
         trainer.step(done)
     assert sorted(drawn, key=str) == sorted(((5, task, n) for task in SETTINGS.tasks for n in range(12)), key=str)
     drawn.clear()
     steps: list[int] = []
-    monkeypatch.setattr(training._Trainer, "step", lambda _, done: steps.append(done) or 0.0)
+    monkeypatch.setattr(_loop._Trainer, "step", lambda _, done: steps.append(done) or 0.0)
     train(learner(), features, corpus(seed=1), settings=SETTINGS, run=tmp_path)
     assert steps == list(range(6))  # of both epochs
-    assert {seed for seed, _, index in drawn if index > 0} == {training._VALIDATION_SEED}
+    assert {seed for seed, _, index in drawn if index > 0} == {VALIDATION_SEED}
 
 
 @pytest.mark.parametrize("name", ["protonet", "ridge", "nearest"])
@@ -223,7 +225,7 @@ def test_a_run_killed_at_random_times_ends_like_the_unbroken_one(unbroken, tmp_p
 
 def test_a_finished_run_is_resumed_without_another_step(unbroken, tmp_path, monkeypatch):
     run = copy_of(unbroken, tmp_path / "run")
-    monkeypatch.setattr(training._Trainer, "step", lambda *_: pytest.fail("it took a step"))
+    monkeypatch.setattr(_loop._Trainer, "step", lambda *_: pytest.fail("it took a step"))
     resumed = weights(go(run, resume=True))
     best = {
         n.removeprefix("best/"): x for n, x in read_tensors(run / "checkpoint.safetensors")[0].items() if "best/" in n
@@ -293,10 +295,10 @@ DAMAGES = {
     "a best epoch to come": change_progress(best_epoch=9),
     "an unknown part": change_progress(mood="good"),
     "a history of numbers": change_progress(history=[1, 2, 3]),
-    "a missing weight": lambda t, _: t.pop("learner/encoder.project.weight"),
+    "a missing weight": lambda t, _: t.pop("goal/learner.encoder.project.weight"),
     "a missing best weight": lambda t, _: t.pop("best/encoder.project.weight"),
-    "a weight of another shape": lambda t, _: t.update({"learner/encoder.gate": torch.zeros(2)}),
-    "a weight that is NaN": lambda t, _: t["learner/encoder.weight"].fill_(math.nan),
+    "a weight of another shape": lambda t, _: t.update({"goal/learner.encoder.gate": torch.zeros(2)}),
+    "a weight that is NaN": lambda t, _: t["goal/learner.encoder.weight"].fill_(math.nan),
     "a best weight that is NaN": lambda t, _: t["best/encoder.weight"].fill_(math.nan),
     "an optimiser state of another shape": lambda t, _: t.update({"optimizer/0/exp_avg": torch.zeros(1, 2, 3)}),
     "half an optimiser state": lambda t, _: t.pop("optimizer/0/exp_avg_sq"),
@@ -340,7 +342,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[
         uar = np.full(6, scores[len(seen) - 1])
         return Evaluation(SETTINGS.tasks[0], "", (), uar, uar, np.zeros((0, 0), dtype=np.int64))
 
-    monkeypatch.setattr(training, "evaluate", told)
+    monkeypatch.setattr(_loop, "evaluate", told)
     return seen
 
 
@@ -366,7 +368,7 @@ def test_a_run_stopped_by_patience_stays_stopped_when_it_is_resumed(tmp_path, mo
     scripted(monkeypatch, [0.5, 0.4, 0.3])
     settings = replace(SETTINGS, epochs=6, steps=2, patience=2)
     first = weights(go(tmp_path, settings=settings))
-    monkeypatch.setattr(training._Trainer, "step", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(_loop._Trainer, "step", lambda *_: pytest.fail("it went on"))
     assert_equal(weights(go(tmp_path, resume=True, settings=settings)), first)
 
 
@@ -421,7 +423,7 @@ def test_a_folder_that_cannot_be_written_is_refused_by_one_line(tmp_path):
 
 def test_the_learning_rate_warms_up_over_an_epoch_and_falls_to_nothing():
     settings = replace(SETTINGS, epochs=5, steps=10)
-    shares = [training._schedule(step, settings) for step in range(50)]
+    shares = [_loop._schedule(step, settings) for step in range(50)]
     assert shares[0] == pytest.approx(0.1)
     assert shares.index(max(shares)) in (8, 9)
     assert max(shares) <= 1

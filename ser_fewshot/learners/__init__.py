@@ -13,13 +13,14 @@ import torch
 
 from ser_fewshot import plugins
 from ser_fewshot._settings import fill
-from ser_fewshot.learners._base import Classifier, EmbeddingLearner, Learner, Task, embed_clips, evaluating
+from ser_fewshot.learners._base import Classifier, EmbeddingLearner, Learner, Objective, Task, embed_clips, evaluating
 
 __all__ = [
     "LARGEST_SIZE",
     "Classifier",
     "EmbeddingLearner",
     "Learner",
+    "Objective",
     "Task",
     "build_learner",
     "embed_clips",

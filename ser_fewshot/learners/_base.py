@@ -5,9 +5,10 @@ Meta-training, evaluation, enrolment and the live page all call it, so what is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import Features, stack
 
 _BATCH_CLIPS = 64
+
+Objective = Literal["classes", "episodes"]
+"""What training lowers: the loss of classifying all meta-train classes, the conventional way, or that of episodes."""
 
 Classifier = Callable[[Features], Tensor]
 """Query features (n_query, ...) -> logits (n_query, n_way)."""
@@ -38,7 +42,24 @@ class Task:
 
 
 class Learner(nn.Module):
-    """Learns over episodes, then adapts to a new one from its support."""
+    """Learns over episodes, then adapts to a new one from its support.
+
+    Attributes:
+        objectives: what it is trained by, one after the other. One that learns "classes" has an `encoder`, whose
+            embeddings (batch, width) are classified by linear heads that training makes and throws away.
+        hard_tasks: episodes that each training step adds, drawn from the classes that failed in its others.
+    """
+
+    objectives: ClassVar[tuple[Objective, ...]] = ("episodes",)
+    hard_tasks: int = 0
+
+    @property
+    def supervision(self) -> Mapping[str, float]:
+        """What "classes" are, and how much the loss of each head weighs: "emotion", "speaker", "corpus" (see there)."""
+        return {"emotion": 1.0}
+
+    def begin(self, objective: Objective) -> None:
+        """Get ready for an objective: what it must not train stops asking for gradients. Nothing to do by default."""
 
     def fit_scale(self, features: Features) -> None:
         """Learn, from meta-train clips, the scale of what is fixed; nothing to learn by default."""

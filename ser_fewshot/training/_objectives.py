@@ -1,0 +1,178 @@
+"""What a training step lowers: the loss of episodes, or that of classifying all meta-train classes.
+
+Either draws what it trains on from (seed, step) alone, and its state is what a checkpoint keeps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ser_fewshot.augmentation import augment
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.encoders import Encoder
+from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
+from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner, Objective, Task, evaluating
+from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
+
+_NO_CLASS = -100  # what the cross-entropy leaves out
+
+
+class Goal(nn.Module):
+    """A learner, what training needs beside it, and the clips."""
+
+    def __init__(self, learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
+        super().__init__()
+        self.learner = learner
+        self.features = features
+        self.settings = settings
+
+    def accumulate(self, done: int, generator: torch.Generator) -> float:
+        """Add the gradient of step `done` (0, 1, ...) to the parameters, and return its mean loss."""
+        raise NotImplementedError
+
+
+class Episodes(Goal):
+    """The mean query loss of episodes; some may be redrawn from the classes that failed.
+
+    Hard tasks: Sun et al., "Meta-transfer learning for few-shot learning", 2019, https://arxiv.org/abs/1812.02403.
+    """
+
+    def __init__(self, learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
+        super().__init__(learner, features, settings)
+        self.samplers = [EpisodeSampler(features.utterances, spec, seed=settings.seed) for spec in settings.tasks]
+        self._row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
+
+    def accumulate(self, done: int, generator: torch.Generator) -> float:
+        """Add the gradient of a meta-batch, then that of the harder episodes it leads to."""
+        weight = 1 / ((self.settings.meta_batch + self.learner.hard_tasks) * len(self.samplers))
+        losses: list[float] = []
+        for sampler in self.samplers:
+            first = done * self.settings.meta_batch
+            episodes = [sampler.draw(first + number) for number in range(self.settings.meta_batch)]
+            tasks = [self._task(episode, generator) for episode in episodes]
+            losses += self.learner.accumulate_many(tasks, weight)
+            if self.learner.hard_tasks:
+                failed = self.failures(sampler, episodes, tasks)
+                first = done * self.learner.hard_tasks
+                harder = [sampler.draw_harder(first + n, failed) for n in range(self.learner.hard_tasks)]
+                losses += self.learner.accumulate_many([self._task(one, generator) for one in harder], weight)
+        return sum(losses) / len(losses)
+
+    def failures(
+        self, sampler: EpisodeSampler, episodes: Sequence[Episode], tasks: Sequence[Task]
+    ) -> dict[str, set[str]]:
+        """Return the class of each episode that is recognised worst, by the corpus it is from ("" where they mix)."""
+        failed: dict[str, set[str]] = {}
+        with evaluating(self.learner):
+            for episode, task in zip(episodes, tasks, strict=True):
+                logits = self.learner.adapt(task.support, task.support_y)(task.query)
+                loss = nn.functional.cross_entropy(logits, task.query_y, reduction="none")
+                per_class = torch.zeros(len(episode.classes)).index_add_(0, task.query_y, loss)
+                mixed = sampler.spec.mix_corpora
+                corpus = "" if mixed else self.features.utterances[self._row[episode.query[0][0]]].corpus
+                failed.setdefault(corpus, set()).add(episode.classes[int(per_class.argmax())])
+        return failed
+
+    def _task(self, episode: Episode, generator: torch.Generator) -> Task:
+        """Return an episode as augmented tensors."""
+        support, query = (
+            augment(
+                [self.features.clips[self._row[clip]] for members in part for clip in members],
+                self.settings.augmentation,
+                generator,
+            )
+            for part in (episode.support, episode.query)
+        )
+        return Task(support, class_numbers(episode.support), query, class_numbers(episode.query))
+
+
+class Classes(Goal):
+    """Cross-entropy of one linear head a task over all its meta-train classes: conventional training.
+
+    Several heads on one encoder are multi-task learning: Caruana, "Multitask learning", 1997,
+    https://doi.org/10.1023/A:1007379606734.
+    """
+
+    def __init__(self, learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
+        super().__init__(learner, features, settings)
+        self.labels = {
+            name: (weight, y, n_classes)
+            for kind, weight in learner.supervision.items()
+            for name, y, n_classes in _class_numbers(features.utterances, kind)
+        }
+        if not self.labels:
+            raise EpisodeError(
+                "conventional training",
+                found=f"fewer than two classes of {' and '.join(learner.supervision)} in {len(features)} clips",
+                expected="at least two",
+                remedy="Add clips with labels, or choose a learner that trains on episodes.",
+            )
+        encoder = getattr(learner, "encoder", None)
+        if not isinstance(encoder, Encoder):
+            raise SettingsError(
+                type(learner).__name__,
+                found="no encoder",
+                expected="an encoder whose embeddings can be classified",
+                remedy="Choose another learner.",
+            )
+        self.encoder = encoder
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(settings.seed)
+            self.heads = nn.ModuleDict(
+                {str(number): nn.Linear(encoder.width, n) for number, (_, _, n) in enumerate(self.labels.values())}
+            )
+
+    def accumulate(self, done: int, generator: torch.Generator) -> float:
+        """Add the gradient of one batch of clips, drawn in an order that is shuffled anew for every pass over them."""
+        rows = self._rows(done)
+        batch = augment([self.features.clips[row] for row in rows], self.settings.augmentation, generator)
+        z = self.encoder(batch)  # (batch, width)
+        total = torch.zeros(())
+        for head, (weight, y, _) in zip(self.heads.values(), self.labels.values(), strict=True):
+            wanted = y[rows]
+            if bool((wanted != _NO_CLASS).any()):
+                total = total + weight * nn.functional.cross_entropy(head(z), wanted, ignore_index=_NO_CLASS)
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        return total.item()
+
+    def _rows(self, done: int) -> list[int]:
+        """Return the clips of batch `done`; every clip once, then every clip again."""
+        n, size = len(self.features), self.settings.batch_clips
+        rows: list[int] = []
+        for place in range(done * size, (done + 1) * size):
+            passed, position = divmod(place, n)
+            if not rows or position == 0:
+                generator = torch.Generator().manual_seed(self.settings.seed * SEED_STRIDE + passed)
+                order = torch.randperm(n, generator=generator).tolist()
+            rows.append(order[position])
+        return rows
+
+
+def _class_numbers(utterances: Sequence[Utterance], kind: str) -> list[tuple[str, Tensor, int]]:
+    """Return name, (n_clips,) class numbers and number of classes of each head that a kind of label asks for."""
+    if kind in ("emotion", "speaker"):
+        labels = {kind: [item.emotion if kind == "emotion" else item.speaker_key for item in utterances]}
+    elif kind == "corpus":
+        names = sorted({item.corpus for item in utterances})
+        labels = {name: [item.emotion if item.corpus == name else None for item in utterances] for name in names}
+    else:
+        raise SettingsError(
+            "supervision", found=repr(kind), expected="emotion | speaker | corpus", remedy="Choose one of these."
+        )
+    heads = []
+    for name, column in labels.items():
+        number = {label: place for place, label in enumerate(sorted(Counter(filter(None, column))))}
+        if len(number) > 1:
+            y = torch.tensor([_NO_CLASS if label is None else number[label] for label in column])
+            heads.append((name, y, len(number)))
+    return heads
+
+
+GOALS: Mapping[Objective, type[Goal]] = {"episodes": Episodes, "classes": Classes}
