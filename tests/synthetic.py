@@ -14,6 +14,8 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.frontends import Features, FeatureSet, analyse, stack
 
 DIM = 8
+MUST_LEARN = {"mann"}
+"""Learners that compare by what they have learned: with random weights they can know nothing."""
 EMOTIONS = ("anger", "fear", "joy", "sadness", "surprise")
 
 

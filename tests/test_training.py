@@ -435,7 +435,7 @@ def test_one_long_clip_does_not_fill_the_memory_when_the_scale_is_learned(tmp_pa
     features = corpus()
     long = replace(features, clips=(features.clips[0].repeat(500, 1), *features.clips[1:]))
     trained, seen = learner(), []
-    monkeypatch.setattr(trained, "fit_scale", lambda clips: seen.append(clips.x.shape))
+    monkeypatch.setattr(trained, "fit_scale", lambda clips, _: seen.append(clips.x.shape))
     train(trained, long, corpus(seed=1), settings=replace(SETTINGS, epochs=1, steps=1), run=tmp_path)
     assert seen[0][1] <= 1000 < len(long.clips[0])
 

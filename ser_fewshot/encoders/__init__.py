@@ -17,5 +17,5 @@ def build_encoder(dim: int, settings: EncoderSettings) -> Encoder:
     if settings.name == "mean":
         return Mean(dim)
     if settings.name == "statistics":
-        return Statistics(dim)
+        return Statistics(dim, whitening=settings.whitening)
     return Dense(dim, settings) if settings.name == "dense" else Conv(dim, settings)

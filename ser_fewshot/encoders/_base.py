@@ -24,6 +24,8 @@ class EncoderSettings:
         name: "statistics" describes the frames by fixed functionals and learns nothing; "mean" is the average frame,
             the plainest baseline; "dense" learns, beside the functionals, what a small network makes of them; "conv",
             what a convolutional network sees in the frames.
+        whitening: whether the functionals are turned and scaled so that clips of one class (the label of the first task
+            in training) differ alike in every direction: what varies within a class counts less. Good for speakers.
         channels: width of the network.
         blocks: residual layers in it.
         width: what the learned part adds to the embedding.
@@ -31,6 +33,7 @@ class EncoderSettings:
     """
 
     name: EncoderName = "conv"
+    whitening: bool = False
     channels: int = 96
     blocks: int = 3
     width: int = 128
@@ -40,6 +43,13 @@ class EncoderSettings:
         if self.name not in get_args(EncoderName):
             expected = " | ".join(get_args(EncoderName))
             raise SettingsError("encoder", found=repr(self.name), expected=expected, remedy="Choose one of these.")
+        if type(self.whitening) is not bool or (self.whitening and self.name == "mean"):
+            raise SettingsError(
+                "encoder.whitening",
+                found=f"{self.whitening!r} for {self.name!r}",
+                expected="true or false, and functionals to whiten",
+                remedy="Leave it out, or choose another encoder.",
+            )
         whole = all(type(value) is int for value in (self.channels, self.width, self.blocks))
         sizes = whole and 1 <= min(self.channels, self.width) <= max(self.channels, self.width) <= _LARGEST
         if not sizes or not 0 <= self.blocks <= _MOST_BLOCKS or not 0 <= self.dropout < 1:
@@ -56,8 +66,11 @@ class Encoder(nn.Module):
 
     width: int
 
-    def fit_scale(self, features: Features) -> None:
-        """Learn, from meta-train clips, the scale of what is fixed; nothing to learn by default."""
+    def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
+        """Learn, from meta-train clips and their class numbers (batch,), the scale of what is fixed.
+
+        Nothing to learn by default.
+        """
 
     def prepare(self, features: Features) -> Features:
         """Return what may stand for the clips in `forward`: all that depends on no weight. By default their frames."""

@@ -19,17 +19,17 @@ class _Learned(Encoder):
     languages nobody trained on, and moves away from it only as far as it is asked to.
     """
 
-    def __init__(self, dim: int, width: int) -> None:
+    def __init__(self, dim: int, settings: EncoderSettings) -> None:
         super().__init__()
-        self.statistics = Statistics(dim)
-        self.width = self.statistics.width + width
+        self.statistics = Statistics(dim, whitening=settings.whitening)
+        self.width = self.statistics.width + settings.width
         self.weight = nn.Parameter(torch.zeros(self.statistics.width))  # logarithm of each functional's weight
         # Small but not zero: distances hold the square of the gate, whose slope at zero is nothing.
         self.gate = nn.Parameter(torch.tensor(0.3))
 
-    def fit_scale(self, features: Features) -> None:
+    def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Measure the scale of the functionals over (batch, frames, dim)."""
-        self.statistics.fit_scale(features)
+        self.statistics.fit_scale(features, y)
 
     def _beside(self, fixed: Tensor, learned: Tensor) -> Tensor:
         """fixed (batch, functionals), learned (batch, width) -> (batch, functionals + width)."""
@@ -42,7 +42,7 @@ class Dense(_Learned):
     """Beside the functionals, what residual layers make of them: cheap to train, and cheaper to adapt."""
 
     def __init__(self, dim: int, settings: EncoderSettings) -> None:
-        super().__init__(dim, settings.width)
+        super().__init__(dim, settings)
         self.enter = nn.Linear(self.statistics.width, settings.channels)
         self.layers = nn.ModuleList(_DenseBlock(settings.channels, settings.dropout) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.channels)
@@ -89,7 +89,7 @@ class Conv(_Learned):
     frame_scale: Tensor
 
     def __init__(self, dim: int, settings: EncoderSettings) -> None:
-        super().__init__(dim, settings.width)
+        super().__init__(dim, settings)
         self.register_buffer("frame_mean", torch.zeros(dim))
         self.register_buffer("frame_scale", torch.ones(dim))
         channels = settings.channels
@@ -103,9 +103,9 @@ class Conv(_Learned):
         self.dropout = nn.Dropout(settings.dropout)
         self.project = nn.Linear(2 * channels + self.statistics.width, settings.width)
 
-    def fit_scale(self, features: Features) -> None:
+    def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Measure the scale of the functionals, and of each band for the network, over (batch, frames, dim)."""
-        super().fit_scale(features)
+        super().fit_scale(features, y)
         frames = features.x[features.mask]
         self.frame_mean.copy_(frames.mean(0))
         self.frame_scale.copy_(frames.std(0, correction=0).clamp_min(SMALLEST_SPREAD))

@@ -55,14 +55,18 @@ class Learner(nn.Module):
 
     @property
     def supervision(self) -> Mapping[str, float]:
-        """What "classes" are, and how much the loss of each head weighs: "emotion", "speaker", "corpus" (see there)."""
-        return {"emotion": 1.0}
+        """What "classes" has heads for, and how much the loss of each weighs.
+
+        "task": what the first task of the training calls a class; "emotion"; "speaker"; "corpus": a head for the
+        emotions of each corpus.
+        """
+        return {"task": 1.0}
 
     def begin(self, objective: Objective) -> None:
         """Get ready for an objective: what it must not train stops asking for gradients. Nothing to do by default."""
 
-    def fit_scale(self, features: Features) -> None:
-        """Learn, from meta-train clips, the scale of what is fixed; nothing to learn by default."""
+    def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
+        """Learn, from meta-train clips and their class numbers (n,), the scale of what is fixed; by default nothing."""
 
     def embed(self, features: Features) -> Features:
         """Return what may be kept of clips instead of frames: all that depends on no episode.
@@ -107,9 +111,9 @@ class EmbeddingLearner(Learner):
         super().__init__()
         self.encoder: Encoder = build_encoder(dim, encoder)
 
-    def fit_scale(self, features: Features) -> None:
+    def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Learn the encoder's scale."""
-        self.encoder.fit_scale(features)
+        self.encoder.fit_scale(features, y)
 
     def embed(self, features: Features) -> Features:
         """(n, frames, dim) -> (n, width); what is embedded already comes back as it is."""

@@ -26,8 +26,8 @@ from ser_fewshot.learners import Learner, Objective
 from ser_fewshot.training._objectives import GOALS, Goal
 from ser_fewshot.training._settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
 
-_SCALE_CLIPS = 512  # enough to know a mean and a spread to a few percent
-_SCALE_FRAMES = 1_000  # of each of them: one clip of a minute must not pad all the others to a minute
+_SCALE_CLIPS = 2_048  # for a spread 500 would do; a covariance of 1,000 functionals needs more
+_SCALE_FRAMES = 600  # of each of them: one clip of a minute must not pad all the others to a minute
 
 
 def train(
@@ -71,7 +71,7 @@ def train(
             remedy="Resume that run, or choose another folder.",
         )
     _check_trainable(learner)
-    _fit_scale(learner, features, seed=settings.seed)
+    _fit_scale(learner, features, settings)
     learner.begin(objective)
     trainer = _Trainer(GOALS[objective](learner, features, settings))
     identity = {
@@ -199,11 +199,16 @@ def _check_finite(loss: float, norm: float, *, step: int, rate: float) -> None:
         )
 
 
-def _fit_scale(learner: Learner, features: FeatureSet, *, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+def _fit_scale(learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
+    """Scale the learner to clips whose classes are those of the first task; one without such a class is its own."""
+    generator = torch.Generator().manual_seed(settings.seed)
     rows = torch.randperm(len(features), generator=generator)[:_SCALE_CLIPS].tolist()
+    kind = settings.tasks[0].label
+    labels = [f"{features.utterances[row].corpus}/{features.utterances[row].label(kind) or row}" for row in rows]
+    number = {label: place for place, label in enumerate(sorted(set(labels)))}
     with torch.no_grad():
-        learner.fit_scale(stack([features.clips[row][:_SCALE_FRAMES] for row in rows]))
+        clips = stack([features.clips[row][:_SCALE_FRAMES] for row in rows])
+        learner.fit_scale(clips, torch.tensor([number[label] for label in labels]))
 
 
 def _copy(learner: Learner) -> dict[str, Tensor]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ser_fewshot.augmentation import augment
-from ser_fewshot.corpora import Utterance
+from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
 from ser_fewshot.errors import EpisodeError, SettingsError
@@ -104,7 +105,9 @@ class Classes(Goal):
         self.labels = {
             name: (weight, y, n_classes)
             for kind, weight in learner.supervision.items()
-            for name, y, n_classes in _class_numbers(features.utterances, kind)
+            for name, y, n_classes in _class_numbers(
+                features.utterances, settings.tasks[0].label if kind == "task" else kind
+            )
         }
         if not self.labels:
             raise EpisodeError(
@@ -157,15 +160,11 @@ class Classes(Goal):
 
 def _class_numbers(utterances: Sequence[Utterance], kind: str) -> list[tuple[str, Tensor, int]]:
     """Return name, (n_clips,) class numbers and number of classes of each head that a kind of label asks for."""
-    if kind in ("emotion", "speaker"):
-        labels = {kind: [item.emotion if kind == "emotion" else item.speaker_key for item in utterances]}
-    elif kind == "corpus":
+    if kind == "corpus":
         names = sorted({item.corpus for item in utterances})
         labels = {name: [item.emotion if item.corpus == name else None for item in utterances] for name in names}
     else:
-        raise SettingsError(
-            "supervision", found=repr(kind), expected="emotion | speaker | corpus", remedy="Choose one of these."
-        )
+        labels = {kind: [item.label(cast(LabelKind, kind)) for item in utterances]}
     heads = []
     for name, column in labels.items():
         number = {label: place for place, label in enumerate(sorted(Counter(filter(None, column))))}

@@ -53,6 +53,21 @@ def test_probabilities_are_those_of_a_linear_head_of_the_prototypes():
     torch.testing.assert_close(classify(protonet(), support, Y, query).softmax(1), linear.softmax(1), **EXACT)
 
 
+def test_logits_are_a_linear_head_less_the_square_of_the_query_s_own_length():
+    # One prototype is (2, 0, ..., 0) and the other (0, 3, 0, ..., 0), so w = 2 c and b = -|c|^2 can be read off.
+    support, query = torch.eye(WIDTH, dtype=torch.float64)[:2] * torch.tensor([[2.0], [3.0]]), points(20, 1)
+    linear = torch.stack([4 * query[:, 0] - 4, 6 * query[:, 1] - 9], dim=1)
+    answer = classify(protonet(), support, torch.tensor([0, 1]), query)
+    torch.testing.assert_close(answer, linear - query.square().sum(1, keepdim=True), **EXACT)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_renumbered_classes_renumber_the_logits(metric):
+    support, query, permutation = points(8, 0), points(20, 1), torch.tensor([2, 0, 3, 1])
+    plain, renumbered = (classify(protonet(metric=metric), support, y, query) for y in (Y, permutation[Y]))
+    torch.testing.assert_close(renumbered[:, permutation], plain, **EXACT)
+
+
 def test_logits_are_those_of_a_plain_loop():
     support, query = points(8, 0), points(20, 1)
     answer = classify(protonet(sharpness=3.0), support, Y, query)

@@ -1,0 +1,121 @@
+"""Fine-tuning: train the encoder the conventional way, and fit it to a new task on the support alone.
+
+Yosinski et al., "How transferable are features in deep neural networks?", 2014, https://arxiv.org/abs/1411.1792;
+as a baseline of few-shot learning: Chen et al., "A closer look at few-shot classification", 2019,
+https://arxiv.org/abs/1904.04232.
+
+The idea: no episodes at all. An encoder that was trained to classify all meta-train classes is worth something for
+classes that it never met, so a new linear head on it is fitted to the support ("head", a linear probe), or head and
+encoder together ("whole"). It is what every meta-learner has to beat.
+
+Differs from the papers: the head descends on embeddings that are centred on the support, at a mean squared norm of 1,
+from zero and with every class weighing alike; "whole" keeps the centre and the norm of the encoder that it began with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ser_fewshot.encoders import EncoderSettings
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import Features
+from ser_fewshot.learners._base import Classifier, Objective, count_classes
+from ser_fewshot.learners._gradient import Loss, Parameters, bind, check_finite, descend
+from ser_fewshot.learners._head import HeadSettings, LinearProbe, Standard, clip_weights
+
+Scope = Literal["head", "whole"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is trained, and what a support set may change of it.
+
+    Attributes:
+        encoder: what is trained on all meta-train classes.
+        head: how a head is fitted to a support set; "whole" takes as many steps with the encoder.
+        scope: "head" leaves the encoder as it is; "whole" descends with a copy of it too.
+        rate: learning rate of the encoder in "whole"; 0 is "head" by a longer way.
+    """
+
+    encoder: EncoderSettings = field(default_factory=lambda: EncoderSettings(name="dense"))
+    head: HeadSettings = field(default_factory=HeadSettings)
+    scope: Scope = "head"
+    rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.scope not in ("head", "whole") or not 0 <= self.rate < math.inf:
+            raise SettingsError(
+                "finetune",
+                found=f"scope {self.scope!r}, rate {self.rate}",
+                expected="scope head | whole, and a finite rate of at least 0",
+                remedy="Change the one that is not.",
+            )
+
+
+class FineTuning(LinearProbe):
+    """Logits are those of a linear head on the encoder, or on a copy of it that descended with the head."""
+
+    objectives: ClassVar[tuple[Objective, ...]] = ("classes",)
+
+    def __init__(self, dim: int, settings: Settings) -> None:
+        super().__init__(dim, settings.encoder, settings.head)
+        self.scope: Scope = settings.scope
+        self.rate = settings.rate
+
+    def extra_repr(self) -> str:
+        """Show what no sub-module and no parameter shows."""
+        return f"{super().extra_repr()}, scope={self.scope!r}, rate={self.rate}"
+
+    def embed(self, features: Features) -> Features:
+        """(n, frames, dim) -> (n, width); for "whole", what the encoder's weights have no part in."""
+        return super().embed(features) if self.scope == "head" else self.encoder.prepare(features)
+
+    def adapt(self, support: Features, y: Tensor) -> Classifier:
+        """Fit the head, or head and encoder; see `Learner.adapt`."""
+        if self.scope == "head":
+            return super().adapt(support, y)
+        n_way = count_classes(y, len(support))
+        support = self.embed(support)
+        z = self.encoder(support)
+        standard = Standard.of(z, y, n_way)
+        weight, bias = self.start(z, y, n_way)
+        body = {f"body.{name}": value for name, value in self.encoder.named_parameters()}
+        loss = partial(self._loss, standard=standard, support=support, y=y)
+        adapted = self._descend(loss, {**body, "head.weight": weight, "head.bias": bias})
+        return lambda query: self._logits(adapted, self.embed(query), standard=standard)
+
+    def _descend(self, loss: Loss, start: Parameters) -> Parameters:
+        """Take the head's steps with all parameters; gradients are recorded only where the caller records them."""
+        recording = torch.is_grad_enabled()
+        rates = {name: self.head.rate if name.startswith("head.") else self.rate for name in start}
+        rate = {name: value.new_tensor(rates[name]) for name, value in start.items()}
+        if recording:
+            return descend(loss, start, rate=rate, steps=self.head.steps, second_order=True)
+        with torch.enable_grad():
+            start = {name: value.detach() for name, value in start.items()}
+            adapted = descend(loss, start, rate=rate, steps=self.head.steps, second_order=False)
+        adapted = {name: value.detach() for name, value in adapted.items()}
+        check_finite(loss(adapted), step=self.head.steps, rate=rate)
+        return adapted
+
+    def _logits(self, parameters: Parameters, features: Features, *, standard: Standard) -> Tensor:
+        """Parameters of body and head, n clips -> logits (n, n_way)."""
+        body: dict[Tensor, Tensor] = {own: parameters[f"body.{name}"] for name, own in self.encoder.named_parameters()}
+        z = standard(bind(self.encoder, body)(features))
+        return nn.functional.linear(z, parameters["head.weight"], parameters["head.bias"])
+
+    def _loss(self, parameters: Parameters, *, standard: Standard, support: Features, y: Tensor) -> Tensor:
+        """Return what `fit_softmax` minimises, as a function of the encoder too."""
+        logits = self._logits(parameters, support, standard=standard)
+        each = nn.functional.cross_entropy(logits, y, reduction="none")  # (n_support,)
+        weights = clip_weights(y, logits.shape[1], dtype=each.dtype)
+        return weights @ each + self.head.penalty / 2 * parameters["head.weight"].square().sum()
+
+
+LEARNER = FineTuning
