@@ -64,7 +64,7 @@ LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 UNTRAINED = tuple(LEARNERS)[:3]
 EMOTIONS = TrainSettings(tasks=(EpisodeSpec(n_way=4, k_shot=5, n_query=5),), epochs=6, meta_batch=2)
-SPEAKERS = replace(EMOTIONS, tasks=(EpisodeSpec(n_way=8, k_shot=2, n_query=2, label="speaker", query_speaker="same"),))
+SPEAKERS = replace(EMOTIONS, tasks=(EpisodeSpec(n_way=5, k_shot=2, n_query=2, label="speaker", query_speaker="same"),))
 
 
 @dataclass(frozen=True)

@@ -166,11 +166,11 @@ class EpisodeSampler:
             corpus = corpora[rng.integers(len(corpora))]
             pools = self._pools[corpus]
             pool = pools[rng.integers(len(pools))]
-            labels = list(pool)
-            order = [labels[number] for number in rng.permutation(len(labels))]
+            order: list[str] = rng.permutation(list(pool)).tolist()
             classes = sorted(order, key=lambda label: label not in wanted[corpus])[: self.spec.n_way]
-            clips = self._clips(rng, [pool[label] for label in classes])
-            if clips is not None:
+            if wanted[corpus]:
+                rng.shuffle(classes)
+            if (clips := self._clips(rng, [pool[label] for label in classes])) is not None:
                 support, query = zip(*clips, strict=True)
                 return Episode(index, tuple(classes), support, query)
         there = " and ".join(_count(size, what) for what, size in self._sizes.items())
@@ -290,8 +290,7 @@ def _require_whole(name: str, value: object, *, least: int) -> None:
 
 
 def _unique(ids: list[str]) -> list[str]:
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
         raise EpisodeError(
             "manifest",
             found=f"{_count(len(ids) - len(set(ids)), 'repeated id')}, such as {', '.join(twice[:_LISTED])}",

@@ -303,3 +303,55 @@ def test_an_illegal_setting_is_refused_at_construction(wrong):
 @pytest.mark.parametrize("legal", [{}, {"channels": 1, "width": 1, "blocks": 0, "dropout": 0}, {"width": 4096}])
 def test_a_legal_setting_is_taken(legal):
     EncoderSettings(**legal)
+
+
+def test_whitened_functionals_differ_alike_in_every_direction_within_a_class():
+    whitened = Statistics(2, whitening=True)
+    lengths = np.random.default_rng(0).integers(20, 60, size=600)
+    features = stack([clip(int(frames), 2, seed=number) for number, frames in enumerate(lengths)])
+    y = torch.arange(600) % 3
+    features.x[y == 1] += 3  # between the classes, which must not count
+    whitened.fit_scale(features, y)
+    z = whitened(features).double()
+    for number in range(3):
+        z[y == number] -= z[y == number].mean(0)
+    spread = torch.linalg.eigvalsh(z.T @ z / len(z))
+    plain = Statistics(2)
+    plain.fit_scale(features)
+    x = plain(features).double()
+    for number in range(3):
+        x[y == number] -= x[y == number].mean(0)
+    before = torch.linalg.eigvalsh(x.T @ x / len(x))
+    assert spread.max() < 1.5  # less than 1 / (1 - shrinkage) = 1.43, but for rounding
+    assert spread.max() / spread.median() < 0.5 * before.max() / before.median()
+
+
+def test_whitening_is_a_plain_linear_map_of_the_functionals_that_a_loop_computes():
+    whitened, plain = Statistics(3, whitening=True), Statistics(3)
+    features, y = stack([clip(20 + number, 3, seed=number) for number in range(40)]), torch.arange(40) % 4
+    for built in (whitened, plain):
+        built.fit_scale(features, y)
+    z = plain(features).double()
+    covariance = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64)
+    for row, number in zip(z, y, strict=True):
+        rest = row - z[y == number].mean(0)
+        covariance += torch.outer(rest, rest) / len(z)
+    shrunk = 0.7 * covariance + 0.3 * covariance.diagonal().mean() * torch.eye(len(covariance))
+    map_ = whitened.whitener.double()
+    torch.testing.assert_close(map_ @ shrunk @ map_.T, torch.eye(len(map_)).double(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(whitened(features), plain(features) @ whitened.whitener)
+
+
+def test_whitening_without_classes_is_refused():
+    with pytest.raises(SettingsError, match="clips without class numbers"):
+        Statistics(DIM, whitening=True).fit_scale(stack(clips()))
+    with pytest.raises(SettingsError, match="functionals to whiten"):
+        EncoderSettings(name="mean", whitening=True)
+
+
+def test_a_whitened_encoder_is_saved_whole():
+    built = build_encoder(DIM, EncoderSettings(name="dense", whitening=True, width=2))
+    built.fit_scale(stack([clip(frames) for frames in range(20, 60)]), torch.arange(40) % 4)
+    again = build_encoder(DIM, EncoderSettings(name="dense", whitening=True, width=2))
+    again.load_state_dict(built.state_dict())
+    assert torch.equal(again.eval()(stack(clips())), built.eval()(stack(clips())))

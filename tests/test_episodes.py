@@ -168,6 +168,44 @@ def test_many_draws_are_the_draws_one_by_one():
     assert drawn.draw_many(0) == ()
 
 
+@pytest.mark.parametrize("mix_corpora", [False, True])
+def test_a_harder_episode_holds_what_failed_and_fills_up_with_the_rest(mix_corpora):
+    utterances = grid(emotions=6, speakers=4, takes=3)
+    spec = EpisodeSpec(n_way=4, k_shot=1, n_query=2, mix_corpora=mix_corpora)
+    drawn = EpisodeSampler(utterances, spec, seed=3)
+    first, second, *_ = sorted({item.emotion for item in utterances if item.emotion})
+    corpus = "" if mix_corpora else utterances[0].corpus
+    places = Counter()
+    for index in range(60):
+        episode = drawn.draw_harder(index, {corpus: {first, second, "no such class"}, "no such corpus": {first}})
+        check(episode, spec, utterances)
+        assert {first, second} < set(episode.classes)
+        assert episode == drawn.draw_harder(index, {corpus: {second, first}})
+        assert episode != drawn.draw(index)
+        places[episode.classes.index(first)] += 1
+    assert set(places) == {0, 1, 2, 3}  # the number of a class must not say that it failed
+
+
+def test_the_corpus_of_a_harder_episode_is_one_where_classes_failed():
+    one, other = (
+        [replace(item, corpus=name, id=f"{name}/{item.id}") for item in grid(emotions=4, speakers=4, takes=3)]
+        for name in "ab"
+    )
+    spec = EpisodeSpec(n_way=3, k_shot=1, n_query=1)
+    drawn = EpisodeSampler([*one, *other], spec)
+    failed = one[0].emotion
+    for index in range(20):
+        episode = drawn.draw_harder(index, {"b": {failed}})
+        assert all(clip.startswith("b/") for part in episode.query for clip in part)
+
+
+def test_a_harder_episode_of_nothing_that_failed_is_refused():
+    drawn = EpisodeSampler(grid(emotions=4, speakers=4, takes=3), EpisodeSpec(n_way=3, k_shot=1, n_query=1))
+    for failed in ({}, {"elsewhere": {"anger"}}, {"": set()}):
+        with pytest.raises(EpisodeError, match="none of them among the classes that failed"):
+            drawn.draw_harder(0, failed)
+
+
 def episodes_of_this_process() -> str:
     drawn = EpisodeSampler(grid(corpora=("b", "a")), EpisodeSpec(n_way=3, k_shot=2, n_query=2), seed=7)
     return repr(drawn.draw_many(3))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
-from ser_fewshot.errors import CheckpointError, EpisodeError
+from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner
@@ -62,6 +62,40 @@ def drawn(n: int, *, features: FeatureSet | None = None) -> tuple[FeatureSet, tu
 def evaluated(uar: list[float], *, sha: str = "abc") -> Evaluation:
     scores = np.array(uar)
     return Evaluation(SPEC, sha, ("x", "y", "z"), scores, scores, np.ones((3, 3), dtype=np.int64))
+
+
+class Diverging(Told):
+    """Diverges on every support whose first class is answered by the number 2."""
+
+    def adapt(self, support: Features, y: Tensor) -> Callable[[Features], Tensor]:
+        if int(support.x[0, 0].argmax()) == 2:
+            raise AdaptationError(
+                "adaptation",
+                found="a loss of nan at inner step 3, at a learning rate of 0.5",
+                expected="a finite loss",
+                remedy="Lower the rate.",
+            )
+        return super().adapt(support, y)
+
+
+def test_an_episode_whose_adaptation_diverges_counts_as_chance_and_is_listed():
+    features, episodes = hand_made()
+    second = replace(episodes[1], support=(("i",), ("s1",), ("s2",)), query=(("g",), ("h",), ("a",)))
+    result = evaluate(Diverging(), features, [episodes[0], second], spec=SPEC)
+    assert result.uar.tolist() == pytest.approx([(1 + 2 / 3 + 0) / 3, 1 / 3])
+    assert result.accuracy.tolist() == pytest.approx([3 / 6, 1 / 3])
+    assert result.confusion.sum() == 6  # the queries of the first episode alone
+    assert list(result.diverged) == [1]
+    assert "inner step 3, at a learning rate of 0.5" in result.diverged[1]
+    assert json.loads(json.dumps(result.as_dict()))["diverged"]["1"] == result.diverged[1]
+
+
+def test_episodes_that_all_diverge_are_scored_as_chance():
+    features, episodes = hand_made()
+    second = replace(episodes[1], support=(("i",), ("s1",), ("s2",)), query=(("g",), ("h",), ("a",)))
+    result = evaluate(Diverging(), features, [second], spec=SPEC)
+    assert result.uar.tolist() == pytest.approx([1 / 3])
+    assert result.recall == {"anger": 0.0, "calm": 0.0, "joy": 0.0}
 
 
 def test_known_answers_give_the_scores_worked_out_by_hand():

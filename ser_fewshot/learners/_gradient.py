@@ -1,14 +1,14 @@
 """Gradient steps on a support set: the inner loop, and what every learner that adapts by it shares.
 
 The inner loop is one pure function over dicts of parameters. A module's own parameters are never swapped, not even for
-a moment, so several threads may adapt one learner at once.
+a moment, so several threads may adapt one learner at once; `_parallel` lets them.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ser_fewshot.encoders import Encoder, EncoderSettings, build_encoder
 from ser_fewshot.errors import AdaptationError, SettingsError
 from ser_fewshot.frontends import Features
-from ser_fewshot.learners._base import Classifier, Learner, count_classes
+from ser_fewshot.learners._base import Classifier, Learner, Task, count_classes
+from ser_fewshot.learners._parallel import each
 
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Parameters], Tensor]
@@ -28,7 +29,7 @@ M = TypeVar("M", bound=nn.Module)
 
 # Length of an embedding whose values are of order 1. A step moves the head's logits by the rate times its square, so a
 # longer one makes the head bolder beside the encoder. At 4, a rate of 1 adapts both well to a corpus never trained on.
-_SHARPNESS = 4.0
+SHARPNESS = 4.0
 
 
 def descend(loss: Loss, parameters: Parameters, *, rate: Rate, steps: int, second_order: bool) -> dict[str, Tensor]:
@@ -55,6 +56,36 @@ def descend(loss: Loss, parameters: Parameters, *, rate: Rate, steps: int, secon
             for name, value in values.items()
         }
     return values
+
+
+def as_recorded(
+    inner_loop: Callable[[Loss, Parameters], dict[str, Tensor]],
+    loss: Loss,
+    start: Parameters,
+    *,
+    steps: int,
+    rate: Rate,
+) -> dict[str, Tensor]:
+    """Return where an inner loop leads; nothing of how it got there is kept unless the caller records gradients.
+
+    Args:
+        inner_loop: from a loss and where to begin to where it leads.
+        loss: what it lowers.
+        start: where to begin.
+        steps: that it takes, for the error.
+        rate: of the steps, for the error.
+
+    Raises:
+        AdaptationError: a loss is not finite.
+    """
+    if torch.is_grad_enabled():
+        return inner_loop(loss, start)
+    with torch.enable_grad():
+        adapted = inner_loop(loss, {name: value.detach() for name, value in start.items()})
+    adapted = {name: value.detach() for name, value in adapted.items()}
+    # In training a query loss follows, which tells; here nobody would see that the last step went too far.
+    check_finite(loss(adapted), step=steps, rate=rate)
+    return adapted
 
 
 def leaves(parameters: Parameters) -> dict[str, Tensor]:
@@ -169,18 +200,35 @@ class GradientLearner(Learner):
         n_way = count_classes(y, len(support))
         support = self.embed(support)
         loss = partial(self.loss, features=support, y=y)
-        start = self.start(n_way, like=support.x)
-        if torch.is_grad_enabled():
-            adapted = self.inner_loop(loss, start, second_order=self.second_order)
-        else:
-            start = {name: value.detach() for name, value in start.items()}
-            with torch.enable_grad():
-                adapted = self.inner_loop(loss, start, second_order=False)
-            adapted = {name: value.detach() for name, value in adapted.items()}
-            # In training a query loss follows, which tells; here nobody would see that the last step went too far.
-            check_finite(loss(adapted), step=self.steps, rate=self.rate)
+        inner_loop = partial(self.inner_loop, second_order=self.second_order and torch.is_grad_enabled())
+        adapted = as_recorded(inner_loop, loss, self.start(n_way, like=support.x), steps=self.steps, rate=self.rate)
         centre = shares(y, support.x.dtype) @ self.embeddings(adapted, support)
         return lambda query: head(adapted, self.embeddings(adapted, self.embed(query)) - centre)
+
+    def accumulate_many(self, tasks: Sequence[Task], weight: float) -> list[float]:
+        """Do for each task what `accumulate` does, for several at once; the sum runs in the order of the tasks.
+
+        Each task gets a twin of the learner with its own gradients. Dropout, while it is on, draws from the one global
+        generator: then tasks run one after the other, so that a seed still decides what is dropped.
+
+        Raises:
+            AdaptationError: adapting to a task diverged; no gradient was added.
+        """
+        if _drops(self):
+            return super().accumulate_many(tasks, weight)
+        parameters = list(self.parameters())
+
+        def accumulate(task: Task) -> tuple[float, list[Tensor | None]]:
+            own = [parameter.detach().requires_grad_(parameter.requires_grad) for parameter in parameters]
+            loss = bind(self, dict(zip(parameters, own, strict=True))).accumulate(task, weight)
+            return loss, [tensor.grad for tensor in own]
+
+        results = each(accumulate, tasks)
+        for _, slopes in results:
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                if slope is not None:
+                    parameter.grad = slope if parameter.grad is None else parameter.grad + slope
+        return [loss for loss, _ in results]
 
     def inner_loop(self, loss: Loss, start: Parameters, *, second_order: bool) -> dict[str, Tensor]:
         """Return the adapted parameters; see `descend`."""
@@ -200,7 +248,7 @@ class GradientLearner(Learner):
         """Parameters named as `start` names them, n clips -> (n, width)."""
         tensors: dict[Tensor, Tensor] = {own: parameters[name] for name, own in self.adapted_parameters().items()}
         z: Tensor = bind(self.encoder, tensors)(features)
-        return z * (_SHARPNESS / math.sqrt(self.encoder.width))
+        return z * (SHARPNESS / math.sqrt(self.encoder.width))
 
     def loss(self, parameters: Parameters, *, features: Features, y: Tensor) -> Tensor:
         """Return the cross-entropy of n clips with classes y (n,), every class weighing the same."""
@@ -224,3 +272,8 @@ def shares(y: Tensor, dtype: torch.dtype) -> Tensor:
     """Classes y (n,) -> (n,) weights that sum to 1, and to the same for the clips of each class that occurs."""
     clips = torch.bincount(y)
     return 1 / (clips[y] * (clips > 0).sum()).to(dtype)
+
+
+def _drops(module: nn.Module) -> bool:
+    """Tell whether a module, as it is switched now, draws random numbers in a dropout."""
+    return any(isinstance(part, nn.Dropout) and part.training and part.p > 0 for part in module.modules())

@@ -26,7 +26,7 @@ from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Classifier, Objective, count_classes
-from ser_fewshot.learners._gradient import Loss, Parameters, bind, check_finite, descend
+from ser_fewshot.learners._gradient import Parameters, as_recorded, bind, descend
 from ser_fewshot.learners._head import HeadSettings, LinearProbe, Standard, clip_weights
 
 Scope = Literal["head", "whole"]
@@ -87,22 +87,12 @@ class FineTuning(LinearProbe):
         weight, bias = self.start(z, y, n_way)
         body = {f"body.{name}": value for name, value in self.encoder.named_parameters()}
         loss = partial(self._loss, standard=standard, support=support, y=y)
-        adapted = self._descend(loss, {**body, "head.weight": weight, "head.bias": bias})
+        rate = {name: value.new_tensor(self.rate) for name, value in body.items()}
+        rate |= {name: weight.new_tensor(self.head.rate) for name in ("head.weight", "head.bias")}
+        inner_loop = partial(descend, rate=rate, steps=self.head.steps, second_order=torch.is_grad_enabled())
+        start = {**body, "head.weight": weight, "head.bias": bias}
+        adapted = as_recorded(inner_loop, loss, start, steps=self.head.steps, rate=rate)
         return lambda query: self._logits(adapted, self.embed(query), standard=standard)
-
-    def _descend(self, loss: Loss, start: Parameters) -> Parameters:
-        """Take the head's steps with all parameters; gradients are recorded only where the caller records them."""
-        recording = torch.is_grad_enabled()
-        rates = {name: self.head.rate if name.startswith("head.") else self.rate for name in start}
-        rate = {name: value.new_tensor(rates[name]) for name, value in start.items()}
-        if recording:
-            return descend(loss, start, rate=rate, steps=self.head.steps, second_order=True)
-        with torch.enable_grad():
-            start = {name: value.detach() for name, value in start.items()}
-            adapted = descend(loss, start, rate=rate, steps=self.head.steps, second_order=False)
-        adapted = {name: value.detach() for name, value in adapted.items()}
-        check_finite(loss(adapted), step=self.head.steps, rate=rate)
-        return adapted
 
     def _logits(self, parameters: Parameters, features: Features, *, standard: Standard) -> Tensor:
         """Parameters of body and head, n clips -> logits (n, n_way)."""

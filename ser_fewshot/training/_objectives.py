@@ -16,7 +16,7 @@ from ser_fewshot.augmentation import augment
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
-from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, Objective, Task, evaluating
 from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
@@ -116,26 +116,20 @@ class Classes(Goal):
                 expected="at least two",
                 remedy="Add clips with labels, or choose a learner that trains on episodes.",
             )
-        encoder = getattr(learner, "encoder", None)
-        if not isinstance(encoder, Encoder):
-            raise SettingsError(
-                type(learner).__name__,
-                found="no encoder",
-                expected="an encoder whose embeddings can be classified",
-                remedy="Choose another learner.",
-            )
-        self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(settings.seed)
             self.heads = nn.ModuleDict(
-                {str(number): nn.Linear(encoder.width, n) for number, (_, _, n) in enumerate(self.labels.values())}
+                {
+                    str(number): nn.Linear(self._encoder().width, n)
+                    for number, (_, _, n) in enumerate(self.labels.values())
+                }
             )
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
         """Add the gradient of one batch of clips, drawn in an order that is shuffled anew for every pass over them."""
         rows = self._rows(done)
         batch = augment([self.features.clips[row] for row in rows], self.settings.augmentation, generator)
-        z = self.encoder(batch)  # (batch, width)
+        z = self._encoder()(batch)  # (batch, width)
         total = torch.zeros(())
         for head, (weight, y, _) in zip(self.heads.values(), self.labels.values(), strict=True):
             wanted = y[rows]
@@ -144,6 +138,13 @@ class Classes(Goal):
         if total.requires_grad:
             total.backward()  # type: ignore[no-untyped-call]
         return total.item()
+
+    def _encoder(self) -> Encoder:
+        """Return the learner's encoder, which stands in a checkpoint once, as the learner's."""
+        encoder = getattr(self.learner, "encoder", None)
+        if not isinstance(encoder, Encoder):
+            raise TypeError(f"{type(self.learner).__name__} learns classes and has no encoder")
+        return encoder
 
     def _rows(self, done: int) -> list[int]:
         """Return the clips of batch `done`; every clip once, then every clip again."""
