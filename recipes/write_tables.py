@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ser_fewshot._files import write_atomically
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "README.md", HERE.parent / "RESULTS.md")
+CONVENTIONAL = ("finetune, head", "finetune, whole", "multitask")
+UNTRAINED = ("nearest, mean log-mel", "nearest, statistics", "ridge, statistics")
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -102,6 +105,104 @@ def speed() -> str:
     return _table(["what", f"measured on {result['machine']['cpus']} CPU cores"], rows)
 
 
+def learners(*kinds: str) -> str:
+    """Every learner on the questions of some kinds; what is not above the baseline is marked."""
+    columns = [
+        (f"{result['question']}, {spec.split(' by ')[0]}", {name: row["scores"][spec] for name, row in of.items()})
+        for result in _questions()
+        if result["kind"] in kinds
+        for of in [result["learners"]]
+        for spec in next(iter(of.values()))["scores"]
+    ]
+    _, first = columns[0]
+    baseline = next(iter(first))
+    rows = [[name, *(_marked(of, name, baseline) for _, of in columns)] for name in first]
+    rows.append(["chance", *(f"{100 * of[baseline]['chance']:.1f}" for _, of in columns)])
+    return (
+        f"UAR in %, mean ± 95 % CI over {first[baseline]['episodes']} episodes. Bold: the best of a column. ↓: its "
+        f"interval is not wholly above that of {baseline}.\n\n"
+        + _table(["learner", *(question for question, _ in columns)], rows)
+    )
+
+
+def _marked(scores: Mapping[str, Any], name: str, baseline: str) -> str:
+    uar, base = scores[name]["uar"], scores[baseline]["uar"]
+    best = max(score["uar"]["mean"] for score in scores.values())
+    above = name == baseline or uar["mean"] - uar["ci95"] > base["mean"] + base["ci95"]
+    text = f"**{_percent(uar)}**" if uar["mean"] == best else _percent(uar)
+    return text if above else f"{text} ↓"
+
+
+def contrast() -> str:
+    """Whether meta-learning or its contrasts win a question."""
+    rows = []
+    for result in _questions():
+        for spec in next(iter(result["learners"].values()))["scores"]:
+            scores = {name: row["scores"][spec]["uar"] for name, row in result["learners"].items()}
+            plain = max(CONVENTIONAL, key=lambda name: scores[name]["mean"])
+            others = [name for name in scores if name not in CONVENTIONAL + UNTRAINED]
+            meta = max(others, key=lambda name: scores[name]["mean"])
+            first, second = scores[meta], scores[plain]
+            apart = abs(first["mean"] - second["mean"]) > first["ci95"] + second["ci95"]
+            winner = (meta if first["mean"] > second["mean"] else plain) if apart else "neither"
+            question = f"{result['question']}, {spec.split(' by ')[0]}"
+            rows.append([question, f"{meta}: {_percent(first)}", f"{plain}: {_percent(second)}", winner])
+    return _table(["question", "best of the meta-learners", "best of fine-tuning and multi-task", "wins"], rows)
+
+
+def _questions() -> list[dict[str, Any]]:
+    """Return the results of compare_learners.py, each with what it asked in a few words."""
+    results = []
+    for path in sorted((HERE / "results" / "learners").glob("*.json")):
+        kind, corpus = path.stem.split("_")
+        words = {"emotions": corpus, "classes": f"unseen classes of {corpus}", "speakers": f"speakers of {corpus}"}
+        results.append({"question": words[kind], "kind": kind, **_read(path)})
+    return sorted(results, key=lambda result: ("emotions", "classes", "speakers").index(result["kind"]))
+
+
+def learner_speed() -> str:
+    result = _read(HERE / "results" / "learners_speed.json")
+    conv4, head, default, memory = (result[key] for key in ("maml_conv4", "head", "maml_default", "memory"))
+    rows = [
+        *(
+            [f"second-order MAML on Conv-4, {words}, against a loop over tasks", _times(conv4[way]), _float(conv4[way])]
+            for way, words in (("same_layers", "the same layers"), ("fused_layers", "layers fused"))
+        ),
+        [f"a head on cached embeddings, {head['tasks']} tasks at once, against a loop", _times(head), _float(head)],
+        ["MAML as it comes, tasks side by side against one after the other", _times(default), _float(default)],
+    ]
+    return (
+        _table(["a meta-training step", "times as fast", "relative difference of the gradients"], rows)
+        + f"\nResident memory over {memory['steps']} steps of the second row: {memory['after_warm_up']:.0f} MB after "
+        f"the warm-up, {memory['at_the_end']:.0f} MB at the end, {memory['highest']:.0f} MB at its highest.\n"
+    )
+
+
+def _times(result: Mapping[str, float]) -> str:
+    return f"{result['times_as_fast']:.1f} (slowest round {result['slowest_round']:.1f})"
+
+
+def _float(result: Mapping[str, float]) -> str:
+    return f"{result['relative_difference_of_gradients']:.1e}"
+
+
+def split_protocols() -> str:
+    result = _read(HERE / "results" / "split_protocols.json")["corpora"]
+    head = [
+        "learned from, tested on",
+        *(f"{name}, {next(iter(of.values()))['n_way']}-way" for name, of in result.items()),
+    ]
+    rows = [
+        [
+            protocol,
+            *(f"{_percent(of[protocol]['uar'])} ({of[protocol]['clips']:g} clips a class)" for of in result.values()),
+        ]
+        for protocol in next(iter(result.values()))
+    ]
+    rows.append(["chance", *(f"{100 * next(iter(of.values()))['chance']:.1f}" for of in result.values())])
+    return _table(head, rows)
+
+
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
 
@@ -120,7 +221,17 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-TABLES = {"leave_one_corpus_out": leave_one_corpus_out, "training": training, "recall": recall, "speed": speed}
+TABLES: dict[str, Callable[[], str]] = {
+    "leave_one_corpus_out": leave_one_corpus_out,
+    "training": training,
+    "recall": recall,
+    "emotions": partial(learners, "emotions"),
+    "new_classes": partial(learners, "classes", "speakers"),
+    "contrast": contrast,
+    "learner_speed": learner_speed,
+    "split_protocols": split_protocols,
+    "speed": speed,
+}
 
 if __name__ == "__main__":
     main()

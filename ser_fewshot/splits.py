@@ -1,4 +1,4 @@
-"""Parting utterances before anything is learned: by class, by speaker, by corpus."""
+"""Parting utterances before anything is learned: by class, by speaker, by corpus, and, conventionally, by clip."""
 
 from __future__ import annotations
 
@@ -34,6 +34,36 @@ def split_by_corpus(utterances: Sequence[Utterance], held_out: Collection[str]) 
     return _split(utterances, [utterance.corpus for utterance in utterances], held_out, kind="corpus")
 
 
+def split_every_class(utterances: Sequence[Utterance], *, test_fraction: float, seed: int) -> Parts:
+    """Return (train, test) with the same fraction of the clips of every emotion of every corpus held out.
+
+    The conventional split: classes and speakers stand on both sides, so its number says how well known emotions of
+    known voices are recognised, and nothing about a new one. At least one clip of each class is on either side; a clip
+    without an emotion is on neither. Depends on the set of clips, not on their order.
+
+    Raises:
+        EpisodeError: the fraction is not between 0 and 1, the seed is negative, there are no clips with an emotion, or
+            an emotion has a single one.
+    """
+    _check_fraction("split of every class", test_fraction, seed)
+    rng = np.random.default_rng(seed)
+    classes: dict[tuple[str, str], list[str]] = {}
+    for utterance in utterances:
+        if utterance.emotion is not None:
+            classes.setdefault((utterance.corpus, utterance.emotion), []).append(utterance.id)
+    held_out: list[str] = []
+    for (corpus, emotion), ids in sorted(classes.items()):
+        if len(ids) < 2:
+            raise EpisodeError(
+                f"{corpus}/{emotion}",
+                found="1 clip",
+                expected="at least 2 to part",
+                remedy="Leave this class out of the split.",
+            )
+        held_out += [str(name) for name in rng.permutation(sorted(ids))[: _share(test_fraction, len(ids))]]
+    return _split(utterances, [None if clip.emotion is None else clip.id for clip in utterances], held_out, kind="clip")
+
+
 def split_by_speaker(utterances: Sequence[Utterance], *, test_fraction: float, seed: int) -> Parts:
     """Return (meta-train, meta-test) whose speakers are disjoint, the same fraction of each corpus's speakers held out.
 
@@ -43,13 +73,7 @@ def split_by_speaker(utterances: Sequence[Utterance], *, test_fraction: float, s
         EpisodeError: the fraction is not between 0 and 1, the seed is negative, there are no clips, a clip has no
             speaker, or a corpus has a single one.
     """
-    if not 0 < test_fraction < 1 or seed < 0:
-        raise EpisodeError(
-            "split by speaker",
-            found=f"test_fraction {test_fraction}, seed {seed}",
-            expected="a fraction between 0 and 1, a seed of at least 0",
-            remedy="Try 0.2 and 0.",
-        )
+    _check_fraction("split by speaker", test_fraction, seed)
     rng = np.random.default_rng(seed)
     held_out: list[str] = []
     for corpus, names in sorted(_speakers(utterances).items()):
@@ -57,9 +81,23 @@ def split_by_speaker(utterances: Sequence[Utterance], *, test_fraction: float, s
             raise EpisodeError(
                 corpus, found="1 speaker", expected="at least 2 to part", remedy="Leave this corpus out of the split."
             )
-        n_held_out = min(max(round(test_fraction * len(names)), 1), len(names) - 1)
-        held_out += [str(name) for name in rng.permutation(sorted(names))[:n_held_out]]
+        held_out += [str(name) for name in rng.permutation(sorted(names))[: _share(test_fraction, len(names))]]
     return _split(utterances, [utterance.speaker_key for utterance in utterances], held_out, kind="speaker")
+
+
+def _check_fraction(where: str, test_fraction: float, seed: int) -> None:
+    if not 0 < test_fraction < 1 or seed < 0:
+        raise EpisodeError(
+            where,
+            found=f"test_fraction {test_fraction}, seed {seed}",
+            expected="a fraction between 0 and 1, a seed of at least 0",
+            remedy="Try 0.2 and 0.",
+        )
+
+
+def _share(fraction: float, n: int) -> int:
+    """Return the fraction of n, but neither none of them nor all."""
+    return min(max(round(fraction * n), 1), n - 1)
 
 
 def _speakers(utterances: Sequence[Utterance]) -> dict[str, set[str]]:

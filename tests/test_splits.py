@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from manifests import grid, manifests, utterance
 
 from ser_fewshot.errors import EpisodeError
-from ser_fewshot.splits import split_by_class, split_by_corpus, split_by_speaker
+from ser_fewshot.splits import split_by_class, split_by_corpus, split_by_speaker, split_every_class
 
 CLIPS = grid(corpora=("a", "b", "c"), speakers=5, texts=2, takes=1)
 
@@ -69,16 +69,46 @@ def test_the_speakers_held_out_depend_on_the_seed_and_not_on_the_order():
     assert len({frozenset(speakers) for speakers in chosen.values()}) > 1
 
 
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.99])
+def test_the_conventional_split_holds_out_the_same_share_of_every_class_and_nothing_is_lost(fraction):
+    train, test = split_every_class(CLIPS, test_fraction=fraction, seed=0)
+    assert sorted(clip.id for clip in train + test) == sorted(clip.id for clip in CLIPS)
+    assert not {clip.id for clip in train} & {clip.id for clip in test}
+    for corpus in {clip.corpus for clip in CLIPS}:
+        for emotion in {clip.emotion for clip in CLIPS}:
+            of_class = [clip for clip in CLIPS if (clip.corpus, clip.emotion) == (corpus, emotion)]
+            held_out = [clip for clip in test if clip in of_class]
+            assert len(held_out) == min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
+
+
+def test_the_conventional_split_depends_on_the_seed_and_not_on_the_order_and_shares_speakers():
+    parts = {seed: split_every_class(CLIPS, test_fraction=0.4, seed=seed) for seed in range(3)}
+    for seed, (train, test) in parts.items():
+        assert set(split_every_class(CLIPS[::-1], test_fraction=0.4, seed=seed)[1]) == set(test)
+        assert {clip.speaker_key for clip in train} & {clip.speaker_key for clip in test}
+    assert len({frozenset(clip.id for clip in test) for _, test in parts.values()}) == 3
+
+
+def test_a_class_of_one_clip_cannot_be_on_both_sides():
+    clips = [*CLIPS, utterance(99999, "envy", "s0")]
+    with pytest.raises(EpisodeError, match="envy: found 1 clip; expected at least 2"):
+        split_every_class(clips, test_fraction=0.2, seed=0)
+
+
 def test_utterances_stay_in_their_order():
-    for train, test in (split_by_class(CLIPS, ["e1"]), split_by_speaker(CLIPS, test_fraction=0.4, seed=0)):
+    for train, test in (
+        split_by_class(CLIPS, ["e1"]),
+        split_by_speaker(CLIPS, test_fraction=0.4, seed=0),
+        split_every_class(CLIPS, test_fraction=0.4, seed=0),
+    ):
         for part in (train, test):
             assert list(part) == [item for item in CLIPS if item in set(part)]
 
 
 def test_a_clip_without_an_emotion_is_in_neither_part():
     clips = [*CLIPS, utterance(99999, None, "s0")]
-    train, test = split_by_class(clips, ["e0"])
-    assert len(train) + len(test) == len(CLIPS)
+    for train, test in (split_by_class(clips, ["e0"]), split_every_class(clips, test_fraction=0.2, seed=0)):
+        assert len(train) + len(test) == len(CLIPS)
 
 
 def test_an_iterator_of_names_is_read_once():
