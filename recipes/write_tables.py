@@ -134,20 +134,19 @@ def _marked(scores: Mapping[str, Any], name: str, baseline: str) -> str:
 
 
 def contrast() -> str:
-    """Whether meta-learning or its contrasts win a question."""
+    """Whether meta-learning, its contrasts or no training at all win a question."""
     rows = []
     for result in _questions():
         for spec in next(iter(result["learners"].values()))["scores"]:
             scores = {name: row["scores"][spec]["uar"] for name, row in result["learners"].items()}
-            plain = max(CONVENTIONAL, key=lambda name: scores[name]["mean"])
-            others = [name for name in scores if name not in CONVENTIONAL + UNTRAINED]
-            meta = max(others, key=lambda name: scores[name]["mean"])
-            first, second = scores[meta], scores[plain]
-            apart = abs(first["mean"] - second["mean"]) > first["ci95"] + second["ci95"]
-            winner = (meta if first["mean"] > second["mean"] else plain) if apart else "neither"
+            meta = [name for name in scores if name not in CONVENTIONAL + UNTRAINED]
+            best = [max(group, key=lambda name: scores[name]["mean"]) for group in (meta, CONVENTIONAL, UNTRAINED)]
+            first, second = sorted((scores[name] for name in best), key=lambda uar: -uar["mean"])[:2]
+            apart = first["mean"] - first["ci95"] > second["mean"] + second["ci95"]
+            winner = max(best, key=lambda name: scores[name]["mean"]) if apart else "none"
             question = f"{result['question']}, {spec.split(' by ')[0]}"
-            rows.append([question, f"{meta}: {_percent(first)}", f"{plain}: {_percent(second)}", winner])
-    return _table(["question", "best of the meta-learners", "best of fine-tuning and multi-task", "wins"], rows)
+            rows.append([question, *(f"{name}: {_percent(scores[name])}" for name in best), winner])
+    return _table(["question", "best meta-learner", "best fine-tuning or multi-task", "best untrained", "wins"], rows)
 
 
 def _questions() -> list[dict[str, Any]]:

@@ -34,11 +34,23 @@ def fill(kind: type[T], values: object, *, where: str, largest: int = LARGEST_CO
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     _check_names(fields, values, where)
     filled = {
-        field.name: _value(hints[field.name], values[field.name], where=f"{where}.{field.name}", largest=largest)
+        field.name: _value(
+            hints[field.name], _completed(field, values[field.name]), where=f"{where}.{field.name}", largest=largest
+        )
         for field in fields
         if field.name in values
     }
     return kind(**filled)
+
+
+def _completed(field: dataclasses.Field[Any], value: object) -> object:
+    """Return nested settings with what they leave out as the field's own default has it, which may be a special one."""
+    if not isinstance(value, Mapping) or field.default_factory is dataclasses.MISSING:
+        return value
+    default = field.default_factory()
+    if not dataclasses.is_dataclass(default):
+        return value
+    return {**{item.name: getattr(default, item.name) for item in dataclasses.fields(default)}, **value}
 
 
 def check_types(settings: Any, *, where: str) -> None:

@@ -101,11 +101,18 @@ def swap_learner(model: Model, name: str) -> Model:
     """Return a model with the same trained encoder and another head on it; the model itself if it is that learner.
 
     Raises:
-        SettingsError: the other learner has no encoder of this kind to take over.
+        SettingsError: the other learner has no encoder of this kind to take over, or must be trained itself.
     """
     if name == model.config.learner:
         return model
     swapped = build_model(model.config.with_learner(name))
+    if swapped.learner.must_learn:
+        raise SettingsError(
+            name,
+            found=f"a model that was trained as {model.config.learner}",
+            expected=f"one whose comparison was trained too, which {name} makes by a network of its own",
+            remedy=f"Train it: ser-fewshot train --learner {name}.",
+        )
     encoder = {key: value for key, value in model.learner.state_dict().items() if key.startswith("encoder.")}
     takes = {key for key in swapped.learner.state_dict() if key.startswith("encoder.")}
     if takes != set(encoder):

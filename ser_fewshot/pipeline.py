@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ser_fewshot.cards import training_card
@@ -55,6 +57,7 @@ def meta_train(
             settings=settings,
             run=run / objective if len(objectives) > 1 else run,
             objective=objective,
+            config=json.dumps(asdict(model.config), sort_keys=True),
             resume=resume,
             track=track,
         )

@@ -306,7 +306,7 @@ def test_a_saved_model_comes_back_with_nothing_enrolled(learner, tmp_path):
 
 def test_another_learner_takes_over_a_saved_encoder(tmp_path):
     classifier("protonet").save_pretrained(tmp_path, card="")
-    for learner in names():
+    for learner in sorted({*names()} - {"mann", "relation"}):
         made = FewShotClassifier.from_pretrained(tmp_path, learner=learner)
         assert made.model.config.learner == learner
         made.enroll({label: clips(label, 0, 1) for label in ("low", "high")})

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from synthetic import small_model
 
 from ser_fewshot import cli, corpora, plugins
 from ser_fewshot.checkpoints import ModelConfig, build_model, save_model
@@ -549,6 +550,17 @@ def test_evaluate_prints_scores_with_intervals_chance_and_confusion(run, room):
     assert (code, err) == (0, "")
     for part in ("3-way 2-shot", "query speaker disjoint", "chance 33.3 %", "±", "nearest", "recall", "true \\ answer"):
         assert part in out
+
+
+def test_evaluate_says_how_many_episodes_diverged(run, tmp_path):
+    save_model(small_model("maml", encoder="dense"), tmp_path, card="")
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["settings"]["rate"] = 1e25
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    code, _, err = run("evaluate", "--manifest", DEMO_MANIFEST, "--model", tmp_path, *EPISODE)
+    assert code == 0
+    assert "episodes diverged and count as chance" in err
+    assert "learning rate of 1e+25" in err
 
 
 def test_evaluate_says_as_json_what_was_scored_on_what(ok, room):

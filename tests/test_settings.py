@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
 
 from ser_fewshot._settings import check_types, fill
+from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.learners import settings_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,3 +119,9 @@ def test_a_deeply_nested_value_is_refused_and_not_followed():
         deep = [deep]
     with pytest.raises(SettingsError):
         fill(Outer, {"name": "x", "inner": deep}, where="it")
+
+
+def test_nested_settings_that_are_told_in_part_keep_what_their_owner_has_as_default():
+    encoder = settings_of("maml", {"encoder": {"width": 64}}).encoder
+    assert encoder == replace(settings_of("maml", {}).encoder, width=64)
+    assert encoder != EncoderSettings(width=64)

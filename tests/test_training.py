@@ -239,6 +239,24 @@ def test_to_resume_what_has_not_begun_is_to_begin(tmp_path):
     assert len(log(tmp_path)) == 1
 
 
+def test_a_run_of_a_model_made_otherwise_is_not_resumed(tmp_path):
+    def begin(config: str, *, resume: bool) -> None:
+        settings = replace(SETTINGS, epochs=1)
+        parts = corpus(), corpus(seed=1)
+        train(learner(), *parts, settings=settings, run=tmp_path, config=config, resume=resume)
+
+    begin('{"normalization": "none"}', resume=False)
+    with pytest.raises(CheckpointError):
+        begin('{"normalization": "speaker"}', resume=True)
+
+
+def test_a_learner_with_nothing_of_its_own_to_pretrain_is_refused_before_anything_is_trained(tmp_path):
+    untrainable = build_learner("mtl", DIM, {"encoder": {"name": "statistics"}})
+    with pytest.raises(SettingsError, match="nothing to train"):
+        train(untrainable, corpus(), corpus(seed=1), settings=SETTINGS, run=tmp_path, objective="classes")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_with_a_run_is_refused_unless_it_is_to_be_resumed(unbroken, tmp_path):
     run = copy_of(unbroken, tmp_path / "run")
     before = (run / "checkpoint.safetensors").read_bytes()

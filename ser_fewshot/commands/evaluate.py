@@ -56,6 +56,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:  # first of all: whoever reads what is printed may stop reading
         write_atomically(arguments.json, as_json(report) + "\n")
     _print_scores(results, spec, normalization)
+    for name, result in results.items():
+        if result.diverged:
+            reason = next(iter(result.diverged.values()))
+            note(f"{name}: {len(result.diverged)} of {len(result.uar)} episodes diverged and count as chance: {reason}")
     if arguments.json:
         say(f"all of it: {arguments.json}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ser_fewshot._settings import fill
 from ser_fewshot.checkpoints import ModelConfig
-from ser_fewshot.commands._console import say, say_json, tracker
+from ser_fewshot.commands._console import note, say, say_json, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
 from ser_fewshot.corpora import Utterance, canonical_emotion
 from ser_fewshot.episodes import EpisodeSampler
@@ -53,6 +53,11 @@ def run(arguments: argparse.Namespace) -> None:
         f"kept epoch {best['epoch']}: UAR {100 * best['validation_uar']:.1f} ± {100 * best['validation_ci95']:.1f} % "
         f"on meta-validation ({settings.tasks[0]}), chance {100 / settings.tasks[0].n_way:.1f} %; model: {model}"
     )
+    if best["validation_diverged"]:
+        note(
+            f"adapting diverged in {best['validation_diverged']:.0f} of {settings.validation_episodes} validation "
+            "episodes, which count as chance: lower the learner's rate"
+        )
 
 
 def _meta_train_part(arguments: argparse.Namespace) -> tuple[Utterance, ...]:

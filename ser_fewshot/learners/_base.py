@@ -48,10 +48,12 @@ class Learner(nn.Module):
         objectives: what it is trained by, one after the other. One that learns "classes" has an `encoder`, whose
             embeddings (batch, width) are classified by linear heads that training makes and throws away.
         hard_tasks: episodes that each training step adds, drawn from the classes that failed in its others.
+        must_learn: whether it compares by a network of its own, which knows nothing until it is trained.
     """
 
     objectives: ClassVar[tuple[Objective, ...]] = ("episodes",)
     hard_tasks: int = 0
+    must_learn: ClassVar[bool] = False
 
     @property
     def supervision(self) -> Mapping[str, float]:

@@ -7,7 +7,6 @@ them gets its second-order gradient without being asked for, and leading dimensi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -40,11 +39,12 @@ class HeadSettings:
 
     def __post_init__(self) -> None:
         whole = type(self.steps) is int and 1 <= self.steps <= _MOST_STEPS
-        if not (whole and 0 < self.rate < math.inf and 0 <= self.penalty < math.inf):
+        largest = torch.finfo(torch.float32).max
+        if not (whole and 0 < self.rate <= largest and 0 <= self.penalty <= largest):
             raise SettingsError(
                 "head",
                 found=f"rate {self.rate}, steps {self.steps}, penalty {self.penalty}",
-                expected=f"a finite rate above 0, steps in 1 ... {_MOST_STEPS}, a finite penalty of at least 0",
+                expected=f"steps in 1 ... {_MOST_STEPS}, a rate above 0, a penalty of at least 0 in float32",
                 remedy="Change the one that is not.",
             )
 

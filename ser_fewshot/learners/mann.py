@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +104,8 @@ class State:
 
 class MemoryAugmentedNetwork(EmbeddingLearner):
     """Logits are the network's output, at the step after the support, in the label places that are in use."""
+
+    must_learn: ClassVar[bool] = True
 
     def __init__(self, dim: int, settings: Settings) -> None:
         super().__init__(dim, settings.encoder)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,8 @@ class Settings:
 
 class RelationNetwork(EmbeddingLearner):
     """Logits are the scores of a query and each class, before the sigmoid that makes them relation scores."""
+
+    must_learn: ClassVar[bool] = True
 
     def __init__(self, dim: int, settings: Settings) -> None:
         super().__init__(dim, settings.encoder)

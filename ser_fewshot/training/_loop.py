@@ -20,7 +20,7 @@ from ser_fewshot._files import TEMPORARY, write_atomically
 from ser_fewshot._run import Progress, fingerprint, load_run, save_run, trained
 from ser_fewshot.episodes import Episode, EpisodeSampler
 from ser_fewshot.errors import EpisodeError, SettingsError
-from ser_fewshot.evaluation import Interval, evaluate, interval
+from ser_fewshot.evaluation import Evaluation, evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import Learner, Objective
 from ser_fewshot.training._objectives import GOALS, Goal
@@ -38,6 +38,7 @@ def train(
     settings: TrainSettings,
     run: Path,
     objective: Objective = "episodes",
+    config: str = "",
     resume: bool = False,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
 ) -> list[dict[str, float]]:
@@ -50,11 +51,13 @@ def train(
         settings: how.
         run: folder of this run: `checkpoint.safetensors`, `log.jsonl`, and TensorBoard's files in `tensorboard`.
         objective: what to lower.
+        config: what else made learner and features; a run goes on under the same only.
         resume: go on from the run's checkpoint; begin if it was stopped before it had one.
         track: wraps the steps of an epoch to show progress.
 
     Returns:
-        One record an epoch: training loss, meta-validation UAR with its 95 % half-width, learning rate.
+        One record an epoch: training loss, meta-validation UAR with its 95 % half-width, how many of its episodes
+        diverged and so count as chance, learning rate.
 
     Raises:
         EpisodeError: the clips cannot give the episodes that are asked for.
@@ -70,13 +73,14 @@ def train(
             expected="a new folder",
             remedy="Resume that run, or choose another folder.",
         )
+    learner.begin(objective)
     _check_trainable(learner)
     _fit_scale(learner, features, settings)
-    learner.begin(objective)
     trainer = _Trainer(GOALS[objective](learner, features, settings))
     identity = {
         "settings": json.dumps({"objective": objective, **asdict(settings)}),
         "learner": repr(learner),
+        "config": config,
         "clips": fingerprint(features, validation),
     }
     episodes = _validation_episodes(validation, settings)
@@ -92,7 +96,7 @@ def train(
         while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
             steps = track(range(settings.steps), f"epoch {progress.epoch + 1}")
             loss = sum(trainer.step(progress.epoch * settings.steps + step) for step in steps) / settings.steps
-            trainer.finish_epoch(loss, interval(evaluate(learner, validation, episodes, spec=settings.tasks[0]).uar))
+            trainer.finish_epoch(loss, evaluate(learner, validation, episodes, spec=settings.tasks[0]))
             save_run(
                 path, trainer.goal, optimizer=trainer.optimizer, best=trainer.best, progress=progress, identity=identity
             )
@@ -140,9 +144,9 @@ class _Trainer:
         self.optimizer.step()
         return loss
 
-    def finish_epoch(self, loss: float, score: Interval) -> None:
+    def finish_epoch(self, loss: float, judged: Evaluation) -> None:
         """Note what an epoch came to, and keep its weights if they are the best so far."""
-        progress = self.progress
+        progress, score = self.progress, interval(judged.uar)
         progress.epoch += 1
         if score.mean > progress.best_score:
             progress.best_score, progress.best_epoch = score.mean, progress.epoch
@@ -153,6 +157,7 @@ class _Trainer:
                 "loss": loss,
                 "validation_uar": score.mean,
                 "validation_ci95": score.half_width,
+                "validation_diverged": len(judged.diverged),
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
             }
         )
