@@ -202,6 +202,76 @@ def split_protocols() -> str:
     return _table(head, rows)
 
 
+def pretrained() -> str:
+    """Every layer and every learner on weighted layers, by corpus."""
+    result = _read(HERE / "results" / "pretrained_whisper-base.json")["corpora"]
+    return _by_corpus(result, list(next(iter(result.values()))))
+
+
+def pretrained_untrimmed() -> str:
+    """The same layers with the silence at the ends of clips left in."""
+    result = _read(HERE / "results" / "pretrained_whisper-base-untrimmed.json")["corpora"]
+    return _by_corpus(result, [name for name in next(iter(result.values())) if name.endswith("mean and std")])
+
+
+def silence_tells() -> str:
+    result = _read(HERE / "results" / "silence_tells.json")["corpora"]
+    return _by_corpus(result, list(next(iter(result.values()))))
+
+
+def pretrained_best() -> str:
+    """The layer that is best on average, and the layers weighted, beside log-mel."""
+    result = _read(HERE / "results" / "pretrained_whisper-base.json")["corpora"]
+    names = list(next(iter(result.values())))
+    alone = [name for name in names if not name.startswith("weighted")]
+    best = max(alone, key=lambda name: sum(of[name]["uar"]["mean"] for of in result.values()))
+    logmel = {
+        corpus: _read(HERE / "results" / f"leave_out_{corpus}.json")["learners"]["ridge, statistics"]
+        for corpus in result
+    }
+    both = {corpus: {"log-mel, ridge": logmel[corpus], **of} for corpus, of in result.items()}
+    return "Whisper base, frozen. " + _by_corpus(both, ["log-mel, ridge", best, "weighted, ridge", "weighted, mtl"])
+
+
+def _by_corpus(result: Mapping[str, Mapping[str, Any]], names: list[str]) -> str:
+    score = next(iter(result.values()))[names[0]]
+    rows = []
+    for name in names:
+        scores = [of[name]["uar"] for of in result.values()]
+        mean = sum(uar["mean"] for uar in scores) / len(scores)
+        rows.append([name, *map(_percent, scores), f"{100 * mean:.1f}"])
+    rows.append(["chance", *(f"{100 * score['chance']:.1f}" for _ in (*result, "mean"))])
+    return f"UAR in %, mean ± 95 % CI over {score['episodes']} episodes; {score['protocol']}.\n\n" + _table(
+        ["features and learner", *result, "mean"], rows
+    )
+
+
+def frontend_speed() -> str:
+    result = _read(HERE / "results" / "frontends_speed.json")
+    extraction, cache = result["extraction"], result["cache"]
+    plain, modules = (
+        extraction["times_as_fast_as"][key] for key in ("transformers", "transformers_modules_at_own_length")
+    )
+    rows = [
+        ["one call of transformers a clip", f"{plain['median']:.1f} (slowest round {plain['slowest_round']:.1f})"],
+        [
+            "its encoder's modules on each clip at its own length",
+            f"{modules['median']:.2f} (slowest round {modules['slowest_round']:.2f})",
+        ],
+        [
+            "a second run from the cache, against the first",
+            f"{cache['times_as_fast']:.0f} (slowest round {cache['slowest_round']:.0f})",
+        ],
+    ]
+    return (
+        _table(
+            [f"{result['corpus']['clips']} clips through {result['encoder']['name']}, against", "times as fast"], rows
+        )
+        + f"\nLargest difference from transformers: {extraction['largest_difference']:.1e}, at values up to "
+        f"{extraction['largest_value']:.0f}.\n"
+    )
+
+
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
 
@@ -229,6 +299,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "contrast": contrast,
     "learner_speed": learner_speed,
     "split_protocols": split_protocols,
+    "pretrained": pretrained,
+    "pretrained_untrimmed": pretrained_untrimmed,
+    "silence_tells": silence_tells,
+    "pretrained_best": pretrained_best,
+    "frontend_speed": frontend_speed,
     "speed": speed,
 }
 

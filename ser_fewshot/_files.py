@@ -41,6 +41,18 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
         raise _cannot_write(path, found or type(error).__name__) from error
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        SettingsError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error.strerror or type(error).__name__) from error
+
+
 def _replace(target: Path, body: bytes, *, durable: bool) -> None:
     # A name of its own length: the target's may be as long as the file system allows.
     temporary = target.parent / f".{secrets.token_hex(8)}{TEMPORARY}"

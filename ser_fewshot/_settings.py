@@ -81,9 +81,7 @@ def _value(kind: Any, value: object, *, where: str, largest: int) -> Any:  # noq
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return value if isinstance(value, kind) else fill(kind, value, where=where, largest=largest)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _value(arguments[0], value, where=where, largest=largest)
+        return _one_of(arguments, value, where=where, largest=largest)
     if origin is Literal:
         return _legal(value, value in arguments, " | ".join(map(str, arguments)), where)
     if origin is tuple and arguments[1:] == (...,):
@@ -100,6 +98,25 @@ def _value(kind: Any, value: object, *, where: str, largest: int) -> Any:  # noq
     if kind is float:
         return float(_legal(value, _finite(value), "a finite number", where))
     return value
+
+
+def _one_of(kinds: tuple[Any, ...], value: object, *, where: str, largest: int) -> Any:
+    """Return a value as the first of several types that it fits says."""
+    if value is None and type(None) in kinds:
+        return None
+    *first, last = (kind for kind in kinds if kind is not type(None))
+    expected = []
+    for kind in first:
+        try:
+            return _value(kind, value, where=where, largest=largest)
+        except SettingsError as error:
+            expected.append(error.expected)
+    try:
+        return _value(last, value, where=where, largest=largest)
+    except SettingsError as error:
+        if not expected:
+            raise
+        raise _illegal(where, value, ", or ".join([*expected, error.expected])) from None
 
 
 def _finite(value: object) -> bool:

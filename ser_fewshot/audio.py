@@ -72,6 +72,7 @@ def load(
     start: Seconds | None = None,
     end: Seconds | None = None,
     max_seconds: Seconds = MAX_SECONDS,
+    trim: bool = True,
 ) -> Clip:
     """Return the sound of a source: the mean of its channels, at 16 kHz, without the silence at its ends.
 
@@ -85,6 +86,7 @@ def load(
         start: where the clip begins in the source, in s.
         end: where it ends, in s; it may exceed the source by TOLERANCE.
         max_seconds: the longest clip, in s, before trimming.
+        trim: whether the silence at the ends is cut off; there must be enough between it in any case.
 
     Raises:
         AudioError: the source is missing, a folder, empty, truncated or not audio; samples are NaN, infinite or far
@@ -94,9 +96,9 @@ def load(
     if isinstance(source, tuple):
         rate, samples = checked_array(name, source)
         first, count = _span(name, rate, len(samples), segment, max_seconds)
-        return _clip(name, rate, [as_float(samples, slice(first, first + count))])
+        return _clip(name, rate, [as_float(samples, slice(first, first + count))], trim=trim)
     with opened(name, source) as window, decoder(name, window) as audio:
-        return _clip(name, audio.samplerate, _decode(name, audio, segment, max_seconds))
+        return _clip(name, audio.samplerate, _decode(name, audio, segment, max_seconds), trim=trim)
 
 
 def check_readable(path: str | os.PathLike[str]) -> None:
@@ -194,8 +196,8 @@ def _decode(
         raise _beyond(name, segment, "beyond the end of the file")
 
 
-def _clip(name: str, rate: Hertz, blocks: Iterable[NDArray[Any]]) -> Clip:
-    """Mix blocks of (frames, channels) to mono, resample, check and trim."""
+def _clip(name: str, rate: Hertz, blocks: Iterable[NDArray[Any]], *, trim: bool) -> Clip:
+    """Mix blocks of (frames, channels) to mono, resample, check and, if asked, trim."""
     parts, clipped, swing = [np.zeros(0, dtype=np.float32)], False, 0.0
     for block in (block for block in blocks if block.size):
         _check_values(name, block)
@@ -208,9 +210,9 @@ def _clip(name: str, rate: Hertz, blocks: Iterable[NDArray[Any]]) -> Clip:
     if rate != SAMPLE_RATE:
         waveform = soxr.resample(waveform, rate, SAMPLE_RATE)
     _check_sound(name, waveform, swing)
-    waveform = _trim(waveform)
-    _check_duration(name, len(waveform) / SAMPLE_RATE, "of sound between silence")
-    return Clip(waveform, name, (_CLIPPED,) if clipped else ())
+    trimmed = _trim(waveform)
+    _check_duration(name, len(trimmed) / SAMPLE_RATE, "of sound between silence")
+    return Clip(trimmed if trim else waveform, name, (_CLIPPED,) if clipped else ())
 
 
 def _check_values(name: str, block: NDArray[Any]) -> None:

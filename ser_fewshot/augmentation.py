@@ -61,6 +61,10 @@ class Augmentation:
                 )
 
 
+UNVARIED = Augmentation(max_seconds=_MOST_SECONDS, gain=0.0, tone=0.0, tempo=0.0, masked_bands=0.0, masked_frames=0.0)
+"""Clips as they are."""
+
+
 def augment(clips: Sequence[Tensor], settings: Augmentation, generator: torch.Generator) -> Features:
     """Vary clips of (frames, dim) each, every one by itself, and pad them to a batch."""
     return stack([_vary(clip, settings, generator) for clip in clips])

@@ -38,14 +38,7 @@ def training_card(
     clips = Counter(utterance.corpus for utterance in utterances)
     cards = {name: corpora.card(name) for name in sorted(clips) if name in corpora.names()}
     speakers = {(utterance.corpus, utterance.speaker) for utterance in utterances if utterance.speaker is not None}
-    environment = jinja2.Environment(  # noqa: S701  # Markdown, not a page: `text` escapes what Markdown obeys
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"line": _line, "text": _text}
-    return environment.get_template("model_card.md.j2").render(
+    return _template("model_card.md.j2").render(
         best=best,
         cards=cards,
         clips=sorted(clips.items()),
@@ -57,6 +50,37 @@ def training_card(
         settings=settings,
         version=version("ser-fewshot"),
     )
+
+
+def import_card(model: Model, *, source: str, layout: str, n_random: int = 0, labels: Sequence[str] = ()) -> str:
+    """Return the README.md of a model whose encoder was trained elsewhere, as Markdown.
+
+    Args:
+        model: what was imported.
+        source: where from, as the user named it.
+        layout: in which format.
+        n_random: how many of its weights the source lacked.
+        labels: what its own emotion head tells apart; none for no head.
+    """
+    return _template("import_card.md.j2").render(
+        config=model.config,
+        labels=labels,
+        layout=layout,
+        n_random=n_random,
+        source=source,
+        version=version("ser-fewshot"),
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(  # noqa: S701  # Markdown, not a page: `text` escapes what Markdown obeys
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"line": _line, "text": _text}
+    return environment.get_template(name)
 
 
 def _licence(cards: Sequence[CorpusCard], *, n_corpora: int) -> str:

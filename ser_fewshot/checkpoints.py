@@ -6,27 +6,41 @@ A model is a folder with `config.json`, `model.safetensors` and `README.md`, the
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ser_fewshot import plugins
 from ser_fewshot._files import write_atomically
 from ser_fewshot._settings import fill
+from ser_fewshot._stored import load_weights, parameters_limited, read_config, read_tensors
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.frontends import FrontEnd, Normalization
+from ser_fewshot.frontends import FrontEnd, Normalization, check_frames, halved
 from ser_fewshot.learners import LARGEST_SIZE, Learner, build_learner, settings_of
 
+__all__ = [
+    "FORMAT",
+    "Model",
+    "ModelConfig",
+    "assemble",
+    "build_model",
+    "load_model",
+    "load_weights",
+    "read_config",
+    "read_tensors",
+    "save_model",
+    "swap_learner",
+    "take_encoder",
+    "to_store",
+]
+
 FORMAT = 1
-_CONFIG_BYTES = 1_000_000  # a config is a page of text
+_FRONTEND = "frontend."  # before the names of a front-end's weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +67,19 @@ class ModelConfig:
                 expected=" | ".join(get_args(Normalization)),
                 remedy="Choose one of these.",
             )
+        if self.normalization != "none" and self.encoder_name == "blocks":
+            raise SettingsError(
+                "normalization",
+                found=f"{self.normalization!r} before blocks of a pretrained encoder",
+                expected="none: they were trained on frames as they are",
+                remedy="Leave it out.",
+            )
+
+    @property
+    def encoder_name(self) -> str | None:
+        """What the settings call the encoder; None where they leave it to the learner."""
+        encoder = self.settings.get("encoder")
+        return encoder.get("name") if isinstance(encoder, Mapping) else None
 
     def with_learner(self, name: str) -> ModelConfig:
         """Return the same front-end with another learner that keeps this one's encoder."""
@@ -75,26 +102,50 @@ class Model:
     learner: Learner
 
 
-def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
+def build_model(config: ModelConfig, *, frontend: FrontEnd | None = None, seed: int = 0) -> Model:
     """Return an untrained model, whose random weights depend on the seed alone.
+
+    Args:
+        config: what to build.
+        frontend: one that was built of this config already, which is taken over with its weights.
+        seed: of the random weights; the global generator is left as it was.
 
     Raises:
         SettingsError: a name or a setting of the config is not legal.
     """
-    frontend = _build_frontend(config)
-    learner = build_learner(config.learner, frontend.dim, config.settings, seed=seed)
+    ready: Any = _build_frontend(config, seed=seed) if frontend is None else frontend
+    check_frames(ready, config.normalization)
+    settings = _following(settings_of(config.learner, _fitting(config, ready)), ready)
+    learner = build_learner(config.learner, ready.dim, settings, seed=seed)
     # Kept in full, so that a saved model does not change when a default does.
-    full = replace(
-        config,
-        settings=asdict(settings_of(config.learner, config.settings)),
-        frontend_settings=asdict(frontend.settings),
-    )
-    return Model(full, frontend, learner.eval())
+    full = replace(config, settings=settings, frontend_settings=asdict(ready.settings))
+    return Model(full, ready, learner.eval())
 
 
-def _build_frontend(config: ModelConfig) -> Any:
+def _build_frontend(config: ModelConfig, *, seed: int) -> Any:
     module = plugins.load("frontends", config.frontend)
-    return module.FRONTEND(fill(module.Settings, config.frontend_settings, where=config.frontend, largest=LARGEST_SIZE))
+    settings = fill(module.Settings, config.frontend_settings, where=config.frontend, largest=LARGEST_SIZE)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return module.FRONTEND(settings)
+
+
+def _fitting(config: ModelConfig, frontend: FrontEnd) -> dict[str, Any]:
+    """Return a learner's settings; where a clip is one frame, a default network over time becomes one over values."""
+    encoder = config.settings.get("encoder", {})
+    default = getattr(settings_of(config.learner, {}), "encoder", None)
+    if not frontend.pooled or default is None or default.name != "conv" or "name" in encoder:
+        return config.settings
+    return {**config.settings, "encoder": {**encoder, "name": "dense"}}
+
+
+def _following(settings: Any, frontend: Any) -> dict[str, Any]:
+    """Return a learner's settings in full, its encoder told what the front-end hands over."""
+    if hasattr(settings, "encoder"):
+        continues = asdict(frontend.settings) if settings.encoder.name == "blocks" else {}
+        encoder = replace(settings.encoder, layers=frontend.layers, pooled=frontend.pooled, continues=continues)
+        settings = replace(settings, encoder=encoder)
+    return asdict(settings)
 
 
 def swap_learner(model: Model, name: str) -> Model:
@@ -105,7 +156,7 @@ def swap_learner(model: Model, name: str) -> Model:
     """
     if name == model.config.learner:
         return model
-    swapped = build_model(model.config.with_learner(name))
+    swapped = build_model(model.config.with_learner(name), frontend=model.frontend)
     if swapped.learner.must_learn:
         raise SettingsError(
             name,
@@ -113,17 +164,28 @@ def swap_learner(model: Model, name: str) -> Model:
             expected=f"one whose comparison was trained too, which {name} makes by a network of its own",
             remedy=f"Train it: ser-fewshot train --learner {name}.",
         )
-    encoder = {key: value for key, value in model.learner.state_dict().items() if key.startswith("encoder.")}
-    takes = {key for key in swapped.learner.state_dict() if key.startswith("encoder.")}
-    if takes != set(encoder):
+    take_encoder(swapped, model)
+    return swapped
+
+
+def take_encoder(taker: Model, giver: Model) -> None:
+    """Copy the encoder's weights from one model into another.
+
+    Raises:
+        SettingsError: their learners are not on the same encoder.
+    """
+    takes, encoder = (
+        {key: value for key, value in model.learner.state_dict().items() if key.startswith("encoder.")}
+        for model in (taker, giver)
+    )
+    if {key: value.shape for key, value in takes.items()} != {key: value.shape for key, value in encoder.items()}:
         raise SettingsError(
-            name,
-            found=f"an encoder that {model.config.learner} does not have",
+            taker.config.learner,
+            found=f"an encoder that {giver.config.learner} does not have",
             expected="two learners on the same encoder",
             remedy="Train this learner by itself.",
         )
-    swapped.learner.load_state_dict(encoder, strict=False)
-    return swapped
+    taker.learner.load_state_dict(encoder, strict=False)
 
 
 def save_model(model: Model, folder: Path, *, card: str) -> None:
@@ -134,11 +196,23 @@ def save_model(model: Model, folder: Path, *, card: str) -> None:
         folder: made if it is missing.
         card: the README.md: what the model is, what it was trained on, under which licence.
     """
-    tensors = {name: tensor.contiguous() for name, tensor in model.learner.state_dict().items()}
+    tensors = to_store(model, learner="", frontend=_FRONTEND)
     write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors))
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
     write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
     write_atomically(folder / "README.md", card)
+
+
+def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
+    """Return all weights of a model under prefixes, those of its front-end in half precision where that loses nothing.
+
+    Published encoders are often in half precision; in memory all is in single.
+    """
+    tensors = {f"{learner}{name}": tensor.contiguous() for name, tensor in model.learner.state_dict().items()}
+    if model.frontend.network is not None:
+        weights = model.frontend.network.state_dict()
+        tensors |= {f"{frontend}{name}": halved(tensor).contiguous() for name, tensor in weights.items()}
+    return tensors
 
 
 def load_model(folder: Path) -> Model:
@@ -149,11 +223,15 @@ def load_model(folder: Path) -> Model:
     """
     config = read_config(folder / "config.json")
     tensors, _ = read_tensors(folder / "model.safetensors")
-    return assemble(config, tensors, origin=str(folder))
+    frontend = {name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)}
+    learner = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FRONTEND)}
+    return assemble(config, learner, frontend, origin=str(folder))
 
 
-def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, origin: str) -> Model:
-    """Return the model of a config and its weights; every weight must be there, and no other.
+def assemble(
+    config: Mapping[str, Any], learner: Mapping[str, Tensor], frontend: Mapping[str, Tensor], *, origin: str
+) -> Model:
+    """Return the model of a config and the weights of its two parts; every weight must be there, and no other.
 
     Raises:
         CheckpointError: they do not fit, or this version cannot read them; `origin` says where they are from.
@@ -167,7 +245,7 @@ def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, origin
         )
     told = {key: value for key, value in config.items() if key not in ("format", "model_type")}
     try:
-        with _parameters_limited(sum(tensor.numel() for tensor in tensors.values())):
+        with parameters_limited(sum(tensor.numel() for tensor in (*learner.values(), *frontend.values()))):
             model = build_model(fill(ModelConfig, told, where="config", largest=LARGEST_SIZE))
     except SettingsError as error:
         raise CheckpointError(
@@ -176,129 +254,7 @@ def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, origin
             expected="a config as this program writes it",
             remedy="Take the model from its source again.",
         ) from error
-    load_weights(model.learner, tensors, origin=origin)
+    load_weights(model.learner, learner, origin=origin)
+    whole = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in frontend.items()}
+    load_weights(nn.Module() if model.frontend.network is None else model.frontend.network, whole, origin=origin)
     return model
-
-
-@contextmanager
-def _parameters_limited(stored: int) -> Iterator[None]:
-    """Refuse a learner with far more parameters than are stored, before its memory is touched.
-
-    Raises:
-        SettingsError: the config asks for more than twice as many.
-    """
-    thread, total = threading.get_ident(), 0
-
-    def count(_module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal total
-        if parameter is None or threading.get_ident() != thread:
-            return
-        total += parameter.numel()
-        if total > 2 * stored:
-            raise SettingsError(
-                "config",
-                found=f"{name} of {parameter.numel()} values",
-                expected=f"a model of {stored} values, as many as are stored",
-                remedy="Take weights and config from one source.",
-            )
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
-    """Copy weights into a learner or another module, all of them and no others.
-
-    Raises:
-        CheckpointError: a weight is missing, left over, of another shape or type, or not finite; the error lists them.
-    """
-    _check_fit(module.state_dict(), tensors, origin=origin)
-    damaged = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
-    if damaged:
-        raise CheckpointError(
-            origin,
-            found=f"NaN or infinite values in {_some(damaged)}",
-            expected="finite weights",
-            remedy="The training that made them failed, or the file was changed: take another checkpoint.",
-        )
-    module.load_state_dict(dict(tensors))
-
-
-def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:
-    shared = sorted(set(expected) & set(tensors))
-    faults = {
-        "missing": sorted(set(expected) - set(tensors)),
-        "unexpected": sorted(set(tensors) - set(expected)),
-        "of wrong shape": [name for name in shared if expected[name].shape != tensors[name].shape],
-        "of wrong type": [name for name in shared if expected[name].dtype != tensors[name].dtype],
-    }
-    if any(faults.values()):
-        raise CheckpointError(
-            origin,
-            found="; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names),
-            expected=f"exactly the {len(expected)} tensors of its config",
-            remedy="Weights and config are not from one model: take both from one source.",
-        )
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        CheckpointError: the file is missing, too large or no JSON object.
-    """
-    try:
-        _check_is_file(path)
-        if path.stat().st_size > _CONFIG_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        config = json.loads(path.read_text(encoding="utf-8-sig"))  # an editor on Windows may have put a BOM there
-        if not isinstance(config, dict):
-            raise ValueError(f"a JSON {type(config).__name__}")
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            str(path),
-            found=_reason(error),
-            expected="a JSON object of a saved model: a folder with config.json and model.safetensors",
-            remedy="Check the path, or save the model again.",
-        ) from error
-    return config
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors of a safetensors file and the strings beside them.
-
-    Raises:
-        CheckpointError: the file is missing, truncated or not safetensors.
-    """
-    try:
-        _check_is_file(path)
-        with safe_open(str(path), framework="pt") as file:
-            # Cloned, because they are views of the file: who writes into it would change them.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            str(path),
-            found=_reason(error),
-            expected="a whole safetensors file",
-            remedy="Check the path, or take the file from its source again.",
-        ) from error
-
-
-def _check_is_file(path: Path) -> None:
-    """Refuse what would be read for ever, such as a pipe, or not at all."""
-    if not path.is_file():
-        raise OSError("a folder" if path.is_dir() else "no such file")
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-
-
-def _some(names: list[str]) -> str:
-    return (
-        ", ".join(f"{name:.80}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        or "none"
-    )

@@ -246,7 +246,8 @@ class FewShotClassifier:
 
     def _features(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
         """Return what the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
-        clips = [source if isinstance(source, Clip) else audio.load(source) for source in sources]
+        trim = self.model.frontend.trim
+        clips = [source if isinstance(source, Clip) else audio.load(source, trim=trim) for source in sources]
         frames = analyse(self.model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
         kept = embed_clips(self.model.learner, normalize(frames, self.model.config.normalization))
         _check_finite(kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import keyword
 import os
 import sys
 import traceback
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = _parser().parse_args(given)
             arguments.argv = given
-            importlib.import_module(f"ser_fewshot.commands.{arguments.command}").run(arguments)
+            importlib.import_module(f"ser_fewshot.commands.{_module(arguments.command)}").run(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -44,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ser-fewshot: {printable(message)}\n")
         return code
     return 0
+
+
+def _module(command: str) -> str:
+    """Return the name of a command's module: `import` is a word of the language, so it cannot be that of a file."""
+    return f"{command}_" if keyword.iskeyword(command) else command
 
 
 def _explain(error: BaseException) -> tuple[int, str]:
@@ -81,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ser-fewshot {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_quickstart, _corpora, _scan, _train, _evaluate, _enroll, _predict, _cache):
+    for add in (_quickstart, _corpora, _scan, _train, _evaluate, _import, _enroll, _predict, _export, _cache):
         # Accepted after the command too, where people type it; SUPPRESS keeps what stood before it.
         add(commands).add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
@@ -127,6 +133,9 @@ def _train(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     _add_manifest(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; the model goes to OUT/model")
     parser.add_argument("--learner", default="protonet", help=" | ".join(plugins.names("learners")))
+    parser.add_argument(
+        "--model", type=Path, help="train on the front-end, and the blocks to tune, of this one from 'import'"
+    )
     parser.add_argument("--config", type=Path, help="TOML with the sections [settings], [train] and [augmentation]")
     parser.add_argument("--hold-out-corpus", nargs="+", default=[], metavar="NAME", help="corpora kept for meta-test")
     parser.add_argument("--hold-out-emotion", nargs="+", default=[], metavar="NAME", help="emotions kept for meta-test")
@@ -174,6 +183,26 @@ def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     return parser
 
 
+def _import(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("import", help="make a model of a speech encoder that was trained elsewhere")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloads it)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--layer", type=_layer, help="a number, or 'weighted' for a learned mixture (default)")
+    parser.add_argument("--pooling", choices=("mean", "mean_std", "frames"), help="of a clip (default: mean_std)")
+    parser.add_argument("--keep-silence", action="store_true", help="do not trim the ends of clips")
+    parser.add_argument("--learner", help=f"{' | '.join(plugins.names('learners'))} (default: ridge)")
+    parser.add_argument("--tune", type=_seed, default=0, metavar="N", help="let 'train' train the last N blocks")
+    parser.add_argument("--lora", type=_seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
+    parser.add_argument("--bundle", metavar="NAME", help="of torchaudio.pipelines, where shapes do not tell all")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="take the weights that match and leave the others random"
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
 def _enroll(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("enroll", help="enrol emotions from a few clips into one file")
     parser.add_argument("folder", nargs="?", type=Path, help="a folder with one folder of clips for each emotion")
@@ -198,6 +227,15 @@ def _predict(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("predict", help="recognise clips with an enrolment")
     parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
+def _export(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("export", help="write model and enrolled emotions as one file that runs without torch")
+    parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="default: onnx")
+    parser.add_argument("--out", type=Path, required=True, help="the file, such as model.onnx")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     return parser
 
@@ -251,6 +289,10 @@ def _count(text: str) -> int:
 
 def _seed(text: str) -> int:
     return _whole(text, least=0)
+
+
+def _layer(text: str) -> int | str:
+    return text if text == "weighted" else _whole(text, least=0)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ser_fewshot._files import write_atomically
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.checkpoints import FORMAT, Model, assemble, read_tensors
+from ser_fewshot.checkpoints import FORMAT, Model, assemble, read_tensors, to_store
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Classifier, evaluating
@@ -27,7 +27,7 @@ MOST_CLIPS = 5_000
 
 _LONGEST_NAME = 255  # characters, as in file systems
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories that break a line, or a terminal, or UTF-8
-_LEARNER, _CLIP = "learner/", "clip/"
+_LEARNER, _FRONTEND, _CLIP = "learner/", "frontend/", "clip/"
 _PROBE_FRAMES = 32
 
 
@@ -161,13 +161,12 @@ def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) 
     Raises:
         SettingsError: the file cannot be written.
     """
-    tensors = {f"{_LEARNER}{name}": tensor for name, tensor in model.learner.state_dict().items()}
+    tensors = to_store(model, learner=_LEARNER, frontend=_FRONTEND)
     for number, members in enumerate(enrolled.values()):
-        tensors |= {_clip(number, position): clip for position, clip in enumerate(members.clips)}
+        tensors |= {_clip(number, position): clip.contiguous() for position, clip in enumerate(members.clips)}
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
     classes = [{"label": label, "clips": members.names} for label, members in enrolled.items()]
     metadata = {"config": json.dumps(config), "classes": json.dumps(classes)}
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -178,8 +177,11 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
         CheckpointError: it is damaged, was changed, or is no enrolment.
     """
     tensors, metadata = read_tensors(path)
-    weights = {name.removeprefix(_LEARNER): x for name, x in tensors.items() if name.startswith(_LEARNER)}
-    clips = {name: x for name, x in tensors.items() if not name.startswith(_LEARNER)}
+    learner, frontend = (
+        {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+        for prefix in (_LEARNER, _FRONTEND)
+    )
+    clips = {name: x for name, x in tensors.items() if not name.startswith((_LEARNER, _FRONTEND))}
     try:
         config, enrolled = json.loads(metadata["config"]), _classes(json.loads(metadata["classes"]), clips)
         if not isinstance(config, dict):
@@ -191,7 +193,7 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
             expected="an enrolment saved by this program",
             remedy="Save the enrolment again; a model folder is opened with from_pretrained.",
         ) from error
-    model = assemble(config, weights, origin=str(path))
+    model = assemble(config, learner, frontend, origin=str(path))
     _check_clips(model, clips, origin=str(path))
     return model, enrolled
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from ser_fewshot.augmentation import UNVARIED
 from ser_fewshot.cards import training_card
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, save_model
+from ser_fewshot.checkpoints import Model, ModelConfig, build_model, save_model, take_encoder
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.splits import split_by_speaker
 from ser_fewshot.training import TrainSettings, train
 
@@ -24,6 +25,8 @@ def meta_train(
     *,
     settings: TrainSettings,
     run: Path,
+    frontend: FrontEnd | None = None,
+    start: Model | None = None,
     resume: bool = False,
     command: str = "",
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
@@ -36,8 +39,10 @@ def meta_train(
         config: what to build.
         extract: returns the features of some clips for a model.
         utterances: what to train on; validation speakers are taken from these.
-        settings: how to train.
+        settings: how to train; clips are varied as they say where the front-end's values are a spectrum.
         run: folder of the run; see `ser_fewshot.training.train`.
+        frontend: the one that `config` describes, with its weights, if it has any; it stays as it is.
+        start: a model whose encoder the new one begins with; without, it is random.
         resume: go on from the run's checkpoint.
         command: what the card says made the model.
         track: wraps the steps of an epoch to show progress.
@@ -45,7 +50,11 @@ def meta_train(
     Returns:
         The model, and the record of the epoch that was kept, of the last objective.
     """
-    model = build_model(config, seed=settings.seed)
+    model = build_model(config, frontend=frontend, seed=settings.seed)
+    if start is not None:
+        take_encoder(model, start)
+    if not model.frontend.spectral:
+        settings = replace(settings, augmentation=UNVARIED)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
     train_part, validation_part = (extract(model, part) for part in parts)
     objectives = model.learner.objectives

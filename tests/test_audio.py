@@ -565,6 +565,14 @@ def test_silence_at_both_ends_is_trimmed_whatever_the_level_and_the_offset(level
     assert audio.load((RATE, tone(2.0))).duration == 2.0
 
 
+def test_untrimmed_a_clip_keeps_its_silence_and_is_still_refused_for_too_little_sound():
+    silence = np.zeros(8_000, dtype=np.float32)
+    whole = np.concatenate([silence, tone(1.0), silence])
+    assert np.array_equal(audio.load((RATE, whole), trim=False).waveform, whole)
+    with pytest.raises(AudioError, match="between silence"):
+        audio.load((RATE, np.concatenate([silence, tone(0.1), silence])), trim=False)
+
+
 def test_noise_of_a_quiet_room_is_trimmed_and_soft_speech_is_not():
     noise = 0.3 * 10 ** (-50 / 20) * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     soft = tone(0.5, peak=0.3 * 10 ** (-30 / 20))

@@ -38,6 +38,20 @@ def test_what_was_written_is_read_bit_for_bit(tmp_path, shape):
     assert cache.read(KEYS[1]) is None
 
 
+def test_what_half_precision_holds_takes_half_the_space_and_is_read_bit_for_bit(tmp_path):
+    cache = FeatureCache(tmp_path, IDENTITY)
+    rounded = entry(frames=500).astype(np.float16).astype(np.float32)
+    rounded[0, :3] = [-0.0, 6e-8, 65_504]
+    rounded = rounded.astype(np.float16).astype(np.float32)
+    sizes = []
+    for array in (rounded, np.nextafter(rounded, np.float32(1))):
+        cache.write(KEYS[0], array)
+        assert cache.read(KEYS[0]).tobytes() == array.tobytes()
+        assert cache.read(KEYS[0]).dtype == np.float32
+        sizes.append(size(tmp_path)[1])
+    assert sizes[0] - 200 < sizes[1] / 2 < sizes[0]
+
+
 @pytest.mark.parametrize(
     "other", [{**IDENTITY, "n_mels": 64}, {**IDENTITY, "version": 2}, {**IDENTITY, "hop": 160}, {}]
 )

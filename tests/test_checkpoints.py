@@ -97,8 +97,8 @@ def test_a_model_is_a_folder_of_three_files(saved):
     assert (saved / "README.md").read_text() == "# A model\n"
     config = json.loads((saved / "config.json").read_text())
     assert config["model_type"] == "ser_fewshot"
-    encoder = {"name": "conv", "whitening": False, "channels": 4, "blocks": 1, "width": 3, "dropout": 0.2}
-    assert config["settings"]["encoder"] == encoder
+    told = {"name": "conv", "whitening": False, "channels": 4, "blocks": 1, "width": 3, "dropout": 0.2}
+    assert config["settings"]["encoder"] == {**told, "lora": 0, "layers": 1, "pooled": False, "continues": {}}
     assert config["settings"]["penalty"] == 1.0  # defaults are written out, so that they can change
     assert config["frontend_settings"]["hop"] == 160
 

@@ -355,3 +355,79 @@ def test_a_whitened_encoder_is_saved_whole():
     again = build_encoder(DIM, EncoderSettings(name="dense", whitening=True, width=2))
     again.load_state_dict(built.state_dict())
     assert torch.equal(again.eval()(stack(clips())), built.eval()(stack(clips())))
+
+
+LAYERS, WIDTH = 3, 4
+
+
+def described(n: int = 6, seed: int = 0) -> Features:
+    """Clips as a front-end hands them over that makes one frame of a clip, of three layers side by side."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.tensor([1.0, 10.0, 100.0]).repeat_interleave(WIDTH)
+    return stack(list(scale * torch.randn(n, 1, LAYERS * WIDTH, generator=generator) + 3.0))
+
+
+@pytest.mark.parametrize("name", ["statistics", "dense"])
+def test_layers_of_a_description_are_brought_to_unit_scale_and_begin_with_equal_shares(name):
+    features = described()
+    encoder = build_encoder(LAYERS * WIDTH, EncoderSettings(name=name, layers=LAYERS, pooled=True)).eval()
+    encoder.fit_scale(features)
+    raw = features.x[:, 0]
+    standard = (raw - raw.mean(0)) / raw.std(0, correction=0)
+    expected = standard.view(-1, LAYERS, WIDTH).mean(1)
+    torch.testing.assert_close(encoder(features)[:, :WIDTH], expected, rtol=0, atol=1e-5)
+
+
+def test_a_layer_whose_share_is_all_decides_alone():
+    features = described()
+    encoder = build_encoder(LAYERS * WIDTH, EncoderSettings(name="statistics", layers=LAYERS, pooled=True))
+    encoder.fit_scale(features)
+    with torch.no_grad():
+        next(iter(encoder.parameters())).copy_(torch.tensor([0.0, 5.0, 0.0]))
+    alone = build_encoder(WIDTH, EncoderSettings(name="statistics", pooled=True))
+    one = Features(features.x[:, :, WIDTH : 2 * WIDTH], features.lengths)
+    alone.fit_scale(one)
+    torch.testing.assert_close(encoder(features), alone(one), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["statistics", "dense"])
+def test_what_is_prepared_of_layers_depends_on_no_share(name):
+    features = described()
+    encoder = build_encoder(LAYERS * WIDTH, EncoderSettings(name=name, layers=LAYERS, pooled=True)).eval()
+    encoder.fit_scale(features)
+    prepared = encoder.prepare(features)
+    with torch.no_grad():
+        for key, parameter in encoder.named_parameters():
+            if key.endswith("layers"):
+                parameter.copy_(torch.tensor([0.1, -0.1, 0.05]))
+    assert torch.equal(encoder.prepare(features).x, prepared.x)
+    torch.testing.assert_close(encoder(prepared), encoder(features), rtol=0, atol=0)
+
+
+def test_shares_of_layers_learn():
+    features = described()
+    encoder = build_encoder(LAYERS * WIDTH, EncoderSettings(name="statistics", layers=LAYERS, pooled=True))
+    encoder.fit_scale(features)
+    encoder(features).square().sum().backward()
+    (shares,) = encoder.parameters()
+    assert shares.grad is not None
+    assert shares.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["statistics", "mean", "conv", "dense"])
+def test_layers_side_by_side_in_every_frame_are_mixed_before_the_encoder(name):
+    frames = stack([clip(frames, dim=LAYERS * DIM, seed=frames).double() for frames in (9, 14)])
+    settings = EncoderSettings(name=name, layers=LAYERS, channels=6, blocks=1, width=3, dropout=0.0)
+    encoder = build_encoder(LAYERS * DIM, settings).double().eval()
+    encoder.fit_scale(frames)
+    plain = [torch.nn.functional.layer_norm(frames.x[..., n * DIM : (n + 1) * DIM], (DIM,)) for n in range(LAYERS)]
+    mean = torch.stack(plain).mean(0) * frames.mask[..., None]
+    torch.testing.assert_close(encoder(frames), encoder.inner(Features(mean, frames.lengths)), rtol=0, atol=1e-5)
+    alone = encoder(frames.select(torch.tensor([0])))
+    torch.testing.assert_close(alone, encoder(frames)[:1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "layers"), [("conv", 1), ("conv", 3), ("mean", 3)])
+def test_an_encoder_that_needs_frames_refuses_descriptions(name, layers):
+    with pytest.raises(SettingsError, match=r"one frame a clip.*statistics \| dense"):
+        EncoderSettings(name=name, layers=layers, pooled=True)

@@ -29,6 +29,7 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     tasks: tuple[Inner, ...] = ()
     limit: int | None = None
+    layer: int | Literal["all"] = "all"
     extra: dict[str, Any] = field(default_factory=dict)
     other: bytes = b""
 
@@ -51,6 +52,16 @@ def test_a_whole_number_is_legal_where_any_number_is_and_becomes_one():
 @pytest.mark.parametrize("limit", [None, 3])
 def test_a_value_that_may_be_missing_may_be_missing(limit):
     assert fill(Outer, {"name": "x", "limit": limit}, where="it").limit == limit
+
+
+@pytest.mark.parametrize("layer", [3, "all"])
+def test_a_value_of_two_types_may_be_of_either(layer):
+    assert fill(Outer, {"name": "x", "layer": layer}, where="it").layer == layer
+
+
+def test_a_value_of_neither_of_two_types_is_refused_naming_both():
+    with pytest.raises(SettingsError, match="a whole number of at most 9, or all"):
+        fill(Outer, {"name": "x", "layer": "some"}, where="it", largest=9)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +98,9 @@ def test_a_value_that_may_be_missing_may_be_missing(limit):
         ({"name": "x", "tasks": [{}, 3]}, "it.tasks[1]"),
         ({"name": "x", "tasks": [{"size": {}}]}, "it.tasks[0].size"),
         ({"name": "x", "limit": "3"}, "it.limit"),
+        ({"name": "x", "layer": 10**30}, "it.layer"),
+        ({"name": "x", "layer": True}, "it.layer"),
+        ({"name": "x", "layer": None}, "it.layer"),
         ({"name": "x", "extra": [1]}, "it.extra"),
         ({"name": "x", "extra": {1: 2}}, "it.extra"),
     ],

@@ -6,11 +6,12 @@ import argparse
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ser_fewshot._settings import fill
-from ser_fewshot.checkpoints import ModelConfig
+from ser_fewshot.checkpoints import Model, ModelConfig, load_model
 from ser_fewshot.commands._console import note, say, say_json, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
 from ser_fewshot.corpora import Utterance, canonical_emotion
@@ -32,6 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = ModelConfig(
         learner=arguments.learner, settings=sections["settings"], normalization=arguments.normalization or "none"
     )
+    source = None if arguments.model is None else load_model(arguments.model)
+    config, start = _on(config, source)
     utterances = _meta_train_part(arguments)
     for task in settings.tasks:
         EpisodeSampler(utterances, task)  # what cannot be drawn is known before minutes of analysis
@@ -41,23 +44,51 @@ def run(arguments: argparse.Namespace) -> None:
         utterances,
         settings=settings,
         run=arguments.out,
+        frontend=None if source is None else source.frontend,
+        start=start,
         resume=arguments.resume,
         command=shlex.join(["ser-fewshot", *arguments.argv]),
         track=_track_steps,
     )
-    model = arguments.out / "model"
+    saved = arguments.out / "model"
     if arguments.json:
-        say_json({"model": str(model), "clips": len(utterances), "kept": best, "task": str(settings.tasks[0])})
+        say_json({"model": str(saved), "clips": len(utterances), "kept": best, "task": str(settings.tasks[0])})
         return
     say(
         f"kept epoch {best['epoch']}: UAR {100 * best['validation_uar']:.1f} ± {100 * best['validation_ci95']:.1f} % "
-        f"on meta-validation ({settings.tasks[0]}), chance {100 / settings.tasks[0].n_way:.1f} %; model: {model}"
+        f"on meta-validation ({settings.tasks[0]}), chance {100 / settings.tasks[0].n_way:.1f} %; model: {saved}"
     )
     if best["validation_diverged"]:
         note(
             f"adapting diverged in {best['validation_diverged']:.0f} of {settings.validation_episodes} validation "
             "episodes, which count as chance: lower the learner's rate"
         )
+
+
+def _on(config: ModelConfig, source: Model | None) -> tuple[ModelConfig, Model | None]:
+    """Return a config on the front-end of a model, and the model again if its encoder is to be trained further.
+
+    Blocks of a pretrained encoder are; other encoders are made anew, as the learner and its settings say.
+
+    Raises:
+        SettingsError: blocks are asked for that the model does not have, or others than it has.
+    """
+    tuned = source is not None and source.config.encoder_name == "blocks"
+    if config.encoder_name is not None and (config.encoder_name == "blocks" or tuned):
+        raise SettingsError(
+            "settings.encoder",
+            found=f"{config.encoder_name!r} beside a model {'with' if tuned else 'without'} blocks to tune",
+            expected="no encoder: that of the model is trained" if tuned else "another encoder",
+            remedy="Leave it out to train blocks; 'ser-fewshot import SOURCE --tune N' chooses them.",
+        )
+    if source is None:
+        return config, None
+    told = source.config
+    config = replace(config, frontend=told.frontend, frontend_settings=told.frontend_settings)
+    if not tuned:
+        return config, None
+    encoder = {**told.settings["encoder"], **config.settings.get("encoder", {})}
+    return replace(config, settings={**config.settings, "encoder": encoder}), source
 
 
 def _meta_train_part(arguments: argparse.Namespace) -> tuple[Utterance, ...]:

@@ -6,16 +6,38 @@ All of them look at a clip's own frames only: padding, and the other clips of a 
 from __future__ import annotations
 
 from ser_fewshot.encoders._base import Encoder, EncoderSettings
-from ser_fewshot.encoders._learned import Conv, Dense
+from ser_fewshot.encoders._description import Given, Mixed, shares_of
+from ser_fewshot.encoders._learned import Conv, Dense, describe
 from ser_fewshot.encoders._statistics import Mean, Statistics
 
-__all__ = ["Conv", "Dense", "Encoder", "EncoderSettings", "Mean", "Statistics", "build_encoder"]
+__all__ = [
+    "Conv",
+    "Dense",
+    "Encoder",
+    "EncoderSettings",
+    "Given",
+    "Mean",
+    "Mixed",
+    "Statistics",
+    "build_encoder",
+    "shares_of",
+]
 
 
 def build_encoder(dim: int, settings: EncoderSettings) -> Encoder:
     """Return a new encoder for frames of `dim` values."""
+    if settings.layers > 1 and not settings.pooled and settings.name != "blocks":
+        return Mixed(_build(dim // settings.layers, settings), layers=settings.layers)
+    return _build(dim, settings)
+
+
+def _build(dim: int, settings: EncoderSettings) -> Encoder:
     if settings.name == "mean":
         return Mean(dim)
+    if settings.name == "blocks":
+        from ser_fewshot.encoders._blocks import Blocks  # noqa: PLC0415 - it loads transformers
+
+        return Blocks(settings)
     if settings.name == "statistics":
-        return Statistics(dim, whitening=settings.whitening)
+        return describe(dim, settings)
     return Dense(dim, settings) if settings.name == "dense" else Conv(dim, settings)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 
-EncoderName = Literal["statistics", "mean", "dense", "conv"]
+EncoderName = Literal["statistics", "mean", "dense", "conv", "blocks"]
 
 _LARGEST = 4096  # channels and width; more is a slip of the keyboard or a hostile file
 _MOST_BLOCKS = 64
@@ -23,13 +23,19 @@ class EncoderSettings:
     Attributes:
         name: "statistics" describes the frames by fixed functionals and learns nothing; "mean" is the average frame,
             the plainest baseline; "dense" learns, beside the functionals, what a small network makes of them; "conv",
-            what a convolutional network sees in the frames.
+            what a convolutional network sees in the frames; "blocks" are the next transformer blocks of the pretrained
+            encoder whose frames it is given, so that they can be trained.
         whitening: whether the functionals are turned and scaled so that clips of one class (the label of the first task
             in training) differ alike in every direction: what varies within a class counts less. Good for speakers.
         channels: width of the network.
-        blocks: residual layers in it.
+        blocks: residual layers in it; the transformer blocks of "blocks".
         width: what the learned part adds to the embedding.
-        dropout: share of values dropped in training.
+        dropout: share of values dropped in training; "blocks" drop none.
+        lora: rank of the low-rank adapters that are trained in "blocks", instead of their weights; 0 for none.
+        layers: of the front-end that stand side by side in a frame; a learned softmax mixes them.
+        pooled: whether the front-end makes one frame of a clip, which then stands for the functionals.
+        continues: the settings of the front-end whose encoder "blocks" go on with.
+            These three follow the front-end: a model that is built sets them.
     """
 
     name: EncoderName = "conv"
@@ -38,6 +44,10 @@ class EncoderSettings:
     blocks: int = 3
     width: int = 128
     dropout: float = 0.2
+    lora: int = 0
+    layers: int = 1
+    pooled: bool = False
+    continues: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name not in get_args(EncoderName):
@@ -50,9 +60,26 @@ class EncoderSettings:
                 expected="true or false, and functionals to whiten",
                 remedy="Leave it out, or choose another encoder.",
             )
-        whole = all(type(value) is int for value in (self.channels, self.width, self.blocks))
-        sizes = whole and 1 <= min(self.channels, self.width) <= max(self.channels, self.width) <= _LARGEST
-        if not sizes or not 0 <= self.blocks <= _MOST_BLOCKS or not 0 <= self.dropout < 1:
+        if (self.pooled and self.name in ("conv", "blocks")) or (
+            self.layers > 1 and self.pooled and self.name == "mean"
+        ):
+            raise SettingsError(
+                "encoder",
+                found=f"{self.name!r} on a front-end with one frame a clip and {self.layers} layers",
+                expected="statistics | dense",
+                remedy="Choose one of these, or let the front-end keep its frames (pooling 'frames').",
+            )
+        if type(self.lora) is not int or not 0 <= self.lora <= _LARGEST or (self.lora and self.name != "blocks"):
+            raise SettingsError(
+                "encoder.lora",
+                found=f"{self.lora!r} for {self.name!r}",
+                expected=f"a rank from 1 to {_LARGEST} for 'blocks', else 0",
+                remedy="8 is a good rank to begin with.",
+            )
+        whole = all(type(value) is int for value in (self.channels, self.width, self.blocks, self.layers))
+        positive = (self.channels, self.width, self.layers)
+        sizes = whole and 1 <= min(positive) <= max(positive) <= _LARGEST
+        if not sizes or not (self.name == "blocks") <= self.blocks <= _MOST_BLOCKS or not 0 <= self.dropout < 1:
             raise SettingsError(
                 "encoder",
                 found=f"channels {self.channels}, width {self.width}, blocks {self.blocks}, dropout {self.dropout}",

@@ -8,8 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders._base import Encoder, EncoderSettings
-from ser_fewshot.encoders._statistics import SMALLEST_SPREAD, Statistics, moments
+from ser_fewshot.encoders._description import SMALLEST_SPREAD, Description, Given
+from ser_fewshot.encoders._statistics import Statistics, moments
 from ser_fewshot.frontends import Features
+
+
+def describe(dim: int, settings: EncoderSettings) -> Description:
+    """Return what describes a clip without a network: functionals of its frames, or what the front-end made of it."""
+    if settings.pooled:
+        return Given(dim, layers=settings.layers, whitening=settings.whitening)
+    return Statistics(dim, whitening=settings.whitening)
 
 
 class _Learned(Encoder):
@@ -21,7 +29,7 @@ class _Learned(Encoder):
 
     def __init__(self, dim: int, settings: EncoderSettings) -> None:
         super().__init__()
-        self.statistics = Statistics(dim, whitening=settings.whitening)
+        self.statistics = describe(dim, settings)
         self.width = self.statistics.width + settings.width
         self.weight = nn.Parameter(torch.zeros(self.statistics.width))  # logarithm of each functional's weight
         # Small but not zero: distances hold the square of the gate, whose slope at zero is nothing.
@@ -50,13 +58,11 @@ class Dense(_Learned):
 
     def prepare(self, features: Features) -> Features:
         """(batch, frames, dim) -> (batch, functionals); what is prepared already comes back as it is."""
-        if features.pooled:
-            return features
-        return Features(self.statistics(features), torch.ones_like(features.lengths))
+        return self.statistics.prepare(features)
 
     def forward(self, features: Features) -> Tensor:
         """(batch, frames, dim) or (batch, functionals) -> (batch, functionals + width)."""
-        fixed = self.prepare(features).x
+        fixed = self.statistics(features)
         x = self.enter(fixed)  # (batch, channels)
         for layer in self.layers:
             x = layer(x)

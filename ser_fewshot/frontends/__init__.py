@@ -1,8 +1,16 @@
 """Front-ends: from waveforms to frames of features; one file each."""
 
 from ser_fewshot.frontends._cache import FeatureCache, clear, default_directory, size
-from ser_fewshot.frontends._extract import FeatureSet, FrontEnd, Normalization, analyse, extract, normalize
-from ser_fewshot.frontends._features import Features, stack
+from ser_fewshot.frontends._extract import (
+    FeatureSet,
+    FrontEnd,
+    Normalization,
+    analyse,
+    check_frames,
+    extract,
+    normalize,
+)
+from ser_fewshot.frontends._features import Features, halved, stack
 
 __all__ = [
     "FeatureCache",
@@ -11,9 +19,11 @@ __all__ = [
     "FrontEnd",
     "Normalization",
     "analyse",
+    "check_frames",
     "clear",
     "default_directory",
     "extract",
+    "halved",
     "normalize",
     "size",
     "stack",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ser_fewshot import audio
 from ser_fewshot.corpora import Skipped, Utterance
@@ -28,10 +28,29 @@ _SMALLEST_SPREAD = 1e-5  # a band that never moves is divided by this instead of
 
 
 class FrontEnd(Protocol):
-    """What turns waveforms into frames; frozen, so its output may be kept."""
+    """What turns waveforms into frames; frozen, so its output may be kept.
+
+    Attributes:
+        sample_rate: Hz.
+        dim: values in a frame.
+        layers: of an encoder that lie side by side in a frame, for the learner to weigh; 1 where there is no choice.
+        pooled: whether a clip is one frame, which describes all of it.
+        storage: what the values are rounded to, so that they can be kept in half the space.
+        trim: whether it is given clips without the silence at their ends.
+        spectral: whether values are logarithms of the power in bands, which augmentation may be added to.
+    """
 
     sample_rate: int
     dim: int
+    layers: int
+    pooled: bool
+    storage: torch.dtype
+    trim: bool
+    spectral: bool
+
+    @property
+    def network(self) -> nn.Module | None:
+        """What has weights, which a saved model holds; None where the settings say everything."""
 
     @property
     def identity(self) -> dict[str, object]:
@@ -107,6 +126,7 @@ def extract(
             another front-end or cannot be written.
     """
     asked = tuple(utterances)
+    check_frames(frontend, normalization)
     _check_normalization(normalization, [utterance.speaker_key for utterance in asked])
     _check_cache(cache, frontend)
     kept: dict[int, Tensor] = {}
@@ -116,7 +136,7 @@ def extract(
     hashed: dict[Path, str] = {}
     for row, utterance in enumerate(track(asked)):
         try:
-            known = _read(row, utterance, cache, hashed)
+            known = _read(row, utterance, cache, hashed, trim=frontend.trim)
         except AudioError as error:
             skipped.append(_skipped(utterance, error))
             continue
@@ -134,6 +154,21 @@ def extract(
         [kept[row] for row in sorted(kept)], normalization, speakers=[item.speaker_key for item in readable]
     )
     return FeatureSet(readable, tuple(clips), tuple(skipped))
+
+
+def check_frames(frontend: FrontEnd, normalization: str) -> None:
+    """Refuse to measure a clip that is one frame against itself: nothing would be left of it.
+
+    Raises:
+        SettingsError: the normalisation is "clip" and the front-end pools.
+    """
+    if frontend.pooled and normalization == "clip":
+        raise SettingsError(
+            "normalization",
+            found="'clip' for a front-end that makes one frame of a clip",
+            expected="none | speaker",
+            remedy="Choose one of these, or let the front-end keep its frames (pooling 'frames').",
+        )
 
 
 def _check_cache(cache: FeatureCache | None, frontend: FrontEnd) -> None:
@@ -155,7 +190,9 @@ class _Waiting:
     waveform: Tensor
 
 
-def _read(row: int, utterance: Utterance, cache: FeatureCache | None, hashed: dict[Path, str]) -> Tensor | _Waiting:
+def _read(
+    row: int, utterance: Utterance, cache: FeatureCache | None, hashed: dict[Path, str], *, trim: bool
+) -> Tensor | _Waiting:
     """Return the cached features of a clip, or what they are to be made from."""
     key = ""
     if cache is not None:
@@ -163,7 +200,7 @@ def _read(row: int, utterance: Utterance, cache: FeatureCache | None, hashed: di
         entry = cache.read(key)
         if entry is not None:
             return torch.from_numpy(entry)
-    clip = audio.load(utterance.path, start=utterance.start, end=utterance.end)
+    clip = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=trim)
     return _Waiting(row, key, torch.from_numpy(clip.waveform))
 
 
@@ -186,10 +223,17 @@ def _skipped(utterance: Utterance, error: AudioError) -> Skipped:
 def _analyse_waiting(
     frontend: FrontEnd, waiting: Sequence[_Waiting], cache: FeatureCache | None
 ) -> Iterator[tuple[int, Tensor]]:
-    for item, features in zip(waiting, analyse(frontend, [item.waveform for item in waiting]), strict=True):
+    for item, exact in zip(waiting, analyse(frontend, [item.waveform for item in waiting]), strict=True):
+        features = _rounded(exact, frontend.storage)
         if cache is not None:
             cache.write(item.key, features.numpy())
         yield item.row, features
+
+
+def _rounded(features: Tensor, storage: torch.dtype) -> Tensor:
+    """(frames, dim) as they come back from the disk, so that the first run and the second have the same values."""
+    kept = features.to(storage).to(features.dtype)
+    return kept if bool(kept.isfinite().all()) else features  # half precision ends at 65,504
 
 
 def normalize(

@@ -58,3 +58,11 @@ def stack(clips: Sequence[Tensor]) -> Features:
         return Features(torch.stack(list(clips)), torch.ones(len(clips), dtype=torch.int64))
     lengths = torch.tensor([len(clip) for clip in clips])
     return Features(torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True), lengths)
+
+
+def halved(values: Tensor) -> Tensor:
+    """Return values in half precision where that loses nothing, else as they are."""
+    if values.dtype != torch.float32:
+        return values
+    half = values.half()
+    return half if torch.equal(half.float(), values) else values

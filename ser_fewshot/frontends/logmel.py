@@ -6,6 +6,7 @@ https://doi.org/10.1109/TASSP.1980.1163420; filters after Slaney's Auditory Tool
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._features import Features, stack
+from ser_fewshot.frontends._waves import windowed_waves
 
 _LOWEST_FLOOR = 1e-30  # well above the smallest float32
 
@@ -75,6 +77,13 @@ class LogMel(nn.Module):
     """
 
     sample_rate = SAMPLE_RATE
+    trim = True
+    spectral = True
+    layers = 1
+    pooled = False
+    network = None
+    storage = torch.float32
+    traceable_seconds = math.inf
     window: Tensor
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -159,6 +168,36 @@ class LogMel(nn.Module):
         for bands, values, weights in self._blocks:
             torch.mm(squares[:, values], weights.to(squares.device), out=out[:, bands])
         out.clamp_min_(self.settings.floor).log_()
+
+    def traceable(self) -> nn.Module:
+        """Return a module from one clip (1, samples) to the same frames (1, frames, n_mels), without a loop to unroll.
+
+        Export needs it. Its values differ from those of `analyse` by rounding.
+        """
+        return _Traceable(self)
+
+
+class _Traceable(nn.Module):
+    """What `analyse` does with one clip, without an FFT."""
+
+    waves: Tensor
+    filters: Tensor
+
+    def __init__(self, logmel: LogMel) -> None:
+        super().__init__()
+        settings = logmel.settings
+        self.hop, self.floor = settings.hop, settings.floor
+        before = settings.n_fft // 2 - (settings.n_fft - settings.window) // 2
+        self.beyond = (before, settings.window - before)
+        self.register_buffer("waves", windowed_waves(logmel.window, settings.n_fft))  # (n_fft + 2, 1, window)
+        self.register_buffer("filters", torch.zeros(len(self.waves), logmel.dim))
+        for bands, values, weights in logmel._blocks:
+            self.filters[values, bands] = weights
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(1, samples) -> (1, frames, n_mels)."""
+        parts = nn.functional.conv1d(nn.functional.pad(waveform, self.beyond)[:, None], self.waves, stride=self.hop)
+        return (parts.square().mT @ self.filters).clamp_min(self.floor).log()
 
 
 def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:

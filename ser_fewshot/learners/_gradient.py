@@ -15,11 +15,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ser_fewshot._parallel import each
 from ser_fewshot.encoders import Encoder, EncoderSettings, build_encoder
 from ser_fewshot.errors import AdaptationError, SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Classifier, Learner, Task, count_classes
-from ser_fewshot.learners._parallel import each
 
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Parameters], Tensor]

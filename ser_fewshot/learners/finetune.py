@@ -85,7 +85,7 @@ class FineTuning(LinearProbe):
         z = self.encoder(support)
         standard = Standard.of(z, y, n_way)
         weight, bias = self.start(z, y, n_way)
-        body = {f"body.{name}": value for name, value in self.encoder.named_parameters()}
+        body = {f"body.{name}": value for name, value in self._body()}
         loss = partial(self._loss, standard=standard, support=support, y=y)
         rate = {name: value.new_tensor(self.rate) for name, value in body.items()}
         rate |= {name: weight.new_tensor(self.head.rate) for name in ("head.weight", "head.bias")}
@@ -94,9 +94,13 @@ class FineTuning(LinearProbe):
         adapted = as_recorded(inner_loop, loss, start, steps=self.head.steps, rate=rate)
         return lambda query: self._logits(adapted, self.embed(query), standard=standard)
 
+    def _body(self) -> list[tuple[str, nn.Parameter]]:
+        """Return what "whole" moves of the encoder: all that its training may."""
+        return [(name, value) for name, value in self.encoder.named_parameters() if value.requires_grad]
+
     def _logits(self, parameters: Parameters, features: Features, *, standard: Standard) -> Tensor:
         """Parameters of body and head, n clips -> logits (n, n_way)."""
-        body: dict[Tensor, Tensor] = {own: parameters[f"body.{name}"] for name, own in self.encoder.named_parameters()}
+        body: dict[Tensor, Tensor] = {own: parameters[f"body.{name}"] for name, own in self._body()}
         z = standard(bind(self.encoder, body)(features))
         return nn.functional.linear(z, parameters["head.weight"], parameters["head.bias"])
 

@@ -10,10 +10,10 @@ import torch
 from synthetic import DIM, batch
 from torch import Tensor
 
+from ser_fewshot._parallel import each
 from ser_fewshot.errors import AdaptationError
 from ser_fewshot.learners import Learner, Task, build_learner
 from ser_fewshot.learners._gradient import _drops
-from ser_fewshot.learners._parallel import each
 
 Y = torch.tensor([0, 0, 1, 2, 2, 2])
 QUERY_Y = torch.tensor([0, 1, 2, 2, 0])

@@ -2,7 +2,8 @@
 
 A task of few-shot learning is a few clips: its operations are too small to be split well between the threads of one
 operation, and every operation ends in a wait for the slowest of them, which on a machine that others use as well is
-most of the time. Whole tasks depend on each other in nothing but the sum of their gradients.
+most of the time. Whole tasks depend on each other in nothing but the sum of their gradients, and batches of clips that
+an encoder describes, in nothing.
 """
 
 from __future__ import annotations

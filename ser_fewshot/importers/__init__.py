@@ -1,0 +1,103 @@
+"""Importers: speech encoders of other programs become models of this one; one file for each layout.
+
+A module of this folder holds `recognises(source)` and `read(source)`, which returns a `Checkpoint`: the encoder in the
+terms of transformers. Adding a layout means adding a file. Nothing is downloaded but what the user names, nothing in a
+file is run, and no key goes missing without being named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ser_fewshot import plugins
+from ser_fewshot.checkpoints import Model
+from ser_fewshot.enrollment import Enrolled
+from ser_fewshot.errors import CheckpointError
+from ser_fewshot.importers._checkpoint import Checkpoint, Head, KeyReport
+from ser_fewshot.importers._head import model_with_head, reads_layer
+from ser_fewshot.importers._model import Choice, Layer, build, frontend_settings
+from ser_fewshot.importers._source import Source, find
+from ser_fewshot.importers._speech import demo_features, fit_scale
+from ser_fewshot.learners import settings_of
+
+__all__ = ["Checkpoint", "Choice", "Head", "Imported", "KeyReport", "Layer", "Source", "import_model", "read"]
+
+_HEAD_IGNORED = "its emotion head reads the mean of layer {layer} by ridge regression, which is not what was asked for"
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A model made of a checkpoint.
+
+    Attributes:
+        checkpoint: what was read.
+        model: its encoder with a learner on top.
+        report: what became of every key.
+        prior: a model and enrolled classes that say what the checkpoint's emotion head says; None without such a head.
+        notes: what had to be assumed or left out, one sentence each.
+    """
+
+    checkpoint: Checkpoint
+    model: Model
+    report: KeyReport
+    prior: tuple[Model, dict[str, Enrolled]] | None
+    notes: tuple[str, ...]
+
+    @property
+    def tuned(self) -> int:
+        """How many blocks the learner goes on with, which can be trained."""
+        config = self.model.config
+        n_blocks: int = config.settings["encoder"]["blocks"] if config.encoder_name == "blocks" else 0
+        return n_blocks
+
+
+def read(source: Source) -> Checkpoint:
+    """Return the encoder of a source in the terms of transformers.
+
+    Raises:
+        CheckpointError: no layout recognises it, or it is damaged, dangerous or incomplete.
+    """
+    for name in plugins.names("importers"):
+        layout = plugins.load("importers", name)
+        if layout.recognises(source):
+            checkpoint: Checkpoint = layout.read(source)
+            return checkpoint
+    raise CheckpointError(
+        source.name,
+        found="no layout that is known",
+        expected=f"one of {' | '.join(plugins.names('importers'))}",
+        remedy="Name the folder with config.json, or a .pt, .pth or .ckpt file of weights.",
+    )
+
+
+def import_model(
+    name: str, choice: Choice, *, bundle: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> Imported:
+    """Return the model that a source becomes.
+
+    Args:
+        name: a folder, a file, or a hub id, which is downloaded.
+        choice: what to make of it.
+        bundle: the torchaudio bundle that its weights are of.
+        say: is told what is about to be downloaded.
+
+    Raises:
+        CheckpointError: it cannot be read, cannot be trusted, or does not fill the model.
+        SettingsError: the learner does not exist or does not fit.
+    """
+    settings_of(choice.learner, {})  # a wrong name is known before anything is read
+    checkpoint = read(find(name, bundle=bundle, say=say))
+    head, notes = checkpoint.head, checkpoint.notes
+    if head is not None:
+        layer = reads_layer(head, frontend_settings(checkpoint, Choice(), origin=name).n_blocks)
+        fits = choice.layer in (None, layer) and choice.pooling in (None, "mean")
+        fits = fits and choice.learner == "ridge" and not choice.tune
+        choice = replace(choice, layer=layer, pooling="mean") if fits else choice
+        head, notes = (head, notes) if fits else (None, (*notes, _HEAD_IGNORED.format(layer=layer)))
+    settings = frontend_settings(checkpoint, choice, origin=name)
+    model, report = build(checkpoint, settings, choice, origin=name)
+    speech = demo_features(model)
+    fit_scale(model, speech)
+    prior = None if head is None else model_with_head(model, head, speech)
+    return Imported(checkpoint, model, report, prior, notes)

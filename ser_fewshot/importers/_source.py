@@ -1,0 +1,90 @@
+"""What a user names: a folder, a file, or a model on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ser_fewshot._stored import read_config
+from ser_fewshot.errors import CheckpointError
+from ser_fewshot.importers._files import inside, read_pickled
+from ser_fewshot.importers._hub import download
+
+_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
+_SPEECHBRAIN = ("wav2vec2.ckpt", "hubert.ckpt", "wavlm.ckpt")
+_HUB_ID = r"[\w.-]+/[\w.-]+"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place to import from; its files are read when they are first asked for.
+
+    Attributes:
+        name: what the user called it.
+        path: a folder or a file.
+        bundle: the bundle of torchaudio.pipelines whose architecture it has, where the user says so.
+    """
+
+    name: str
+    path: Path
+    bundle: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files beside the weights are."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What config.json says; empty where there is none."""
+        return self._json("config.json")
+
+    @cached_property
+    def preprocessor(self) -> dict[str, Any]:
+        """What preprocessor_config.json says; empty where there is none."""
+        return self._json("preprocessor_config.json")
+
+    @cached_property
+    def state_file(self) -> Path | None:
+        """The file of pickled weights: the one that was named, or that of a SpeechBrain folder."""
+        if self.path.is_file():
+            return self.path if self.path.suffix in _SUFFIXES else None
+        found = (self.path / name for name in _SPEECHBRAIN)
+        return next((inside(self.path, path.name) for path in found if path.is_file()), None)
+
+    @cached_property
+    def state(self) -> Any:
+        """What the file of pickled weights holds; None where there is none."""
+        return None if self.state_file is None else read_pickled(self.state_file)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The keys of the pickled weights, if they are a dictionary."""
+        return frozenset(map(str, self.state)) if isinstance(self.state, dict) else frozenset()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return read_config(inside(self.folder, name)) if (self.folder / name).exists() else {}
+
+
+def find(name: str, *, bundle: str | None = None, say: Callable[[str], None] = lambda _: None) -> Source:
+    """Return the source that a user named; what is no path here but looks like a hub id is downloaded.
+
+    Raises:
+        CheckpointError: it is neither, or the download fails.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return Source(name, path, bundle)
+    if not re.fullmatch(_HUB_ID, name) or ".." in name:
+        raise CheckpointError(
+            name,
+            found="no such file or folder",
+            expected="a folder, a .pt, .pth or .ckpt file, or a hub id such as facebook/wav2vec2-base",
+            remedy="Check the path.",
+        )
+    say(f"{name} is no path here: asking the Hugging Face hub for the model of that name")
+    return Source(name, download(name, also=_SPEECHBRAIN), bundle)

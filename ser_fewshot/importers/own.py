@@ -1,0 +1,42 @@
+"""A model folder of this program: its pretrained encoder, to be read at another layer or by another learner."""
+
+from __future__ import annotations
+
+from ser_fewshot._stored import read_tensors
+from ser_fewshot.errors import CheckpointError
+from ser_fewshot.importers._checkpoint import Checkpoint
+from ser_fewshot.importers._files import as_tensors, inside
+from ser_fewshot.importers._source import Source
+
+_FRONTEND = "frontend."  # what the names of its weights begin with, beside those of the learner
+
+
+def recognises(source: Source) -> bool:
+    """Whether it is such a folder."""
+    return source.path.is_dir() and source.config.get("model_type") == "ser_fewshot"
+
+
+def read(source: Source) -> Checkpoint:
+    """Return its encoder; what its learner has learned is left behind.
+
+    Raises:
+        CheckpointError: it has no pretrained encoder, or is damaged.
+    """
+    settings = source.config.get("frontend_settings")
+    if source.config.get("frontend") != "pretrained" or not isinstance(settings, dict):
+        raise CheckpointError(
+            source.name,
+            found=f"a model with the front-end {source.config.get('frontend')!r:.80}",
+            expected="one with a pretrained encoder",
+            remedy="Nothing is to be imported: enrol in it with 'enroll --model'.",
+        )
+    path = inside(source.path, "model.safetensors")
+    weights, _ = read_tensors(path)
+    tensors = as_tensors(weights, path)
+    return Checkpoint(
+        "own",
+        architecture=settings.get("architecture", {}),
+        preprocessor=settings.get("preprocessor", {}),
+        tensors={name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)},
+        dropped={name: "learner" for name in tensors if not name.startswith(_FRONTEND)},
+    )
