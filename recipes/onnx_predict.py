@@ -30,7 +30,10 @@ FRAME, HOP = 400, 160
 
 def load(path: Path, *, rate: int, trim_db: float) -> Wave:
     """Return a clip as the model wants it, (samples,): mono, resampled, at a finite `trim_db` without silent ends."""
-    samples, found = soundfile.read(path, dtype="float32", always_2d=True)
+    try:
+        samples, found = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise SystemExit(f"{path}: found no audio that can be read ({error}); check the path") from error
     wave: Wave = samples.mean(axis=1)
     if found != rate:
         wave = soxr.resample(wave, found, rate)

@@ -383,6 +383,8 @@ def test_the_script_says_what_is_wrong_with_a_clip(recipe, exported, tmp_path):
     soundfile.write(tmp_path / "short.wav", tone(0.2), 16_000)
     with pytest.raises(SystemExit, match=r"found 0\.20 s of sound; expected 0\.3 to 60 s"):
         recipe.Model(exported).predict(tmp_path / "short.wav")
+    with pytest.raises(SystemExit, match=r"none\.wav: found no audio that can be read"):
+        recipe.Model(exported).predict(tmp_path / "none.wav")
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
     with pytest.raises(SystemExit, match="silence"):
         recipe.Model(exported).predict(tmp_path / "silent.wav")
