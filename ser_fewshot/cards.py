@@ -44,8 +44,9 @@ def training_card(
         clips=sorted(clips.items()),
         command=command,
         config=model.config,
-        licence=_licence(list(cards.values()), n_corpora=len(clips)),
+        licence=_licence(list(cards.values()), n_corpora=len(clips), imported=model.config.frontend == "pretrained"),
         n_parameters=sum(parameter.numel() for parameter in model.learner.parameters()),
+        n_random=model.config.frontend_settings.get("random_weights", 0),
         n_speakers=Counter(corpus for corpus, _ in speakers),
         settings=settings,
         version=version("ser-fewshot"),
@@ -66,7 +67,7 @@ def import_card(model: Model, *, source: str, layout: str, n_random: int = 0, la
         config=model.config,
         labels=labels,
         layout=layout,
-        n_random=n_random,
+        n_random=max(n_random, model.config.frontend_settings.get("random_weights", 0)),
         source=source,
         version=version("ser-fewshot"),
     )
@@ -83,8 +84,11 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _licence(cards: Sequence[CorpusCard], *, n_corpora: int) -> str:
-    """Return, in words, what the licences of the corpora together allow with the weights."""
+def _licence(cards: Sequence[CorpusCard], *, n_corpora: int, imported: bool) -> str:
+    """Return, in words, what the licences of the corpora, and of an imported encoder, together allow."""
+    if imported:
+        own = _licence(cards, n_corpora=n_corpora, imported=False)
+        return f"that of the encoder's source, not known here, holds for the encoder; for what was trained: {own}"
     if any(card.commercial_use is False for card in cards):
         return "non-commercial research only: at least one corpus below forbids commercial use"
     if len(cards) < n_corpora or any(card.commercial_use is None for card in cards):

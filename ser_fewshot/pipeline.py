@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ser_fewshot._stored import digest
 from ser_fewshot.augmentation import UNVARIED
 from ser_fewshot.cards import training_card
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, save_model, take_encoder
@@ -57,6 +58,7 @@ def meta_train(
         settings = replace(settings, augmentation=UNVARIED)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
     train_part, validation_part = (extract(model, part) for part in parts)
+    begun = {"model": asdict(model.config), "frontend": model.frontend.identity, "weights": digest(model.learner)}
     objectives = model.learner.objectives
     for objective in objectives:
         history = train(
@@ -66,7 +68,7 @@ def meta_train(
             settings=settings,
             run=run / objective if len(objectives) > 1 else run,
             objective=objective,
-            config=json.dumps(asdict(model.config), sort_keys=True),
+            config=json.dumps(begun, sort_keys=True),
             resume=resume,
             track=track,
         )

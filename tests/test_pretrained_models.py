@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import tone
+from synthetic import corpus
 from tiny_encoders import Tiny, tiny
 from torch import Tensor, nn
 
@@ -28,8 +29,11 @@ from ser_fewshot.checkpoints import (
 )
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.enrollment import load_enrollment
+from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import CheckpointError
-from ser_fewshot.frontends import analyse, stack
+from ser_fewshot.frontends import FeatureSet, analyse, stack
+from ser_fewshot.pipeline import meta_train
+from ser_fewshot.training import TrainSettings
 
 FAMILIES = ["wav2vec2, layer norm", "hubert, batch norm", "wavlm", "sew", "wav2vec2-bert", "whisper"]
 KEY = "encoder.layers.0.attention.k_proj.weight"
@@ -235,3 +239,40 @@ def test_no_memory_is_touched_for_a_model_far_larger_than_what_is_stored(saved, 
     with pytest.raises(CheckpointError, match="as many as are stored"):
         load_model(saved)
     assert sum(initialised) < 1_000_000
+
+
+def test_training_is_not_resumed_on_an_encoder_with_other_weights(tmp_path):
+    first, second = (model_on(tiny("whisper"), layer=2, pooling="mean") for _ in range(2))
+    weights = first.frontend.network.state_dict()
+    second.frontend.network.load_state_dict({name: 1.5 * x for name, x in weights.items()})
+    clips = corpus()
+    frames = FeatureSet(clips.utterances, tuple(clip.repeat(1, 4)[:1] for clip in clips.clips))
+    settings = TrainSettings(
+        epochs=1,
+        steps=1,
+        validation_episodes=2,
+        tasks=(EpisodeSpec(n_way=2, k_shot=1, n_query=1, query_speaker="any"),),
+    )
+
+    def train_on(model: Model, *, resume: bool) -> None:
+        config = ModelConfig(
+            learner="protonet",
+            settings={"encoder": {"name": "dense"}},
+            frontend="pretrained",
+            frontend_settings=model.config.frontend_settings,
+        )
+        meta_train(
+            config,
+            lambda _, part: frames.subset(part),
+            clips.utterances,
+            settings=settings,
+            run=tmp_path,
+            frontend=model.frontend,
+            resume=resume,
+        )
+
+    train_on(first, resume=False)
+    with pytest.raises(CheckpointError, match="different"):
+        train_on(second, resume=True)
+    train_on(first, resume=True)
+    assert "trained elsewhere" in (tmp_path / "model" / "README.md").read_text()

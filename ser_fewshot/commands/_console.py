@@ -13,6 +13,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from ser_fewshot.checkpoints import Model
 from ser_fewshot.commands._text import as_json, counted, printable
 from ser_fewshot.corpora import Skipped
 
@@ -31,6 +32,13 @@ def say(line: str) -> None:
 def note(line: str) -> None:
     """Print one line beside the answer, which stays readable for a program."""
     sys.stderr.write(printable(line) + "\n")
+
+
+def note_random(model: Model) -> None:
+    """Warn of a model whose encoder lacks weights that it was trained with."""
+    n_random = model.config.frontend_settings.get("random_weights", 0)
+    if n_random:
+        note(f"warning: {n_random} tensors of the encoder were missing at its import and are random: do not trust it")
 
 
 def say_json(value: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_fewshot import corpora
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.commands._console import report_skipped, say, say_json
+from ser_fewshot.commands._console import note_random, report_skipped, say, say_json
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import EnrollmentError
@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         classifier = FewShotClassifier.from_pretrained(arguments.model, learner=arguments.learner)
         classifier.enroll(clips)
+    note_random(classifier.model)
     classifier.save(arguments.out)
     if arguments.json:
         say_json({"enrollment": str(arguments.out), "classes": classifier.enrolled})

@@ -11,7 +11,7 @@ from ser_fewshot import __version__
 from ser_fewshot._files import write_atomically
 from ser_fewshot.checkpoints import Model, load_model, swap_learner
 from ser_fewshot.classifier import DEFAULT_MODEL
-from ser_fewshot.commands._console import note, say, say_json, say_table, tracker
+from ser_fewshot.commands._console import note, note_random, say, say_json, say_table, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
 from ser_fewshot.commands._text import as_json, words
 from ser_fewshot.corpora import Scan, Utterance
@@ -94,6 +94,7 @@ def _spec(arguments: argparse.Namespace) -> EpisodeSpec:
 
 def _models(folder: Path, learners: Sequence[str]) -> dict[str, Model]:
     model = load_model(folder)
+    note_random(model)
     if not learners:
         return {model.config.learner: model}
     return {name: model if name == model.config.learner else swap_learner(model, name) for name in learners}

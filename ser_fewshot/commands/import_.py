@@ -9,7 +9,7 @@ from pathlib import Path
 from ser_fewshot._files import remove
 from ser_fewshot.cards import import_card
 from ser_fewshot.checkpoints import read_config, save_model
-from ser_fewshot.commands._console import note, say, say_json
+from ser_fewshot.commands._console import note, note_random, say, say_json
 from ser_fewshot.commands._text import words
 from ser_fewshot.enrollment import save_enrollment
 from ser_fewshot.errors import CheckpointError, SettingsError
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     save_model(imported.model, arguments.out, card=card)
     prior = _write_prior(imported, arguments.out / PRIOR)
+    note_random(imported.model)
     (_print_json if arguments.json else _print)(imported, arguments.out, prior)
 
 
@@ -108,8 +109,6 @@ def _print_keys(report: KeyReport) -> None:
     say(f"dropped on purpose: {len(report.dropped)}{f' ({words(counts)})' if counts else ''}")
     for kind, names in (("missing", report.missing), ("unexpected", report.unexpected)):
         say(f"{kind}: {len(names)}{f' ({_some(names)})' if names else ''}")
-    if report.missing:
-        note("warning: the weights that are missing are random; do not trust what this model says")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ser_fewshot._settings import fill
 from ser_fewshot.checkpoints import Model, ModelConfig, load_model
-from ser_fewshot.commands._console import note, say, say_json, tracker
+from ser_fewshot.commands._console import note, note_random, say, say_json, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
 from ser_fewshot.corpora import Utterance, canonical_emotion
 from ser_fewshot.episodes import EpisodeSampler
@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
         learner=arguments.learner, settings=sections["settings"], normalization=arguments.normalization or "none"
     )
     source = None if arguments.model is None else load_model(arguments.model)
+    if source is not None:
+        note_random(source)
     config, start = _on(config, source)
     utterances = _meta_train_part(arguments)
     for task in settings.tasks:

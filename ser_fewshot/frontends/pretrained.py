@@ -7,7 +7,6 @@ layer is chosen, or learned: Yang et al., "SUPERB", 2021, https://arxiv.org/abs/
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from ser_fewshot._parallel import each
 from ser_fewshot._settings import check_types
+from ser_fewshot._stored import digest
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._architectures import KNOWN, blocks_key, build, checked
@@ -50,6 +50,7 @@ class Settings:
         overlap: seconds that neighbouring pieces share; each keeps the half that is farther from its edge.
         trim: whether silence at the ends of a clip is cut off first. Left in, it raises scores on some corpora for the
             wrong reason: how long a file is, and how much of it is silence, can tell the emotion.
+        random_weights: tensors that the checkpoint lacked, so that they are random, for whoever uses the model later.
     """
 
     architecture: dict[str, Any]
@@ -59,6 +60,7 @@ class Settings:
     chunk: float = 30.0
     overlap: float = 4.0
     trim: bool = True
+    random_weights: int = 0
 
     def __post_init__(self) -> None:
         check_types(self, where="pretrained")
@@ -137,7 +139,7 @@ class Pretrained(nn.Module):
     def identity(self) -> dict[str, object]:
         """Everything that decides the values of the output, the weights among it; it keys the cache."""
         if self._digest is None:
-            self._digest = _digest(self.network)
+            self._digest = digest(self.network)
         return {"frontend": "pretrained", "version": 1, **asdict(self.settings), "weights": self._digest}
 
     def train(self, mode: bool = True) -> Pretrained:
@@ -274,15 +276,6 @@ def _moments(states: Tensor) -> Tensor:
     values = states.double()
     n = torch.full_like(values[:, 0], values.shape[1])
     return torch.stack([n, values.sum(1), values.square().sum(1)])
-
-
-def _digest(module: nn.Module) -> str:
-    """Return a digest of a module's weights by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 FRONTEND = Pretrained

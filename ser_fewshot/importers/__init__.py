@@ -61,6 +61,13 @@ def read(source: Source) -> Checkpoint:
     for name in plugins.names("importers"):
         layout = plugins.load("importers", name)
         if layout.recognises(source):
+            if source.bundle is not None and name != "torchaudio":
+                raise CheckpointError(
+                    source.name,
+                    found=f"--bundle {source.bundle} for the layout {name}",
+                    expected="a bundle for weights of torchaudio's layout alone",
+                    remedy="Leave --bundle out.",
+                )
             checkpoint: Checkpoint = layout.read(source)
             return checkpoint
     raise CheckpointError(

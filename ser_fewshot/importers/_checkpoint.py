@@ -42,6 +42,7 @@ class Checkpoint:
         dropped: name in the file -> why it is left behind.
         head: its emotion head, if it has one that can be carried over.
         notes: what had to be assumed, one sentence each.
+        random: how many of its tensors were random already.
     """
 
     layout: str
@@ -51,6 +52,7 @@ class Checkpoint:
     dropped: dict[str, str] = field(default_factory=dict)
     head: Head | None = None
     notes: tuple[str, ...] = ()
+    random: int = 0
 
 
 @dataclass(frozen=True)

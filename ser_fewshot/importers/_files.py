@@ -46,7 +46,7 @@ def inside(folder: Path, name: str) -> Path:
     if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
         root = root.parent.parent
     path = folder / name
-    if Path(name).name != name or not path.resolve().is_relative_to(root):
+    if "\0" in name or Path(name).name != name or not path.resolve().is_relative_to(root):
         raise CheckpointError(
             str(folder),
             found=f"the file {name!a:.100}, which leads out of the folder",

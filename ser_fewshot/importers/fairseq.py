@@ -41,7 +41,7 @@ _OPTIONS = {
 }
 """fairseq's name -> that of transformers and the type, of what shapes do not tell."""
 _NESTED = ("cfg", "args", "model", "w2v_args", "task")  # where options stand, from the outside in
-_CONVOLUTION = r"\(\s*\d+\s*,\s*\d+\s*,\s*(\d+)\s*\)"
+_CONVOLUTION = r"\(\s*\d{1,5}\s*,\s*\d{1,5}\s*,\s*(\d{1,5})\s*\)"
 _MOST_REPEATS = 32
 
 
@@ -74,9 +74,13 @@ def read(source: Source) -> Checkpoint:
 def _options(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of the model and its task; of two that have one name, the inner."""
     found: dict[str, Any] = {}
-    stack = [state.get("args"), state.get("cfg")]
+    stack, seen = [state.get("args"), state.get("cfg")], set()
     while stack:
-        level = _named(stack.pop(0))
+        options = stack.pop(0)
+        if id(options) in seen:  # a hostile file nests options in themselves
+            continue
+        seen.add(id(options))
+        level = _named(options)
         found |= {name: value for name, value in level.items() if isinstance(value, bool | int | str)}
         stack += [level[name] for name in _NESTED if name in level]
     return found

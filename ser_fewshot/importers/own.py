@@ -30,6 +30,15 @@ def read(source: Source) -> Checkpoint:
             expected="one with a pretrained encoder",
             remedy="Nothing is to be imported: enrol in it with 'enroll --model'.",
         )
+    learner = source.config.get("settings")
+    encoder = learner.get("encoder") if isinstance(learner, dict) else None
+    if isinstance(encoder, dict) and encoder.get("name") == "blocks":
+        raise CheckpointError(
+            source.name,
+            found="a model whose last blocks are tuned, and part of its learner",
+            expected="one with its whole encoder in front",
+            remedy="Use it as it is, with 'train --model' or 'enroll --model', or import the encoder it came from.",
+        )
     path = inside(source.path, "model.safetensors")
     weights, _ = read_tensors(path)
     tensors = as_tensors(weights, path)
@@ -38,5 +47,6 @@ def read(source: Source) -> Checkpoint:
         architecture=settings.get("architecture", {}),
         preprocessor=settings.get("preprocessor", {}),
         tensors={name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)},
+        random=settings.get("random_weights", 0),
         dropped={name: "learner" for name in tensors if not name.startswith(_FRONTEND)},
     )

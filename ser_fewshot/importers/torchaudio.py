@@ -53,6 +53,8 @@ def read(source: Source) -> Checkpoint:
     tensors = _parted(tensors)
     told, normalize = _bundle(source.bundle)
     architecture, notes = described(tensors, config=source.config, told=told, origin=source.name)
+    if source.bundle is not None:
+        _check_bundle(source.bundle, architecture, origin=source.name)
     preprocessor = preprocessor_of(architecture, given=source.preprocessor, normalize=normalize)
     return Checkpoint("torchaudio", architecture, preprocessor, tensors, dropped, notes=notes)
 
@@ -67,6 +69,29 @@ def _parted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             parted[name] = tensor
     return parted
+
+
+def _check_bundle(name: str, architecture: Mapping[str, Any], *, origin: str) -> None:
+    """Refuse weights whose shapes are those of another bundle.
+
+    Raises:
+        CheckpointError: width, number of blocks or normalisation differ.
+    """
+    parameters = getattr(pipelines, name)._params
+    norms = {"group_norm": "group", "layer_norm": "layer"}
+    stated = {
+        "hidden_size": parameters["encoder_embed_dim"],
+        "num_hidden_layers": parameters["encoder_num_layers"],
+        "feat_extract_norm": norms[parameters["extractor_mode"]],
+    }
+    wrong = [f"{key} {architecture[key]}, not {value}" for key, value in stated.items() if architecture[key] != value]
+    if wrong:
+        raise CheckpointError(
+            origin,
+            found="; ".join(wrong),
+            expected=f"the weights of {name}",
+            remedy="Name the bundle that they are of, or leave --bundle out.",
+        )
 
 
 def _bundle(name: str | None) -> tuple[dict[str, Any], bool | None]:

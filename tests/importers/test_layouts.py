@@ -166,8 +166,14 @@ def test_a_width_without_usual_heads_needs_a_configuration(tmp_path):
     assert features(built(source)[1], clip()).shape[1] == 48
 
 
-def test_a_bundle_says_what_shapes_do_not(tmp_path):
-    source = write_torchaudio(small("Wav2Vec2", "large"), tmp_path / "ta.pt")
+def test_a_bundle_says_what_shapes_do_not(tmp_path, monkeypatch):
+    model = small("Wav2Vec2", "large")
+    source = write_torchaudio(model, tmp_path / "ta.pt")
+    with pytest.raises(CheckpointError, match=r"hidden_size \d+, not 1024; .*expected the weights of"):
+        built(source, bundle="HUBERT_LARGE")
+    sizes = {"encoder_embed_dim": model.config.hidden_size, "encoder_num_layers": model.config.num_hidden_layers}
+    for name, value in sizes.items():
+        monkeypatch.setitem(pipelines.HUBERT_LARGE._params, name, value)
     checkpoint, _, _ = built(source, bundle="HUBERT_LARGE")
     parameters = pipelines.HUBERT_LARGE._params
     assert checkpoint.architecture["model_type"] == "hubert"
@@ -232,3 +238,18 @@ def test_an_unknown_family_is_refused_by_name(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(CheckpointError, match=r"model_type 'bert'.*wav2vec2 \| hubert"):
         built(tmp_path)
+
+
+def test_a_bundle_for_another_layout_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"--bundle HUBERT_BASE for the layout huggingface.*Leave --bundle out"):
+        built(write_huggingface(small("Hubert"), tmp_path / "hf"), bundle="HUBERT_BASE")
+
+
+@pytest.mark.parametrize("key", ["args", "cfg"])
+def test_options_that_hold_themselves_are_read_once(key, tmp_path):
+    source = write_fairseq(small("Wav2Vec2"), tmp_path / "loop.pt")
+    content = torch.load(source, weights_only=True)
+    loop: dict[str, object] = {"layer_norm_first": False}
+    loop["model"] = loop["cfg"] = loop
+    torch.save({"model": content["model"], key: loop}, source)
+    assert built(source)[0].architecture["model_type"] == "wav2vec2"
