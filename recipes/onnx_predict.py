@@ -6,7 +6,7 @@
     python recipes/onnx_predict.py mine.onnx clip.wav ...
 
 A copy of this one file is all that the other machine needs. It prints, for each clip, its label and the probability of
-every label that was enrolled.
+every label that was enrolled; whether it is rather none of them, only `ser-fewshot predict` says.
 """
 
 from __future__ import annotations

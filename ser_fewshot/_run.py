@@ -18,6 +18,7 @@ from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 
+_WORST = -1e30  # JSON has no infinity
 _SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW keeps of every parameter
 
 
@@ -27,12 +28,12 @@ class Progress:
 
     Attributes:
         epoch: epochs that are finished.
-        best_score, best_epoch: the best meta-validation UAR, and when it was reached.
+        best_score, best_epoch: the best meta-validation UAR, without one minus the lowest loss, and when that was.
         history: one record an epoch.
     """
 
     epoch: int = 0
-    best_score: float = -1.0
+    best_score: float = _WORST
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ser_fewshot._acoustics import NEPERS_PER_DB, random_band, random_noise, random_room
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features, stack
 
-_FRAMES_PER_SECOND = 100  # of log-mel frames at their usual hop of 10 ms
-_NEPERS_PER_DB = math.log(10) / 10  # of power: the front-end's logarithm is natural
+FRAMES_PER_SECOND = 100
+"""Of log-mel frames at their usual hop of 10 ms."""
+
 _MOST_TEMPO = 0.5
 _MOST_DB = 40.0
 _MOST_SECONDS = 3600.0
@@ -33,6 +35,7 @@ class Augmentation:
         tone: standard deviation of each of three slow waves over the bands, dB: other microphones and rooms.
         tempo: largest change of speed, as a share.
         masked_bands, masked_frames: most of them set to the clip's mean, as a share.
+        rooms, noises, telephones: share of the clips that are put in a room, before a background, behind a narrow band.
     """
 
     max_seconds: float = 3.0
@@ -41,15 +44,21 @@ class Augmentation:
     tempo: float = 0.1
     masked_bands: float = 0.1
     masked_frames: float = 0.1
+    rooms: float = 0.0
+    noises: float = 0.0
+    telephones: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("max_seconds", 1 / _FRAMES_PER_SECOND, _MOST_SECONDS),
+            ("max_seconds", 1 / FRAMES_PER_SECOND, _MOST_SECONDS),
             ("gain", 0.0, _MOST_DB),
             ("tone", 0.0, _MOST_DB),
             ("tempo", 0.0, _MOST_TEMPO),
             ("masked_bands", 0.0, 1.0),
             ("masked_frames", 0.0, 1.0),
+            ("rooms", 0.0, 1.0),
+            ("noises", 0.0, 1.0),
+            ("telephones", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -76,10 +85,17 @@ def _vary(clip: Tensor, settings: Augmentation, generator: torch.Generator) -> T
 
     speed = uniform(1 - settings.tempo, 1 + settings.tempo)
     n_frames = max(int(len(clip) / speed), 1)
-    length = min(n_frames, round(settings.max_seconds * _FRAMES_PER_SECOND))
+    length = min(n_frames, round(settings.max_seconds * FRAMES_PER_SECOND))
     start = int(uniform(0, n_frames - length + 1))
     rows = ((start + torch.arange(length)) * speed).long()  # of the clip, at most its last: n_frames is rounded down
-    varied = clip[rows] + _filter(clip.shape[1], settings, generator)
+    varied = clip[rows]
+    if settings.rooms and uniform(0, 1) < settings.rooms:
+        varied = random_room(varied, generator)
+    varied = varied + _filter(clip.shape[1], settings, generator)
+    if settings.noises and uniform(0, 1) < settings.noises:
+        varied = random_noise(varied, generator)
+    if settings.telephones and uniform(0, 1) < settings.telephones:
+        varied = random_band(varied, generator)
     mean = varied.mean(0)
     bands = int(uniform(0, settings.masked_bands) * varied.shape[1])
     first = int(uniform(0, varied.shape[1] - bands + 1))
@@ -97,4 +113,4 @@ def _filter(dim: int, settings: Augmentation, generator: torch.Generator) -> Ten
     phase = 2 * math.pi * torch.rand(3, generator=generator)
     turns = torch.tensor([0.5, 1.0, 1.5]) * 2 * math.pi / dim
     waves = torch.cos(torch.arange(dim)[:, None] * turns + phase)  # (dim, 3)
-    return (gain + waves @ height) * _NEPERS_PER_DB
+    return (gain + waves @ height) * NEPERS_PER_DB

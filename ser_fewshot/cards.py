@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from ser_fewshot import corpora
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.corpora import CorpusCard, Utterance
+from ser_fewshot.errors import SettingsError
 from ser_fewshot.training import TrainSettings
 
 TEMPLATES = Path(__file__).parent / "assets" / "templates"
@@ -35,22 +38,92 @@ def training_card(
         best: the record of the epoch that was kept.
         command: what trains it again.
     """
+    return _template("model_card.md.j2").render(_trained(model, utterances, settings, best, command))
+
+
+def default_card(
+    model: Model,
+    utterances: Sequence[Utterance],
+    *,
+    speech: Sequence[Utterance],
+    teacher: str,
+    choices: Sequence[Mapping[str, float]],
+    settings: TrainSettings,
+    best: Mapping[str, float],
+    measured: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+) -> str:
+    """Return the README.md of a model that was distilled without labels and then fitted to some, as Markdown.
+
+    Args:
+        model: what was made.
+        utterances: the labelled clips.
+        speech: the clips without labels that the encoder learned from; "corpus" says where they are from.
+        teacher: what it learned from and under which licence, in words that go on with "see".
+        choices: for each choice that labels could make its settings and "uar", as `fit_labels` returns them.
+        settings: of the distillation.
+        best: the record of the epoch that was kept of it.
+        measured: what recipes/measure_default.py wrote, a mapping a corpus; of models made alike without that corpus.
+        command: what makes it again.
+
+    Raises:
+        SettingsError: a result is of another kind of model than the others, or of one that had heard the corpus.
+    """
+    _check_measured(measured)
+    results = sorted(measured, key=lambda result: str(result["corpus"]))
+    protocols = {name: row for result in results for name, row in result["protocols"].items()}
+    emotions = [(result["corpus"], result["protocols"]["emotions"]) for result in results]
+    varied = {name: value for name, value in asdict(settings.augmentation).items() if value and name != "max_seconds"}
+    return _template("default_card.md.j2").render(
+        _trained(model, utterances, settings, best, command),
+        choices=sorted(choices, key=lambda row: -row["uar"]),
+        conditions=dict.fromkeys(name for _, row in emotions for name in row["conditions"]),
+        confidence=[
+            (corpus, row["reliability"], row["open_set"]) for corpus, row in emotions if row.get("reliability")
+        ],
+        emotions=[row for _, row in emotions],
+        measured=results,
+        place=_place,
+        protocols=protocols,
+        speech=sorted(Counter(clip.corpus for clip in speech).items()),
+        teacher=teacher,
+        title=_title,
+        varied=[f"{name} {value:g}" for name, value in varied.items()],
+    )
+
+
+def _trained(
+    model: Model, utterances: Sequence[Utterance], settings: TrainSettings, best: Mapping[str, float], command: str
+) -> dict[str, Any]:
+    """Return what every card of a trained model tells."""
     clips = Counter(utterance.corpus for utterance in utterances)
     cards = {name: corpora.card(name) for name in sorted(clips) if name in corpora.names()}
     speakers = {(utterance.corpus, utterance.speaker) for utterance in utterances if utterance.speaker is not None}
-    return _template("model_card.md.j2").render(
-        best=best,
-        cards=cards,
-        clips=sorted(clips.items()),
-        command=command,
-        config=model.config,
-        licence=_licence(list(cards.values()), n_corpora=len(clips), imported=model.config.frontend == "pretrained"),
-        n_parameters=sum(parameter.numel() for parameter in model.learner.parameters()),
-        n_random=model.config.frontend_settings.get("random_weights", 0),
-        n_speakers=Counter(corpus for corpus, _ in speakers),
-        settings=settings,
-        version=version("ser-fewshot"),
-    )
+    return {
+        "best": best,
+        "cards": cards,
+        "clips": sorted(clips.items()),
+        "command": command,
+        "config": model.config,
+        "licence": _licence(list(cards.values()), n_corpora=len(clips), imported=model.config.frontend == "pretrained"),
+        "n_parameters": sum(parameter.numel() for parameter in model.learner.parameters()),
+        "n_random": model.config.frontend_settings.get("random_weights", 0),
+        "n_speakers": Counter(corpus for corpus, _ in speakers),
+        "settings": settings,
+        "version": version("ser-fewshot"),
+    }
+
+
+def _check_measured(measured: Sequence[Mapping[str, Any]]) -> None:
+    heard = [result["corpus"] for result in measured if result["had_heard_it"]]
+    names = sorted({result["name"] for result in measured})
+    if heard or len(names) > 1:
+        raise SettingsError(
+            "measured",
+            found=f"results of {', '.join(names)}, of which had heard what they are measured on: {heard or 'none'}",
+            expected="those of one model, made anew without each corpus",
+            remedy="Measure the models that left the corpus out: recipes/measure_default.py.",
+        )
 
 
 def import_card(model: Model, *, source: str, layout: str, n_random: int = 0, labels: Sequence[str] = ()) -> str:
@@ -80,7 +153,7 @@ def _template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"line": _line, "text": _text}
+    environment.filters |= {"line": _line, "percent": _percent, "text": _text}
     return environment.get_template(name)
 
 
@@ -89,11 +162,26 @@ def _licence(cards: Sequence[CorpusCard], *, n_corpora: int, imported: bool) -> 
     if imported:
         own = _licence(cards, n_corpora=n_corpora, imported=False)
         return f"that of the encoder's source, not known here, holds for the encoder; for what was trained: {own}"
-    if any(card.commercial_use is False for card in cards):
-        return "non-commercial research only: at least one corpus below forbids commercial use"
+    forbidding = [card.title for card in cards if card.commercial_use is False]
+    if forbidding:
+        return f"non-commercial research only, as {' and '.join(forbidding)} must not be used commercially"
     if len(cards) < n_corpora or any(card.commercial_use is None for card in cards):
         return "unclear: at least one corpus states no licence that settles commercial use; research use only"
     return "as permissive as the corpora below; cite them"
+
+
+def _title(corpus: str) -> str:
+    return corpora.card(corpus).title if corpus in corpora.names() else corpus
+
+
+def _place(corpus: str) -> str:
+    """Return a corpus and its language: "Emo-DB (German)"."""
+    return f"{_title(corpus)} ({corpora.card(corpus).language_name})" if corpus in corpora.names() else corpus
+
+
+def _percent(interval: Mapping[str, float]) -> str:
+    """Return an interval in [0, 1], as result files have it, in %."""
+    return f"{100 * interval['mean']:.1f} ± {100 * interval['ci95']:.1f}"
 
 
 def _line(text: str) -> str:

@@ -5,6 +5,7 @@ A model is a folder with `config.json`, `model.safetensors` and `README.md`, the
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,8 @@ from ser_fewshot import plugins
 from ser_fewshot._files import write_atomically
 from ser_fewshot._settings import fill
 from ser_fewshot._stored import load_weights, parameters_limited, read_config, read_tensors
+from ser_fewshot.calibration import Calibration
+from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import FrontEnd, Normalization, check_frames, halved
 from ser_fewshot.learners import LARGEST_SIZE, Learner, build_learner, settings_of
@@ -37,6 +40,7 @@ __all__ = [
     "swap_learner",
     "take_encoder",
     "to_store",
+    "with_view",
 ]
 
 FORMAT = 1
@@ -51,6 +55,7 @@ class ModelConfig:
         learner: its name, and `settings` what it was told.
         frontend: its name, and `frontend_settings` what it was told.
         normalization: what was done to features between the two.
+        calibration: how sure its answers are; None where that was not fitted.
     """
 
     learner: str
@@ -58,6 +63,7 @@ class ModelConfig:
     frontend: str = "logmel"
     frontend_settings: dict[str, Any] = field(default_factory=dict)
     normalization: Normalization = "none"
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.normalization not in get_args(Normalization):
@@ -81,16 +87,16 @@ class ModelConfig:
         encoder = self.settings.get("encoder")
         return encoder.get("name") if isinstance(encoder, Mapping) else None
 
+    @property
+    def view(self) -> View | None:
+        """What the directions beside the embedding tell apart; None where there are none."""
+        encoder = self.settings.get("encoder", {})
+        return encoder.get("view", "emotion") if encoder.get("discriminant") else None
+
     def with_learner(self, name: str) -> ModelConfig:
-        """Return the same front-end with another learner that keeps this one's encoder."""
+        """Return the same front-end with another learner that keeps this one's encoder, and is not calibrated yet."""
         encoder = {"encoder": self.settings["encoder"]} if "encoder" in self.settings else {}
-        return ModelConfig(
-            learner=name,
-            settings=encoder,
-            frontend=self.frontend,
-            frontend_settings=self.frontend_settings,
-            normalization=self.normalization,
-        )
+        return replace(self, learner=name, settings=encoder, calibration=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +194,29 @@ def take_encoder(taker: Model, giver: Model) -> None:
     taker.learner.load_state_dict(encoder, strict=False)
 
 
+def with_view(model: Model, view: View) -> Model:
+    """Return a model with the directions of emotions, or of speakers, beside its embedding; weights are shared.
+
+    It is the model itself where it has that view, or no directions. Another view is not calibrated.
+
+    Raises:
+        SettingsError: there is no such view.
+    """
+    if view not in get_args(View):
+        raise SettingsError(
+            "view", found=f"{view!r:.40}", expected=" | ".join(get_args(View)), remedy="Choose one of these."
+        )
+    if model.config.view in (None, view):
+        return model
+    tensors = (*model.learner.parameters(), *model.learner.buffers())
+    learner = copy.deepcopy(model.learner, {id(tensor): tensor for tensor in tensors})
+    for module in learner.modules():
+        if isinstance(module, Discriminant):
+            module.view = view
+    settings = {**model.config.settings, "encoder": {**model.config.settings["encoder"], "view": view}}
+    return Model(replace(model.config, settings=settings, calibration=None), model.frontend, learner)
+
+
 def save_model(model: Model, folder: Path, *, card: str) -> None:
     """Write a model to a folder; each file is there whole or not at all.
 
@@ -204,15 +233,14 @@ def save_model(model: Model, folder: Path, *, card: str) -> None:
 
 
 def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
-    """Return all weights of a model under prefixes, those of its front-end in half precision where that loses nothing.
+    """Return all weights of a model under prefixes, in half precision where that loses nothing; in memory it is single.
 
-    Published encoders are often in half precision; in memory all is in single.
+    Published encoders are often in half precision.
     """
-    tensors = {f"{learner}{name}": tensor.contiguous() for name, tensor in model.learner.state_dict().items()}
+    tensors = {f"{learner}{name}": tensor for name, tensor in model.learner.state_dict().items()}
     if model.frontend.network is not None:
-        weights = model.frontend.network.state_dict()
-        tensors |= {f"{frontend}{name}": halved(tensor).contiguous() for name, tensor in weights.items()}
-    return tensors
+        tensors |= {f"{frontend}{name}": tensor for name, tensor in model.frontend.network.state_dict().items()}
+    return {name: halved(tensor).contiguous() for name, tensor in tensors.items()}
 
 
 def load_model(folder: Path) -> Model:
@@ -254,7 +282,14 @@ def assemble(
             expected="a config as this program writes it",
             remedy="Take the model from its source again.",
         ) from error
-    load_weights(model.learner, learner, origin=origin)
-    whole = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in frontend.items()}
-    load_weights(nn.Module() if model.frontend.network is None else model.frontend.network, whole, origin=origin)
+    network = nn.Module() if model.frontend.network is None else model.frontend.network
+    for module, tensors in ((model.learner, learner), (network, frontend)):
+        load_weights(module, _whole(tensors, module.state_dict()), origin=origin)
     return model
+
+
+def _whole(tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return stored weights, those in half precision in single where the model that was built has them so."""
+    single = {name for name, tensor in built.items() if tensor.dtype == torch.float32}
+    halves = {name for name, tensor in tensors.items() if tensor.dtype == torch.float16}
+    return {**tensors, **{name: tensors[name].float() for name in single & halves}}

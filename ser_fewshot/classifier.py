@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ser_fewshot import audio
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.checkpoints import Model, load_model, save_model, swap_learner
+from ser_fewshot.calibration import points
+from ser_fewshot.checkpoints import Model, load_model, save_model, swap_learner, with_view
+from ser_fewshot.encoders import View
 from ser_fewshot.enrollment import (
     Enrolled,
     Enrollment,
@@ -28,12 +30,11 @@ from ser_fewshot.enrollment import (
     save_enrollment,
 )
 from ser_fewshot.errors import CheckpointError, EnrollmentError
-from ser_fewshot.frontends import Features, analyse, normalize, stack
+from ser_fewshot.frontends import analyse, normalize, stack
 from ser_fewshot.learners import embed_clips, evaluating
 from ser_fewshot.learners._distance import squared_distances
 
 DEFAULT_MODEL = Path(__file__).parent / "assets" / "default"
-
 _CHANGE = threading.Lock()  # one for all classifiers, so that each of them can be copied and sent to other processes
 
 
@@ -55,12 +56,16 @@ class Prediction:
         probabilities: of every enrolled class, in the order of enrolment; they sum to 1.
         nearest: the enrolled clip that sounds most alike.
         warnings: what was odd about the clip, such as clipping.
+        unknown: whether it is rather none of the enrolled classes; `label` is still the one that it is most like.
+        novelty: the probability, in [0, 1], of none of them, if half of all clips were; None without a calibration.
     """
 
     label: str
     probabilities: dict[str, float]
     nearest: NearestClip
     warnings: tuple[str, ...] = ()
+    unknown: bool = False
+    novelty: float | None = None
 
 
 class FewShotClassifier:
@@ -100,19 +105,23 @@ class FewShotClassifier:
         self._state = Enrollment.of(self.model, enrolled)
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str | None = None, *, learner: str | None = None) -> FewShotClassifier:
+    def from_pretrained(
+        cls, folder: Path | str | None = None, *, learner: str | None = None, classes: View | None = None
+    ) -> FewShotClassifier:
         """Return a classifier with nothing enrolled.
 
         Args:
             folder: a saved model; the one that comes with the package by default.
             learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
+            classes: what to tell apart, "emotion" or "speaker", if the model has a view of either (default: as saved).
 
         Raises:
             CheckpointError: the folder holds no model that can be trusted.
-            SettingsError: that learner does not exist or does not fit this encoder.
+            SettingsError: there are no such classes, or that learner does not exist or does not fit this encoder.
             EnrollmentError: the model needs all clips of a speaker to recognise one.
         """
         model = load_model(DEFAULT_MODEL if folder is None else Path(folder))
+        model = model if classes is None else with_view(model, classes)
         return cls(model if learner is None else swap_learner(model, learner))
 
     def save_pretrained(self, folder: Path | str, *, card: str) -> None:
@@ -143,8 +152,8 @@ class FewShotClassifier:
             EnrollmentError: fewer than two classes, a class without clips, or a label that is empty or there twice.
             AudioError: a clip cannot be used.
         """
-        sources = checked_classes(clips)
-        state = Enrollment.of(self.model, {label: self._take(members) for label, members in sources.items()})
+        enrolled = {label: self._take(members) for label, members in checked_classes(clips).items()}
+        state = Enrollment.of(self.model, enrolled)
         with _CHANGE:
             self._state = state
 
@@ -160,9 +169,8 @@ class FewShotClassifier:
         with _CHANGE:
             enrolled = self._state.enrolled
             old = enrolled.get(label, Enrolled((), ()))
-            self._state = Enrollment.of(
-                self.model, {**enrolled, label: Enrolled(old.clips + new.clips, old.names + new.names)}
-            )
+            merged = Enrolled(old.clips + new.clips, old.names + new.names)
+            self._state = Enrollment.of(self.model, {**enrolled, label: merged})
 
     def forget(self, label: str) -> None:
         """Remove a class and all that was kept of its clips.
@@ -180,9 +188,8 @@ class FewShotClassifier:
                     expected=" | ".join(enrolled) or "something enrolled",
                     remedy="Name one of the enrolled classes.",
                 )
-            self._state = Enrollment.of(
-                self.model, {name: members for name, members in enrolled.items() if name != label}
-            )
+            rest = {name: members for name, members in enrolled.items() if name != label}
+            self._state = Enrollment.of(self.model, rest)
 
     @overload
     def predict(self, clips: list[Source | Clip] | list[Clip] | list[Path]) -> list[Prediction]: ...
@@ -197,9 +204,7 @@ class FewShotClassifier:
             EnrollmentError: fewer than two classes are enrolled.
             AudioError: a clip cannot be used.
         """
-        if isinstance(clips, list):
-            return self._predict(clips)
-        return self._predict([clips])[0]
+        return self._predict(clips) if isinstance(clips, list) else self._predict([clips])[0]
 
     def embed(self, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
         """Return the embeddings of clips, (n_clips, width) float32.
@@ -267,18 +272,21 @@ class FewShotClassifier:
         kept, clips = self._features(sources)
         query, labels = stack(kept), list(state.enrolled)
         with evaluating(self.model.learner):
-            probabilities = state.classifier(query).softmax(1)  # (n_clips, n_way)
+            logits = state.classifier(query)  # (n_clips, n_way)
+        probabilities, novelties = (logits / state.temperature).softmax(1), state.novelties(query, logits)
         _check_finite([probabilities])
-        owners = [(name, label) for label, members in state.enrolled.items() for name in members.names]
-        distances = squared_distances(_points(query), _points(state.support)).sqrt()  # (n_query, n_support)
+        distances = squared_distances(points(query), points(state.support)).sqrt()  # (n_query, n_support)
+        rows = zip(probabilities.tolist(), distances, clips, novelties, strict=True)
         return [
             Prediction(
                 label=labels[int(np.argmax(row))],
                 probabilities=dict(zip(labels, row, strict=True)),
-                nearest=NearestClip(*owners[int(distance.argmin())], distance=float(distance.min())),
+                nearest=NearestClip(*state.owners[int(distance.argmin())], distance=float(distance.min())),
                 warnings=clip.warnings,
+                unknown=state.is_unknown(novelty),
+                novelty=novelty,
             )
-            for row, distance, clip in zip(probabilities.tolist(), distances, clips, strict=True)
+            for row, distance, clip, novelty in rows
         ]
 
 
@@ -290,8 +298,3 @@ def _check_finite(tensors: Sequence[Tensor]) -> None:
             expected="finite numbers for every clip",
             remedy="Its weights are damaged: take the model from its source again.",
         )
-
-
-def _points(features: Features) -> Tensor:
-    """(n, width) as they are, or the average frame of (n, frames, dim)."""
-    return features.x if features.pooled else features.x.sum(1) / features.lengths[:, None]

@@ -212,13 +212,14 @@ def _enroll(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "CLIP"),
-        help="an emotion and its clips; may be repeated",
+        help="an emotion, or a speaker, and its clips; may be repeated",
     )
     parser.add_argument("--out", type=Path, required=True, help="the enrolment file")
     parser.add_argument("--to", type=Path, metavar="FILE", help="add to this enrolment instead of beginning a new one")
     parser.add_argument("--forget", nargs="+", default=[], metavar="NAME", help="emotions to remove from it")
     _add_model(parser)
     parser.add_argument("--learner", help="another learner on the same encoder")
+    parser.add_argument("--classes", choices=("emotion", "speaker"), help="what to tell apart (default: emotion)")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     return parser
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ser_fewshot._files import write_atomically
 from ser_fewshot.audio import Clip, Source
+from ser_fewshot.calibration import Calibration, Surroundings
 from ser_fewshot.checkpoints import FORMAT, Model, assemble, read_tensors, to_store
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import Features, stack
@@ -50,13 +51,16 @@ class Enrollment:
 
     Attributes:
         enrolled: label -> its clips, in the order of enrolment.
-        support: all clips, (n_support, width) or (n_support, frames, dim); None for fewer than two classes, as is
-            `classifier`.
+        support: all clips, (n_support, width) or (n_support, frames, dim); None for fewer than two classes, as are
+            `classifier` and `surroundings`.
+        calibration: how sure answers are; None where the model has none.
     """
 
     enrolled: dict[str, Enrolled]
     support: Features | None
     classifier: Classifier | None
+    surroundings: Surroundings | None
+    calibration: Calibration | None
 
     @classmethod
     def of(cls, model: Model, enrolled: dict[str, Enrolled]) -> Enrollment:
@@ -70,12 +74,38 @@ class Enrollment:
             raise EnrollmentError(
                 "enrolment", found=f"{len(clips)} clips", expected=f"at most {MOST_CLIPS}", remedy="Enrol fewer."
             )
+        calibration = model.config.calibration
         if len(enrolled) < 2:
-            return cls(enrolled, None, None)
+            return cls(enrolled, None, None, None, calibration)
         support = stack(clips)
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
         with evaluating(model.learner):
-            return cls(enrolled, support, model.learner.adapt(support, y))
+            return cls(enrolled, support, model.learner.adapt(support, y), Surroundings.of(support, y), calibration)
+
+    @property
+    def owners(self) -> list[tuple[str, str]]:
+        """(name, label) of each clip of the support."""
+        return [(name, label) for label, members in self.enrolled.items() for name in members.names]
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by to become probabilities; 1 without a calibration."""
+        if self.calibration is None or self.surroundings is None:
+            return 1.0
+        return self.calibration.temperature_at(self.surroundings.n_way, self.surroundings.k_shot)
+
+    def novelties(self, query: Features, logits: Tensor) -> list[float] | list[None]:
+        """(n_query, n_way) logits -> the probability of each query of none of the classes; None if not calibrated."""
+        at = self.surroundings
+        if self.calibration is None or at is None:
+            return [None] * len(query)
+        novelty = self.calibration.novelty_of(at.evidence(query, logits), n_way=at.n_way, k_shot=at.k_shot)
+        found: list[float] = novelty.tolist()
+        return found
+
+    def is_unknown(self, novelty: float | None) -> bool:
+        """Whether a clip of this novelty is called unknown."""
+        return self.calibration is not None and novelty is not None and novelty >= self.calibration.threshold
 
 
 def checked_label(label: object) -> str:

@@ -1,9 +1,15 @@
-"""Frozen episodes: a list that is written to a file, hashed and replayed, so that two programs meet the same tasks."""
+"""Frozen episodes: a list that is written to a file, hashed and replayed, so that two programs meet the same tasks.
+
+A file whose name ends with `.gz` is compressed.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,6 +18,8 @@ from typing import Any
 from ser_fewshot._files import write_atomically
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import EpisodeError
+
+_MOST_BYTES = 2**27  # unpacked; 600 episodes of 20 classes, 5-shot with 5 queries, take 4 MB
 
 
 def episodes_hash(episodes: Sequence[Episode]) -> str:
@@ -22,7 +30,10 @@ def episodes_hash(episodes: Sequence[Episode]) -> str:
 def save_episodes(path: Path, episodes: Sequence[Episode], spec: EpisodeSpec, *, seed: int) -> None:
     """Freeze episodes in a file: a line of JSON that says what they are, then one line an episode.
 
+    The same list gives the same bytes, compressed or not.
+
     Raises:
+        EpisodeError: the list is longer than `load_episodes` would read.
         SettingsError: the file cannot be written.
     """
     header = {
@@ -33,21 +44,30 @@ def save_episodes(path: Path, episodes: Sequence[Episode], spec: EpisodeSpec, *,
     }
     lines = list(_lines(episodes))
     sealed = {**header, "sha256": _digest([_line(header), *lines])}
-    write_atomically(path, "".join([_line(sealed), *lines]))
+    content = "".join([_line(sealed), *lines]).encode()
+    if len(content) > _MOST_BYTES:
+        raise EpisodeError(
+            str(path),
+            found=f"{len(episodes)} episodes, which take {len(content)} bytes",
+            expected=f"at most {_MOST_BYTES} bytes",
+            remedy="Freeze fewer, or several lists.",
+        )
+    write_atomically(path, _packed(content) if _is_packed(path) else content)
 
 
 def load_episodes(path: Path) -> tuple[tuple[Episode, ...], EpisodeSpec]:
     """Read frozen episodes and what they are.
 
     Raises:
-        EpisodeError: the file cannot be read, is no such list, or is not what its hash says.
+        EpisodeError: the file cannot be read, is too long, is no such list, or is not what its hash says.
     """
     try:
-        header, *rest = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] or [None]
+        rows = map(json.loads, io.StringIO(_content(path).decode(), newline=None))
+        header: Any = next(rows, None)
         promised = _text(_fields(header, {"spec", "seed", "episodes", "episodes_sha256", "sha256"}).pop("sha256"))
         spec = EpisodeSpec(**_fields(header["spec"], {field.name for field in fields(EpisodeSpec)}))
-        episodes = tuple(_episode(line, spec) for line in rest)
-    except (OSError, ValueError, RecursionError, EpisodeError) as error:
+        episodes = tuple(_episode(line, spec) for line in rows)
+    except (OSError, ValueError, EOFError, zlib.error, RecursionError, EpisodeError) as error:
         raise EpisodeError(
             str(path),
             found="no such file" if isinstance(error, FileNotFoundError) else f"{error}",
@@ -63,6 +83,31 @@ def load_episodes(path: Path) -> tuple[tuple[Episode, ...], EpisodeSpec]:
             remedy="The file was changed: take it from its source again.",
         )
     return episodes, spec
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _packed(content: bytes) -> bytes:
+    """Compress without the name and the time that the format has room for."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
+        file.write(content)
+    return buffer.getvalue()
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds, unpacked; no more is unpacked than a list may hold.
+
+    Raises:
+        ValueError: it holds more.
+    """
+    with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
+        content: bytes = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    return content
 
 
 def _lines(episodes: Sequence[Episode]) -> Iterator[str]:

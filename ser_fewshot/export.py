@@ -1,6 +1,7 @@
 """One ONNX graph from a waveform to the probabilities of the enrolled classes, which runs without torch.
 
-Front-end, encoder and what the learner adapted to the enrolled clips are traced as they are, for clips of any length.
+Front-end, encoder, what the learner adapted to the enrolled clips and the temperature of its calibration are traced as
+they are, for clips of any length. What calls a clip unknown is not part of the graph.
 Nothing is written before onnxruntime has given the same probabilities as `FewShotClassifier.predict`.
 """
 
@@ -125,14 +126,15 @@ class _Graph(nn.Module):
         super().__init__()
         self.frontend, self.learner = frontend.traceable(), classifier.model.learner
         self.adapted: Any = classifier._state.classifier  # there is one: `predict` has refused to go on without
+        self.temperature = classifier._state.temperature
         self.normalization = classifier.model.config.normalization
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(1, samples) -> (1, n_way)."""
         (frames,) = normalize([self.frontend(waveform)[0]], self.normalization)
         features = Features(frames[None], torch.full((1,), frames.shape[0]))
-        probabilities: Tensor = self.adapted(self.learner.embed(features)).softmax(1)
-        return probabilities
+        logits: Tensor = self.adapted(self.learner.embed(features))
+        return (logits / self.temperature).softmax(1)
 
 
 def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, longest: float) -> bytes:

@@ -12,6 +12,7 @@ from ser_fewshot.augmentation import UNVARIED
 from ser_fewshot.cards import training_card
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, save_model, take_encoder
 from ser_fewshot.corpora import Utterance
+from ser_fewshot.distillation import Lesson
 from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.splits import split_by_speaker
 from ser_fewshot.training import TrainSettings, train
@@ -76,3 +77,44 @@ def meta_train(
     card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
     save_model(model, run / "model", card=card)
     return model, best
+
+
+def distil(
+    config: ModelConfig,
+    lesson: Lesson,
+    *,
+    teachers: Sequence[FrontEnd],
+    settings: TrainSettings,
+    run: Path,
+    resume: bool = False,
+    track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
+) -> tuple[Model, dict[str, float]]:
+    """Train the encoder of a new model to see in clips what its teachers see; no label takes part in it.
+
+    Args:
+        config: what to build, with the encoder "context".
+        lesson: the clips to learn from, and what the teachers made of them.
+        teachers: whose they are, for the run to know.
+        settings: how to train.
+        run: folder of the run; see `ser_fewshot.training.train`.
+        resume: go on from the run's checkpoint.
+        track: wraps the steps of an epoch to show progress.
+
+    Returns:
+        The model, and the record of the epoch that was kept, that of the lowest loss.
+    """
+    model = build_model(config, seed=settings.seed)
+    begun = {"model": asdict(model.config), "teachers": [teacher.identity for teacher in teachers]}
+    history = train(
+        model.learner,
+        lesson.features,
+        None,
+        settings=settings,
+        run=run,
+        objective="distillation",
+        targets=lesson.targets,
+        config=json.dumps(begun, sort_keys=True),
+        resume=resume,
+        track=track,
+    )
+    return model, min(history, key=lambda record: record["loss"])

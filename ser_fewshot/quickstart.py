@@ -197,8 +197,12 @@ def _story(
     *first, new = episode.classes
     classifier.enroll({label: support[label] for label in first})
     tell(f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each.")
-    mistaken = sorted({prediction.label for prediction in classifier.predict(queries[new])})
+    untaught = classifier.predict(queries[new])
+    mistaken = sorted({prediction.label for prediction in untaught})
     tell(f"Clips of {new}, which nobody has taught it yet, are taken for: {', '.join(mistaken)}.")
+    if classifier.model.config.calibration is not None:
+        flagged = sum(prediction.unknown for prediction in untaught)
+        tell(f"It calls {flagged} of these {len(untaught)} unknown.")
     classifier.add(new, support[new])
     tell(f"Added {new} from {SPEC.k_shot} clips; the other clips were not needed again.")
     predictions = tuple(

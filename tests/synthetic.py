@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from conftest import tone
 from torch import Tensor
 
+from ser_fewshot.calibration import Calibration
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.frontends import Features, FeatureSet, analyse, stack
@@ -16,6 +18,10 @@ from ser_fewshot.frontends import Features, FeatureSet, analyse, stack
 DIM = 8
 MUST_LEARN = {"mann"}
 """Learners that compare by what they have learned: with random weights they can know nothing."""
+CALIBRATION = Calibration(
+    temperature=(0.7, 0.2, -0.1), novelty=(-3.0, 0.1, 0.2, 3.0, -0.1), threshold=0.6, most_ways=4, most_shots=5
+)
+"""One that makes probabilities flatter, and clips unknown that lie several times the usual distance away."""
 EMOTIONS = ("anger", "fear", "joy", "sadness", "surprise")
 
 
@@ -49,9 +55,14 @@ def corpus(*, n_emotions: int = 4, n_speakers: int = 6, takes: int = 4, seed: in
     return FeatureSet(tuple(utterances), tuple(clips))
 
 
-def small_model(learner: str = "ridge", *, encoder: str = "conv", n_mels: int = 12, **changes: Any) -> Model:
-    """A model with its front-end, scaled to tones, small enough to be made for every test."""
-    told = {"name": encoder, "channels": 4, "blocks": 1, "width": 3}
+def small_model(
+    learner: str = "ridge", *, encoder: str = "conv", n_mels: int = 12, beside: Mapping[str, Any] = {}, **changes: Any
+) -> Model:
+    """A model with its front-end, scaled to tones, small enough to be made for every test.
+
+    `beside` are more settings of its encoder.
+    """
+    told = {"name": encoder, "channels": 4, "blocks": 1, "width": 3, **beside}
     config = ModelConfig(learner=learner, settings={"encoder": told}, frontend_settings={"n_mels": n_mels}, **changes)
     model = build_model(config, seed=3)
     waves = [

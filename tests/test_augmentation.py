@@ -116,11 +116,49 @@ def test_masks_cover_no_more_than_their_share_with_the_mean_of_each_band():
     assert 40 < max(heights) < 50  # of 200 frames
 
 
+def test_what_is_not_asked_for_draws_no_random_number_so_that_old_trainings_are_repeated():
+    x = torch.arange(120.0).reshape(30, 4) % 7 - 8
+    generator = torch.Generator().manual_seed(7)
+    got = augment([x, x[:20]], Augmentation(max_seconds=0.25), generator)
+    assert got.lengths.tolist() == [25, 21]  # all of it as it was before there were rooms, noises and telephones
+    torch.testing.assert_close(got.x[0, 0], torch.tensor([-6.902502, -6.029478, -6.878971, -4.170806]))
+    torch.testing.assert_close(got.x[1, 10], torch.tensor([-6.687341, -6.057514, -4.945474, -3.229573]))
+    assert float(torch.rand((), generator=generator)) == pytest.approx(0.74373275)
+
+
+@pytest.mark.parametrize("name", ["rooms", "noises", "telephones"])
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_share_of_the_clips_is_put_in_a_room_before_a_noise_or_behind_a_telephone(name, share):
+    changed = [not torch.equal(got, clip()) for got in varied(clip(), only(**{name: share}), times=400)]
+    # Three standard deviations of 400 clips are 6.5 %; and a few telephones have a band so wide that all is heard.
+    assert sum(changed) / 400 == pytest.approx(share, abs=0.065 if share < 1 else 0.03)
+
+
+def test_a_room_echoes_what_was_said_a_noise_fills_its_pauses_and_a_telephone_cuts_its_edges():
+    x = torch.full((200, DIM), -20.0)
+    x[50:55] = 0.0
+    [room], [noise], [telephone] = (varied(x, only(**{name: 1.0}), 1) for name in ("rooms", "noises", "telephones"))
+    assert (room[:50] < -17).all()  # no echo comes before its sound
+    assert (room[55:58] > -10).all()
+    assert (noise[:50] > -19).all()
+    assert (noise[:50].mean() - noise[100:].mean()).abs() < 0.5
+    kept = (telephone == x).all(0)
+    assert kept[3:12].all()
+    assert not kept.all()
+
+
+def test_rooms_noises_and_telephones_leave_the_clip_itself_as_it_was():
+    x = clip()
+    varied(x, only(rooms=1.0, noises=1.0, telephones=1.0))
+    assert torch.equal(x, clip())
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         Augmentation(),
         Augmentation(max_seconds=0.01),
+        Augmentation(rooms=1, noises=1, telephones=1),
         Augmentation(max_seconds=0.3, gain=40, tone=40, tempo=0.5, masked_bands=1, masked_frames=1),
     ],
 )
@@ -156,6 +194,10 @@ def test_any_clip_stays_finite_and_keeps_at_least_a_frame(settings, frames, dim)
         {"masked_bands": 1.1},
         {"masked_frames": 2},
         {"masked_frames": float("nan")},
+        {"rooms": -0.1},
+        {"noises": 1.1},
+        {"telephones": float("nan")},
+        {"rooms": True},
         {"gain": "3"},
         {"tempo": None},
         {"tone": True},

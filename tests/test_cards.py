@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
+import measure_default
 import pytest
+from synthetic import CALIBRATION
+from views import model_of_two_views
 
 from ser_fewshot import corpora
-from ser_fewshot.cards import training_card
+from ser_fewshot.augmentation import Augmentation
+from ser_fewshot.cards import default_card, training_card
 from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.corpora import CorpusCard, Utterance
+from ser_fewshot.errors import SettingsError
 from ser_fewshot.training import TrainSettings
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with audformat, a package for development")
@@ -144,3 +151,155 @@ def test_a_command_is_one_line(card):
     assert "\n    ser-fewshot train --manifest 'a b ?.csv'\n" in card(
         "a", command="ser-fewshot train --manifest 'a\nb \udcff.csv'"
     )
+
+
+# The card of the default model
+
+CHOICES = (
+    {"functionals": 0.0, "discriminant": 24, "shrinkage": 0.5, "penalty": 0.1, "uar": 0.612},
+    {"functionals": 0.5, "discriminant": 24, "shrinkage": 0.8, "penalty": 0.3, "uar": 0.634},
+)
+CONFIDENCE = {
+    "reliability": {"before": {"ece": 0.151}, "after": {"ece": 0.032}},
+    "open_set": {
+        "auroc": 0.712,
+        "known_kept": {"mean": 0.8, "ci95": 0.01},
+        "unknown_flagged": {"mean": 0.5, "ci95": 0.02},
+    },
+}
+
+
+def measurement(corpus: str, uar: float, *, heard: bool = False, name: str = "default", **more: Any) -> dict[str, Any]:
+    """What recipes/measure_default.py writes, as far as a card asks."""
+    loss = {"uar": {"mean": uar - 0.05, "ci95": 0.006}, "loss": {"mean": 0.05, "ci95": 0.004}}
+    sides = {"female": {"mean": 0.7, "ci95": 0.02}, "male": {"mean": 0.66, "ci95": 0.01}}
+    emotions = {
+        "protocol": "4-way 5-shot by emotion",
+        "episodes": 600,
+        "chance": 0.25,
+        "uar": {"mean": uar, "ci95": 0.006},
+        "conditions": {"telephone": loss},
+        "gender": {"uar": sides, "gap": {"mean": 0.04, "ci95": 0.015}},
+        **more,
+    }
+    found = {"name": name, "corpus": corpus, "had_heard_it": heard, "protocols": {"emotions": emotions}}
+    return json.loads(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def of_two_views():
+    return model_of_two_views()
+
+
+@pytest.fixture
+def default(of_two_views, tmp_path):
+    """Write the card of a model that heard one clip of each of two speakers of four corpora."""
+
+    def write(*measured: dict[str, Any], **changes: Any) -> str:
+        clips = [
+            Utterance(f"{name}/{speaker}", tmp_path / "a.wav", name, "fear", speaker=speaker)
+            for name in ("ased", "emodb", "ravdess", "urdu")
+            for speaker in ("1", "2")
+        ]
+        speech = [Utterance(f"letters/{n}", tmp_path / "l.wav", "letters") for n in range(3)]
+        teacher = "the early layers of OpenAI Whisper base (MIT)"
+        given = {"speech": speech, "teacher": teacher, "choices": CHOICES, "best": {"epoch": 3, "loss": 1.25}} | changes
+        settings = TrainSettings(augmentation=Augmentation(gain=0.0, rooms=0.3))
+        return default_card(
+            of_two_views, clips, settings=settings, measured=measured, command="uv run python x.py", **given
+        )
+
+    return write
+
+
+def test_the_default_card_says_how_the_model_was_made(default):
+    text = " ".join(default().split())
+    assert "what the early layers of OpenAI Whisper base (MIT) see in the clips." in text
+    assert "It heard 3 clips of free speech, from the Debian packages - letters: 3" in text
+    assert "rooms 0.3" in text
+    assert "gain" not in text
+    assert "480 steps of 64 clips; the mean loss of the epoch that was kept was 1.250." in text
+    assert "leaving each corpus out in turn" in text
+    assert "uv run python x.py" in text
+    assert CALIBRATION is model_of_two_views().config.calibration
+    assert "Its probabilities" in text
+    order = [text.index(f"## {name}") for name in ("What it heard", "How it was trained", "Known biases")]
+    assert order == sorted(order)
+
+
+def test_the_choices_stand_from_the_best_on(default):
+    lines = default().splitlines()
+    (head,) = [number for number, line in enumerate(lines) if line.startswith("| functionals |")]
+    assert lines[head : head + 4] == [
+        "| functionals | discriminant | shrinkage | penalty | UAR, % |",
+        "|---|---|---|---|---|",
+        "| 0.5 | 24 | 0.8 | 0.3 | 63.4 |",
+        "| 0 | 24 | 0.5 | 0.1 | 61.2 |",
+    ]
+
+
+def test_what_was_measured_stands_in_a_column_a_corpus(default):
+    speakers = {"protocol": "20-way 5-shot by speaker", "chance": 0.05, "uar": {"mean": 0.9, "ci95": 0.003}}
+    first, second = measurement("urdu", 0.5, gender=None), measurement("emodb", 0.8)
+    second["protocols"]["speakers_20_way"] = {**second["protocols"]["emotions"], **speakers}
+    text = default(first, second)
+    assert "| protocol | Emo-DB | URDU | chance |" in text
+    assert row(text, "4-way 5-shot by emotion")[1:] == ["80.0 ± 0.6", "50.0 ± 0.6", "25.0"]
+    assert row(text, "20-way 5-shot by speaker")[1:] == ["90.0 ± 0.3", "-", "5.0"]
+    assert row(text, "telephone")[1:] == ["5.0 ± 0.4", "5.0 ± 0.4"]
+    assert "600 frozen episodes" in text
+    assert "without the corpus of its column, of which it heard nothing" in text
+    assert "AUROC" not in text
+
+
+def test_known_biases_are_told_with_their_numbers(default):
+    text = default(measurement("urdu", 0.5, gender=None), measurement("emodb", 0.8))
+    assert row(text, r"Emo-DB (German)")[1:] == ["70.0 ± 2.0", "66.0 ± 1.0", "4.0 ± 1.5"]
+    assert row(text, r"URDU (Urdu)")[1:] == ["-", "-", "too few clips of one gender"]
+    flat = " ".join(text.split())
+    assert "recognised with 50.0 ± 0.6 % in URDU (Urdu) and with 80.0 ± 0.6 % in Emo-DB (German)" in flat
+
+
+def test_confidence_stands_where_it_was_measured(default):
+    text = default(measurement("emodb", 0.8, **CONFIDENCE), measurement("urdu", 0.5, reliability=None, open_set=None))
+    (line,) = [line for line in text.splitlines() if line.startswith("| Emo-DB |") and "15.1" in line]
+    assert line == "| Emo-DB | 15.1 | 3.2 | 0.71 | 80.0 ± 1.0 | 50.0 ± 2.0 |"
+
+
+def test_without_measurements_nothing_is_claimed(default):
+    text = default()
+    assert "## Measured" not in text
+    assert "women" not in text
+    assert "## Known biases" in text
+
+
+def test_a_model_that_had_heard_the_corpus_measures_nothing(default):
+    with pytest.raises(SettingsError, match=r"had heard .* \['urdu'\]"):
+        default(measurement("emodb", 0.8), measurement("urdu", 0.9, heard=True))
+    with pytest.raises(SettingsError, match="results of Whisper, default"):
+        default(measurement("emodb", 0.8), measurement("urdu", 0.9, name="Whisper"))
+
+
+def test_the_default_card_says_what_may_not_be_done_with_it(default):
+    text = default()
+    flat = " ".join(text.split())
+    for part in ("to detect lies", "to hire, grade", "surveillance", "Regulation 2024/1689, article 5(1)(f)"):
+        assert part in flat
+    assert licence(text).startswith("non-commercial research only, as RAVDESS (speech) and URDU must not")
+    assert row(text, "RAVDESS (speech)")[4] == "CC-BY-NC-SA-4.0"
+
+
+def test_the_default_card_tells_a_program_what_the_model_heard(default, tmp_path):
+    (tmp_path / "README.md").write_text(default(), encoding="utf-8")
+    assert front_matter(default())["datasets"] == ["ased", "emodb", "ravdess", "urdu"]
+    assert measure_default.trained_on(tmp_path) == ["ased", "emodb", "ravdess", "urdu"]
+
+
+def test_names_in_results_are_text(default):
+    found = measurement("my | corpus", 0.5)
+    found["protocols"]["emotions"]["conditions"] = {
+        "<b>": found["protocols"]["emotions"]["conditions"]["telephone"],
+    }
+    text = default(found)
+    assert r"| protocol | my \| corpus | chance |" in text
+    assert r"| \<b\> | 5.0 ± 0.4 |" in text

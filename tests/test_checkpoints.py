@@ -17,8 +17,9 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import tone
-from synthetic import small_model
+from synthetic import CALIBRATION, small_model
 from torch import Tensor
+from views import N, directions_of, model_of_two_views
 
 from ser_fewshot import checkpoints
 from ser_fewshot.checkpoints import (
@@ -31,6 +32,7 @@ from ser_fewshot.checkpoints import (
     read_tensors,
     save_model,
     swap_learner,
+    with_view,
 )
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import analyse, stack
@@ -98,9 +100,73 @@ def test_a_model_is_a_folder_of_three_files(saved):
     config = json.loads((saved / "config.json").read_text())
     assert config["model_type"] == "ser_fewshot"
     told = {"name": "conv", "whitening": False, "channels": 4, "blocks": 1, "width": 3, "dropout": 0.2}
-    assert config["settings"]["encoder"] == {**told, "lora": 0, "layers": 1, "pooled": False, "continues": {}}
+    told |= {"discriminant": 0, "view": "emotion", "functionals": 0.0}
+    beside = {"discriminant": 0, "view": "emotion", "functionals": 0.0}
+    followed = {"layers": 1, "pooled": False, "continues": {}}
+    assert config["settings"]["encoder"] == {**told, **beside, **followed, "lora": 0}
     assert config["settings"]["penalty"] == 1.0  # defaults are written out, so that they can change
     assert config["frontend_settings"]["hop"] == 160
+
+
+def test_weights_are_halved_on_disk_where_that_loses_nothing_and_are_single_in_memory(tmp_path):
+    model = small_model()
+    save_model(model, tmp_path / "whole", card="")
+    learner = model.learner
+    learner.load_state_dict({name: tensor.half().float() for name, tensor in learner.state_dict().items()})
+    exact = learner.get_submodule("encoder.project").bias
+    with torch.no_grad():
+        exact.fill_(1 / 3)  # type: ignore[operator, union-attr]
+    save_model(model, tmp_path / "halved", card="")
+    stored, _ = read_tensors(tmp_path / "halved" / "model.safetensors")
+    assert {name for name, tensor in stored.items() if tensor.dtype != torch.float16} == {"encoder.project.bias"}
+    kept = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    loaded = weights(load_model(tmp_path / "halved"))
+    assert all(loaded[name].dtype == tensor.dtype for name, tensor in kept.items())
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in kept.items())
+    values = sum(tensor.numel() for tensor in kept.values())
+    smaller, larger = (
+        sum(tensor.nbytes for tensor in read_tensors(tmp_path / name / "model.safetensors")[0].values())
+        for name in ("halved", "whole")
+    )
+    assert smaller == 2 * values + 2 * exact.numel()  # type: ignore[operator, union-attr]
+    assert larger > 3 * values
+
+
+def test_a_file_from_before_weights_were_halved_is_read(saved):
+    rewrite_weights(saved, lambda t: t.update({name: tensor.float() for name, tensor in t.items()}))
+    model = small_model()
+    assert all(torch.equal(weights(load_model(saved))[name], tensor) for name, tensor in weights(model).items())
+
+
+def test_only_what_the_model_has_in_single_precision_becomes_single():
+    stored = {name: torch.ones(2, dtype=torch.float16) for name in ("single", "half", "whole number", "nowhere")}
+    built = {"single": torch.zeros(2), "half": torch.zeros(2).half(), "whole number": torch.zeros(2).long()}
+    found = checkpoints._whole(stored, built)
+    assert {name for name, tensor in found.items() if tensor.dtype == torch.float32} == {"single"}
+    assert list(found) == list(stored)
+
+
+def test_a_calibration_is_kept_as_plain_numbers(tmp_path):
+    model = small_model(calibration=CALIBRATION)
+    save_model(model, tmp_path, card="")
+    assert json.loads((tmp_path / "config.json").read_text())["calibration"]["threshold"] == CALIBRATION.threshold
+    assert load_model(tmp_path).config == model.config
+
+
+def test_a_model_from_before_there_were_calibrations_is_read(saved):
+    rewrite_config(saved, lambda config: config.pop("calibration"))
+    assert load_model(saved).config.calibration is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threshold": 2}, {"novelty": [0, 0]}, {"temperature": [99, 0, 0]}, {"threshold": "0.5"}, {"other": 1}],
+    ids=str,
+)
+def test_a_damaged_calibration_is_refused(change, tmp_path):
+    save_model(small_model(calibration=CALIBRATION), tmp_path, card="")
+    rewrite_config(tmp_path, lambda config: config["calibration"].update(change))
+    assert_refused(tmp_path, match="calibration")
 
 
 def test_saving_again_replaces_the_model(saved):
@@ -223,7 +289,7 @@ FIRST = "encoder.project.weight"
         pytest.param(lambda t: t.update({FIRST: t[FIRST][None]}), f"wrong shape: {FIRST}", id="one dimension more"),
         pytest.param(lambda t: t.update({FIRST: torch.zeros(0)}), f"wrong shape: {FIRST}", id="empty"),
         pytest.param(lambda t: t.update({FIRST: t[FIRST].double()}), f"wrong type: {FIRST}", id="double"),
-        pytest.param(lambda t: t.update({FIRST: t[FIRST].half()}), f"wrong type: {FIRST}", id="half"),
+        pytest.param(lambda t: t.update({FIRST: t[FIRST].bfloat16()}), f"wrong type: {FIRST}", id="bfloat16"),
         pytest.param(lambda t: t.update({FIRST: t[FIRST].long()}), f"wrong type: {FIRST}", id="integers"),
         pytest.param(lambda t: t.update({FIRST: t[FIRST].to(torch.complex64)}), f"wrong type: {FIRST}", id="complex"),
         pytest.param(lambda t: t[FIRST].view(-1)[3].fill_(math.nan), f"NaN or infinite values in {FIRST}", id="nan"),
@@ -440,6 +506,62 @@ def test_an_unknown_learner_to_swap_is_refused():
 def test_a_learner_that_compares_by_a_network_of_its_own_cannot_be_swapped_in_untrained(learner):
     with pytest.raises(SettingsError, match=rf"trained as ridge; expected .* Train it: .*--learner {learner}"):
         swap_learner(small_model("ridge"), learner)
+
+
+def test_a_view_shares_all_weights_and_leaves_the_other_as_it_was():
+    model = model_of_two_views()
+    seen = with_view(model, "speaker")
+    assert (directions_of(model).view, directions_of(seen).view) == ("emotion", "speaker")
+    assert (model.config.view, seen.config.view) == ("emotion", "speaker")
+    assert seen.frontend is model.frontend
+    pairs = zip(model.learner.state_dict().items(), seen.learner.state_dict().items(), strict=True)
+    assert all(one == other and a.data_ptr() == b.data_ptr() for (one, a), (other, b) in pairs)
+    assert not torch.equal(answers(seen), answers(model))
+    silence = torch.zeros(1, model.learner.get_submodule("encoder.inner").width)  # type: ignore[arg-type]
+    z = silence + 1
+    torch.testing.assert_close(directions_of(seen).beside(z)[:, -N:], z @ directions_of(model).speaker)
+    assert torch.equal(answers(with_view(seen, "emotion")), answers(model))
+
+
+def test_settings_of_a_learner_hold_in_either_view():
+    model = model_of_two_views()
+    model.learner.penalty = 0.25  # type: ignore[assignment]
+    seen = with_view(model, "speaker")
+    assert seen.learner.penalty == 0.25
+    assert seen.config.settings == {
+        **model.config.settings,
+        "encoder": {**model.config.settings["encoder"], "view": "speaker"},
+    }
+
+
+def test_a_calibration_is_of_the_view_that_it_was_fitted_for():
+    model = model_of_two_views()
+    assert with_view(model, "emotion") is model
+    assert with_view(model, "emotion").config.calibration == CALIBRATION
+    assert with_view(model, "speaker").config.calibration is None
+
+
+def test_a_model_without_directions_has_no_views():
+    model = small_model(calibration=CALIBRATION)
+    assert model.config.view is None
+    assert with_view(model, "speaker") is model
+
+
+@pytest.mark.parametrize("view", ["speakers", "", None, ["emotion"]])
+@pytest.mark.parametrize("make", [small_model, model_of_two_views])
+def test_an_unknown_view_is_refused_whatever_the_model(make, view):
+    with pytest.raises(SettingsError, match=r"expected emotion \| speaker"):
+        with_view(make(), view)
+
+
+def test_a_view_is_saved_with_the_model_and_handed_on_to_another_learner(tmp_path):
+    seen = with_view(model_of_two_views(), "speaker")
+    save_model(seen, tmp_path, card="")
+    loaded = load_model(tmp_path)
+    assert loaded.config == seen.config
+    assert torch.equal(answers(loaded), answers(seen))
+    assert directions_of(swap_learner(loaded, "protonet")).view == "speaker"
+    assert torch.equal(answers(with_view(loaded, "emotion")), answers(model_of_two_views()))
 
 
 def test_a_config_is_read_as_it_was_written(saved):

@@ -10,18 +10,20 @@ import pickle
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
 from conftest import tone
-from synthetic import MUST_LEARN, small_model
+from synthetic import CALIBRATION, MUST_LEARN, small_model
+from views import model_of_two_views
 
 from ser_fewshot import FewShotClassifier, Prediction, enrollment
 from ser_fewshot.audio import Clip, load
 from ser_fewshot.checkpoints import save_model
+from ser_fewshot.encoders import View
 from ser_fewshot.errors import AdaptationError, AudioError, CheckpointError, EnrollmentError, SettingsError
 from ser_fewshot.learners import EmbeddingLearner, Learner, names
 
@@ -97,6 +99,38 @@ def test_the_answer_to_a_clip_does_not_depend_on_those_beside_it(learner):
         assert_close(made.predict(query), answer)
     for answer, expected in zip(made.predict(queries[::-1]), together[::-1], strict=True):
         assert_close(answer, expected)
+
+
+@LEARNERS
+def test_a_calibration_flattens_probabilities_and_changes_no_label(learner):
+    plain, calibrated = (classifier(learner, *PITCHES, calibration=how) for how in (None, CALIBRATION))
+    queries = [clip for label in PITCHES for clip in clips(label, 5, 6)]
+    temperature = CALIBRATION.temperature_at(4, 3)
+    for before, after in zip(plain.predict(queries), calibrated.predict(queries), strict=True):
+        assert after.label == before.label
+        assert (before.unknown, before.novelty) == (False, None)
+        flat = np.array(list(before.probabilities.values())) ** (1 / temperature)
+        assert list(after.probabilities.values()) == pytest.approx((flat / flat.sum()).tolist(), abs=1e-4)
+        assert 0 <= after.novelty <= 1
+        assert after.unknown == (after.novelty >= CALIBRATION.threshold)
+
+
+def test_a_clip_unlike_all_that_is_enrolled_is_unknown():
+    made = classifier("ridge", "low", "middle", encoder="mean", calibration=CALIBRATION)
+    known, strange = made.predict([clips("low", 5)[0], clips("shrill", 5)[0]])
+    assert not known.unknown
+    assert strange.unknown
+    assert strange.novelty > known.novelty
+    assert strange.label in ("low", "middle")
+    assert json.loads(json.dumps([known.novelty, known.unknown])) == [known.novelty, known.unknown]
+
+
+def test_another_learner_on_the_same_encoder_is_not_calibrated(tmp_path):
+    save_model(small_model(calibration=CALIBRATION), tmp_path / "model", card="")
+    assert FewShotClassifier.from_pretrained(tmp_path / "model").model.config.calibration == CALIBRATION
+    swapped = FewShotClassifier.from_pretrained(tmp_path / "model", learner="protonet")
+    swapped.enroll({label: clips(label, 0, 1) for label in ("low", "high")})
+    assert swapped.predict(clips("low", 4)[0]).novelty is None
 
 
 def test_predictions_are_json_after_all():
@@ -324,6 +358,36 @@ def test_naming_the_model_s_own_learner_changes_nothing(tmp_path):
     for one in (plain, named):
         one.enroll({label: clips(label, 0) for label in ("low", "high")})
     assert plain.predict(clips("low", 5)) == named.predict(clips("low", 5))
+
+
+def test_speakers_are_told_apart_by_their_own_directions_from_then_on(tmp_path):
+    model = model_of_two_views()
+    save_model(model, tmp_path / "model", card="")
+    made = {
+        kind: FewShotClassifier.from_pretrained(tmp_path / "model", classes=kind) for kind in (None, *get_args(View))
+    }
+    embeddings = {kind: one.embed(clips("low", 5)) for kind, one in made.items()}
+    assert np.array_equal(embeddings[None], embeddings["emotion"])
+    assert not np.array_equal(embeddings["speaker"], embeddings["emotion"])
+    assert made["emotion"].model.config.calibration == CALIBRATION
+    made["speaker"].enroll({name: clips(name, 0, 1) for name in ("low", "high")})
+    made["speaker"].save(tmp_path / "voices.ser")
+    loaded = FewShotClassifier.load(tmp_path / "voices.ser")
+    assert loaded.model.config.view == "speaker"
+    assert np.array_equal(loaded.embed(clips("low", 5)), embeddings["speaker"])
+    assert loaded.predict(clips("low", 5)) == made["speaker"].predict(clips("low", 5))
+    assert loaded.predict(clips("low", 5))[0].novelty is None  # the calibration was of emotions
+    swapped = FewShotClassifier.from_pretrained(tmp_path / "model", classes="speaker", learner="protonet")
+    assert np.array_equal(swapped.embed(clips("low", 5)), embeddings["speaker"])
+
+
+def test_asking_for_speakers_does_nothing_to_a_model_without_directions(tmp_path):
+    classifier("protonet").save_pretrained(tmp_path, card="")
+    plain, asked = (FewShotClassifier.from_pretrained(tmp_path, classes=kind) for kind in (None, "speaker"))
+    assert np.array_equal(plain.embed(clips("low", 5)), asked.embed(clips("low", 5)))
+    assert asked.model.config == plain.model.config
+    with pytest.raises(SettingsError, match="found 'speakers'"):
+        FewShotClassifier.from_pretrained(tmp_path, classes="speakers")  # type: ignore[arg-type]
 
 
 def test_the_model_of_the_package_is_there():

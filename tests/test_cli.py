@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -17,9 +18,10 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from synthetic import small_model
+from views import model_of_two_views
 
 from ser_fewshot import cli, corpora, plugins
-from ser_fewshot.checkpoints import ModelConfig, build_model, save_model
+from ser_fewshot.checkpoints import ModelConfig, build_model, save_model, with_view
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands import _console
 from ser_fewshot.commands._text import printable
@@ -236,7 +238,9 @@ TRAIN = "train --manifest {demo} --out run --config"
         ("enroll --out e.ser --forget fear", "--to FILE"),
         ("enroll --out e.ser --to {room}/enrolled.ser", "no clips"),
         ("enroll --out e.ser --to {room}/enrolled.ser --forget awe", "anger | fear"),
-        ("enroll {room}/mine --out e.ser --to {room}/enrolled.ser --model {room}/model", "neither of the two"),
+        ("enroll {room}/mine --out e.ser --to {room}/enrolled.ser --model {room}/model", "none of the three"),
+        ("enroll {room}/mine --out e.ser --to {room}/enrolled.ser --classes speaker", "none of the three"),
+        ("enroll {room}/mine --out e.ser --classes speakers", "'emotion', 'speaker'"),
         ("enroll {room}/mine --out e.ser --to {room}/garbage.ser", "safetensors"),
         ("enroll --out {room}/clip.ogg/e --to {room}/enrolled.ser --forget fear", "a place that can be written"),
         ("enroll --out {room}/mine --to {room}/enrolled.ser --forget fear", "a place that can be written"),
@@ -551,6 +555,30 @@ def test_evaluate_prints_scores_with_intervals_chance_and_confusion(run, room):
         assert part in out
 
 
+def test_evaluate_takes_the_directions_of_what_it_tells_apart_and_says_so(ok, room, tmp_path):
+    model = model_of_two_views()
+    save_model(model, tmp_path / "emotion", card="")
+    save_model(with_view(model, "speaker"), tmp_path / "speaker", card="")
+    found = {}
+    for label in ("emotion", "speaker"):
+        for saved in ("emotion", "speaker"):
+            options = ("evaluate", "--manifest", DEMO_MANIFEST, "--model", tmp_path / saved, *EPISODE, "--label", label)
+            assert f"; view {label}; chance" in ok(*options, "--learner", "protonet", "ridge")
+            found[label, saved] = json.loads(ok(*options, "--json", "-"))
+            assert found[label, saved]["view"] == label
+        assert found[label, "emotion"]["learners"] == found[label, "speaker"]["learners"]
+    plain = ok("evaluate", "--manifest", DEMO_MANIFEST, "--model", room / "model", *EPISODE, "--label", "speaker")
+    assert "view" not in plain
+
+
+def test_speakers_are_enrolled_by_their_own_directions(ok, tmp_path):
+    save_model(model_of_two_views(), tmp_path / "model", card="")
+    voices = [part for voice in ("en-f1", "en-m7") for part in ("--emotion", voice, *DEMO.glob(f"*_{voice}_1.ogg"))]
+    for options, view in (((), "emotion"), (("--classes", "speaker"), "speaker")):
+        ok("enroll", *voices, "--model", tmp_path / "model", "--out", "e.ser", *options)
+        assert FewShotClassifier.load("e.ser").model.config.view == view
+
+
 def test_evaluate_says_how_many_episodes_diverged(run, tmp_path):
     save_model(small_model("maml", encoder="dense"), tmp_path, card="")
     config = json.loads((tmp_path / "config.json").read_text())
@@ -734,6 +762,20 @@ def test_predict_says_as_json_how_sure_it_is(ok, room):
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["nearest"]["label"] in answer["probabilities"]
     assert answer["warnings"] == []
+    assert (answer["unknown"], answer["novelty"]) == (False, None)  # its model was not calibrated
+
+
+def test_predict_says_what_is_unknown(ok, room):
+    config = json.loads((room / "model/config.json").read_text())
+    calibration = {"temperature": [0, 0, 0], "novelty": [9, 0, 0, 0, 0], "most_ways": 4, "most_shots": 5}
+    shutil.copytree(room / "model", "model")
+    Path("model/config.json").write_text(json.dumps({**config, "calibration": {**calibration, "threshold": 0.5}}))
+    ok("enroll", room / "mine", "--model", "model", "--out", "e.ser")
+    assert "unknown, most like " in ok("predict", "e.ser", room / "clip.ogg")
+    (answer,) = json.loads(ok("predict", "e.ser", room / "clip.ogg", "--json"))
+    assert answer["unknown"] is True
+    assert answer["novelty"] == pytest.approx(1 / (1 + math.exp(-9)))
+    assert answer["label"] in answer["probabilities"]
 
 
 def test_an_enrolment_speaks_the_words_of_its_user(ok, room, tmp_path):

@@ -15,8 +15,8 @@ from ser_fewshot.frontends import Features, stack
 
 DIM = 24
 LENGTHS = (30, 1, 2, 11, 12, 3, 100)
-KINDS = ("mean", "statistics", "dense", "conv")
-LEARNED = pytest.mark.parametrize("kind", ["dense", "conv"])
+KINDS = ("mean", "statistics", "dense", "conv", "context")
+LEARNED = pytest.mark.parametrize("kind", ["dense", "conv"])  # beside the functionals
 
 
 def clip(frames: int, dim: int = DIM, seed: int = 0) -> torch.Tensor:
@@ -100,6 +100,10 @@ def test_widths_are_as_stated(dim):
         (EncoderSettings(name="statistics"), functionals),
         (EncoderSettings(name="conv", channels=8, width=5), functionals + 5),
         (EncoderSettings(name="conv", channels=1, blocks=0, width=1, dropout=0), functionals + 1),
+        (EncoderSettings(name="context", channels=8, width=5), 5),
+        (EncoderSettings(name="context", channels=8, width=5, functionals=0.5), functionals + 5),
+        (EncoderSettings(name="context", channels=1, blocks=0, width=1, discriminant=3), 1 + 3),
+        (EncoderSettings(name="statistics", discriminant=3), functionals + 3),
     ]:
         built = build_encoder(dim, settings)
         assert built.width == width
@@ -235,7 +239,7 @@ def test_the_scale_is_saved_with_the_weights(kind):
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
-@LEARNED
+@pytest.mark.parametrize("kind", ["dense", "conv", "context"])
 def test_a_finite_gradient_reaches_every_parameter(kind, batch, training):
     learned = encoder(kind).train(training)
     z = learned(stack(batch))
@@ -293,6 +297,17 @@ def test_the_baselines_learn_nothing():
         {"dropout": -0.1},
         {"dropout": 1.0},
         {"dropout": float("nan")},
+        {"discriminant": -1},
+        {"discriminant": 2.0},
+        {"discriminant": True},
+        {"discriminant": 10**9},
+        {"view": "gender"},
+        {"view": None},
+        {"functionals": 0.5},
+        {"name": "context", "functionals": -0.5},
+        {"name": "context", "functionals": float("nan")},
+        {"name": "context", "whitening": True},
+        {"name": "context", "pooled": True},
     ],
 )
 def test_an_illegal_setting_is_refused_at_construction(wrong):
@@ -300,7 +315,16 @@ def test_an_illegal_setting_is_refused_at_construction(wrong):
         EncoderSettings(**wrong)
 
 
-@pytest.mark.parametrize("legal", [{}, {"channels": 1, "width": 1, "blocks": 0, "dropout": 0}, {"width": 4096}])
+@pytest.mark.parametrize(
+    "legal",
+    [
+        {},
+        {"channels": 1, "width": 1, "blocks": 0, "dropout": 0},
+        {"width": 4096},
+        {"name": "context", "functionals": 1, "discriminant": 24, "view": "speaker"},
+        {"name": "statistics", "discriminant": 1},
+    ],
+)
 def test_a_legal_setting_is_taken(legal):
     EncoderSettings(**legal)
 

@@ -16,7 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import tone
-from synthetic import small_model
+from synthetic import CALIBRATION, small_model
 from torch import Tensor
 
 from ser_fewshot import enrollment
@@ -96,6 +96,15 @@ def test_labels_of_every_script_come_back(label, tmp_path):
     classes = dict(zip([label, "neutral"], enrolled(model, 1, 1).values(), strict=True))
     save_enrollment(tmp_path / "file", model, classes)
     assert list(load_enrollment(tmp_path / "file")[1]) == [label, "neutral"]
+
+
+def test_a_calibration_travels_with_the_enrolment(tmp_path):
+    model = small_model(calibration=CALIBRATION)
+    save_enrollment(tmp_path / "file", model, enrolled(model, 2, 3, 3))
+    loaded, classes = load_enrollment(tmp_path / "file")
+    assert loaded.config.calibration == CALIBRATION
+    assert Enrollment.of(loaded, classes).temperature == CALIBRATION.temperature_at(3, 8 / 3)
+    assert Enrollment.of(loaded, {}).temperature == 1
 
 
 def without(name: str) -> Change:

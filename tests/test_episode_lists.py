@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +255,72 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(SettingsError):
         save_episodes(tmp_path, EPISODES, SPEC, seed=5)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    path = tmp_path / "list.jsonl.gz"
+    save_episodes(path, EPISODES, SPEC, seed=5)
+    return path
+
+
+def test_a_packed_list_is_the_same_list(packed, frozen):
+    assert load_episodes(packed) == (EPISODES, SPEC)
+    assert gzip.decompress(packed.read_bytes()) == frozen.read_bytes()
+
+
+def test_packing_twice_gives_the_same_bytes_under_any_name(packed, tmp_path, monkeypatch):
+    again = tmp_path / "again.gz"
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    save_episodes(again, EPISODES, SPEC, seed=5)
+    assert again.read_bytes() == packed.read_bytes()
+    assert packed.read_bytes()[3:8] == bytes(5)  # no name and no time in its header: RFC 1952, 2.3
+
+
+def test_a_packed_list_cut_or_damaged_anywhere_is_refused(packed):
+    whole = packed.read_bytes()
+    for end in range(len(whole)):
+        packed.write_bytes(whole[:end])
+        with pytest.raises(EpisodeError, match="a list of episodes frozen by this program"):
+            load_episodes(packed)
+    # The first ten bytes hold what no reader needs, such as the operating system.
+    for position in range(10, len(whole)):
+        packed.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        with pytest.raises(EpisodeError):
+            load_episodes(packed)
+
+
+def test_a_plain_list_under_a_packed_name_is_refused_and_the_other_way_round(frozen, packed):
+    plain, other = frozen.read_bytes(), packed.read_bytes()
+    frozen.write_bytes(other)
+    packed.write_bytes(plain)
+    for path in (frozen, packed):
+        with pytest.raises(EpisodeError, match="a list of episodes frozen by this program"):
+            load_episodes(path)
+
+
+@pytest.mark.parametrize("name", ["list.jsonl", "list.jsonl.gz"])
+def test_no_more_is_read_than_a_list_may_hold(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    save_episodes(path, EPISODES, SPEC, seed=5)
+    size = len(episode_lists._content(path))
+    monkeypatch.setattr(episode_lists, "_MOST_BYTES", size)
+    assert load_episodes(path)[0] == EPISODES
+    monkeypatch.setattr(episode_lists, "_MOST_BYTES", size - 1)
+    with pytest.raises(EpisodeError, match=f"found more than {size - 1} bytes"):
+        load_episodes(path)
+    with pytest.raises(EpisodeError, match=f"expected at most {size - 1} bytes"):
+        save_episodes(path, EPISODES, SPEC, seed=5)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_in_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(episode_lists, "_MOST_BYTES", 2**20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(bytes(2**24)) * 64)  # a gigabyte, in members as gzip allows
+    tracemalloc.start()
+    try:
+        with pytest.raises(EpisodeError, match="more than 1048576 bytes"):
+            load_episodes(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import torch
 from conftest import tone
-from synthetic import small_model
+from synthetic import CALIBRATION, small_model
 
 from ser_fewshot import audio, cli, export
 from ser_fewshot.audio import Clip
@@ -133,6 +133,24 @@ def test_a_graph_says_what_the_classifier_says_at_any_length(exported, classifie
     assert len(set(run(exported, speech(1.7)).values())) == 3
 
 
+def test_a_graph_divides_by_the_temperature_of_the_calibration(tmp_path):
+    calibrated = enrolled(small_model(encoder="mean", calibration=CALIBRATION))
+    export_onnx(calibrated, tmp_path / "model.onnx")
+    assert_same(tmp_path / "model.onnx", calibrated, longest=3.0)
+    plain = enrolled(small_model(encoder="mean")).predict(speech(1.7)).probabilities
+    assert run(tmp_path / "model.onnx", speech(1.7)) != pytest.approx(plain, abs=10 * TOLERANCE)
+
+
+def test_an_encoder_that_was_taught_is_exported_with_functionals_and_directions_beside_it(tmp_path):
+    model = small_model("ridge", encoder="context", beside={"functionals": 0.5, "discriminant": 2, "view": "speaker"})
+    generator = torch.Generator().manual_seed(0)
+    for directions in (model.learner.encoder.emotion, model.learner.encoder.speaker):
+        directions.copy_(torch.randn(directions.shape, generator=generator))
+    classifier = enrolled(model)
+    export_onnx(classifier, tmp_path / "model.onnx")
+    assert_same(tmp_path / "model.onnx", classifier)
+
+
 def test_the_file_says_how_to_use_it(exported, classifier):
     import onnx
 
@@ -191,7 +209,11 @@ def test_the_log_mel_of_whisper_is_traced_with_the_same_values(monkeypatch):
     ("learner", "encoder"),
     [
         ("siamese", "mean"),  # a distance that the exporter does not know
-        *(pytest.param(name, encoder, marks=slow) for name in names() for encoder in ("mean", "dense", "conv")),
+        *(
+            pytest.param(name, encoder, marks=slow)
+            for name in names()
+            for encoder in ("mean", "dense", "conv", "context")
+        ),
     ],
 )
 def test_every_learner_is_exported_without_a_word(learner, encoder, tmp_path, capfd):

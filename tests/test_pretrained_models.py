@@ -113,7 +113,6 @@ def test_weights_are_stored_in_half_precision_where_that_loses_nothing(tmp_path)
         tensors, _ = read_tensors(tmp_path / "model" / "model.safetensors")
         stored = {x.dtype for name, x in tensors.items() if name.startswith("frontend.encoder.layers.")}
         assert stored == expected
-        assert all(x.dtype == torch.float32 for name, x in tensors.items() if not name.startswith("frontend."))
 
 
 def test_only_the_blocks_up_to_the_layer_are_stored(saved):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from synthetic import CALIBRATION
 
 from ser_fewshot import cli
 from ser_fewshot.checkpoints import ModelConfig, build_model, save_model
@@ -80,6 +82,15 @@ def test_the_story_holds_together(call):
         f"Report: {result.report}",
     ):
         assert part in text
+
+
+def test_a_calibrated_model_says_how_many_clips_of_the_fourth_emotion_are_unknown(call, tmp_path):
+    always = replace(CALIBRATION, threshold=0.0)
+    config = ModelConfig(learner="nearest", settings={"encoder": {"name": "mean"}}, calibration=always)
+    save_model(build_model(config), tmp_path / "model", card="")
+    result, story = call(model=tmp_path / "model")
+    assert "It calls 4 of these 4 unknown." in story
+    assert all(prediction.unknown for _, _, prediction in result.predictions)
 
 
 def test_the_fourth_emotion_was_new_and_the_voices_were_not_enrolled(call):
@@ -198,7 +209,9 @@ def test_the_command_answers_a_program(capsys, model, tmp_path):
     answer = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert (answer["synthetic"], answer["episodes"], answer["ci95"]) == (True, 1, None)
     assert len(answer["predictions"]) == 16
-    assert set(answer["predictions"][0]) == {"clip", "truth", "label", "probabilities", "nearest", "warnings"}
+    assert set(answer["predictions"][0]) == {
+        *("clip", "truth", "label", "probabilities", "nearest", "warnings", "unknown", "novelty")
+    }
 
 
 @pytest.mark.parametrize("where", ["taken", "taken/r.html"])

@@ -54,7 +54,7 @@ def test_the_two_promised_commands_stand_in_the_readme():
     assert "uv run pytest" in lines
 
 
-@pytest.mark.parametrize("page", ["README.md", "RESULTS.md"])
+@pytest.mark.parametrize("page", ["README.md", "RESULTS.md", "docs/default_model.md"])
 def test_tables_are_what_the_result_files_say(page):
     spec = importlib.util.spec_from_file_location("write_tables", ROOT / "recipes" / "write_tables.py")
     write_tables = importlib.util.module_from_spec(spec)

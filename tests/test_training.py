@@ -390,6 +390,105 @@ def test_a_run_stopped_by_patience_stays_stopped_when_it_is_resumed(tmp_path, mo
     assert_equal(weights(go(tmp_path, resume=True, settings=settings)), first)
 
 
+# Without meta-validation: the training loss decides
+
+
+def unjudged(run: Path, *, resume: bool = False, settings: TrainSettings = SETTINGS) -> Learner:
+    trained = learner()
+    train(trained, corpus(), None, settings=settings, run=run, resume=resume)
+    return trained
+
+
+def with_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[dict[str, Tensor]]:
+    """Let the two steps of each epoch give losses of this mean, and return the weights that each epoch ended with."""
+    step, ended = _loop._Trainer.step, []
+
+    def told(trainer: Any, done: int) -> float:
+        step(trainer, done)
+        if done % 2:
+            ended.append(weights(trainer.learner))
+        return losses[done // 2] + (0.25 if done % 2 else -0.25)
+
+    monkeypatch.setattr(_loop._Trainer, "step", told)
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        pytest.param([3.0, 2.5, 2.75, 2.5], 2, id="a loss only equalled is not better"),
+        pytest.param([5.0, 6.0, 7.0], 1, id="never better than at first"),
+        pytest.param([2e6, 1e6, 3e6, 3e6], 2, id="as large as losses may be"),
+        pytest.param([0.5, 0.25, -0.5, -1.0, -0.75, -2.0], 6, id="lower to the end"),
+    ],
+)
+def test_without_validation_the_epoch_of_the_lowest_loss_is_kept_and_patience_counts_from_it(
+    losses, best, tmp_path, monkeypatch
+):
+    ended = with_losses(monkeypatch, losses)
+    trained = learner()
+    settings = replace(SETTINGS, epochs=6, steps=2, patience=2)
+    history = train(trained, corpus(), None, settings=settings, run=tmp_path)
+    assert [record["loss"] for record in history] == losses
+    assert not torch.equal(ended[-1]["encoder.project.weight"], ended[-2]["encoder.project.weight"])
+    assert_equal(weights(trained), ended[best - 1])
+
+
+def test_without_validation_nothing_is_judged_and_records_say_nothing_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(_loop, "evaluate", lambda *_, **__: pytest.fail("something was judged"))
+    assert not unjudged(tmp_path).training
+    assert [set(record) for record in log(tmp_path)] == [{"epoch", "loss", "learning_rate"}] * 2
+    assert [record["epoch"] for record in log(tmp_path)] == [1, 2]
+
+
+def test_validation_changes_nothing_about_what_is_learned(tmp_path):
+    unjudged(tmp_path / "unjudged")
+    go(tmp_path / "judged")
+    assert [record["loss"] for record in log(tmp_path / "unjudged")] == [
+        record["loss"] for record in log(tmp_path / "judged")
+    ]
+    found, expected = (read_tensors(tmp_path / run / "checkpoint.safetensors")[0] for run in ("unjudged", "judged"))
+    for name in expected:
+        if name.startswith("goal/"):
+            assert torch.equal(found[name], expected[name]), name
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_without_validation_too_a_run_killed_at_any_step_ends_like_the_unbroken_one(at, tmp_path, monkeypatch):
+    whole = weights(unjudged(tmp_path / "whole"))
+    step = _loop._Trainer.step
+
+    def killed(trainer: Any, done: int) -> float:
+        if done == at:
+            raise KeyboardInterrupt
+        return step(trainer, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_loop._Trainer, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unjudged(tmp_path / "run")
+    assert_equal(weights(unjudged(tmp_path / "run", resume=True)), whole)
+    assert_ends_like(tmp_path / "run", tmp_path / "whole")
+
+
+def test_without_validation_too_a_run_stopped_by_patience_stays_stopped(tmp_path, monkeypatch):
+    ended = with_losses(monkeypatch, [2.0, 3.0, 4.0])
+    settings = replace(SETTINGS, epochs=6, steps=2, patience=2)
+    unjudged(tmp_path, settings=settings)
+    monkeypatch.setattr(_loop._Trainer, "step", lambda *_: pytest.fail("it went on"))
+    assert_equal(weights(unjudged(tmp_path, resume=True, settings=settings)), ended[0])
+
+
+@pytest.mark.parametrize(("first", "then"), [(go, unjudged), (unjudged, go)], ids=["no longer", "only now"])
+def test_a_run_is_not_resumed_with_validation_where_it_had_none_nor_without(first, then, tmp_path):
+    first(tmp_path)
+    with pytest.raises(CheckpointError, match="different clips"):
+        then(tmp_path, resume=True)
+
+
+# What stops training, and what is refused
+
+
 def test_a_loss_that_is_no_number_stops_training_and_names_step_and_learning_rate(tmp_path):
     with pytest.raises(SettingsError, match=r"step \d+: found a loss of .* learning rate of \d") as caught:
         go(tmp_path, settings=replace(SETTINGS, learning_rate=1e30, clip_norm=1e30))

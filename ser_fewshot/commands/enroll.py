@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> None:
         for label, sources in clips.items():
             classifier.add(label, sources)
     else:
-        classifier = FewShotClassifier.from_pretrained(arguments.model, learner=arguments.learner)
+        classifier = FewShotClassifier.from_pretrained(
+            arguments.model, learner=arguments.learner, classes=arguments.classes
+        )
         classifier.enroll(clips)
     note_random(classifier.model)
     classifier.save(arguments.out)
@@ -42,11 +44,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.to and (arguments.model or arguments.learner):
+    if arguments.to and (arguments.model or arguments.learner or arguments.classes):
         raise EnrollmentError(
-            "--model and --learner",
+            "--model, --learner and --classes",
             found="an enrolment that has its own model already",
-            expected="neither of the two beside --to",
+            expected="none of the three beside --to",
             remedy="Leave them out, or begin a new enrolment.",
         )
     if arguments.forget and not arguments.to:

@@ -9,12 +9,13 @@ from typing import Any
 
 from ser_fewshot import __version__
 from ser_fewshot._files import write_atomically
-from ser_fewshot.checkpoints import Model, load_model, swap_learner
+from ser_fewshot.checkpoints import Model, load_model, swap_learner, with_view
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.commands._console import note, note_random, say, say_json, say_table, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
 from ser_fewshot.commands._text import as_json, words
 from ser_fewshot.corpora import Scan, Utterance
+from ser_fewshot.encoders import View
 from ser_fewshot.episode_lists import load_episodes, save_episodes
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import SettingsError
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     frozen = load_episodes(arguments.replay) if _replays(arguments) else None
     spec = frozen[1] if frozen else _spec(arguments)
     manifest = read_manifests(arguments.manifest)
-    models = _models(arguments.model or DEFAULT_MODEL, arguments.learner)
+    models = _models(arguments.model or DEFAULT_MODEL, arguments.learner, spec)
     if not frozen:
         EpisodeSampler(manifest.utterances, spec)  # what cannot be drawn is known before minutes of analysis
     first = next(iter(models.values()))
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     report = {
         **_origin(arguments, manifest, features),
         "normalization": normalization,
+        "view": first.config.view,
         "learners": {name: result.as_dict() for name, result in results.items()},
         "difference_to_first": _differences(results),
     }
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.json:  # first of all: whoever reads what is printed may stop reading
         write_atomically(arguments.json, as_json(report) + "\n")
-    _print_scores(results, spec, normalization)
+    _print_scores(results, spec, normalization, first.config.view)
     for name, result in results.items():
         if result.diverged:
             reason = next(iter(result.diverged.values()))
@@ -92,8 +94,9 @@ def _spec(arguments: argparse.Namespace) -> EpisodeSpec:
     return EpisodeSpec(**asked)
 
 
-def _models(folder: Path, learners: Sequence[str]) -> dict[str, Model]:
-    model = load_model(folder)
+def _models(folder: Path, learners: Sequence[str], spec: EpisodeSpec) -> dict[str, Model]:
+    """Return the model under each learner, with the view of what is to be told apart."""
+    model = with_view(load_model(folder), "speaker" if spec.label == "speaker" else "emotion")
     note_random(model)
     if not learners:
         return {model.config.learner: model}
@@ -132,11 +135,11 @@ def _differences(results: Mapping[str, Evaluation]) -> dict[str, dict[str, float
     return {name: {"mean": item.mean, "ci95": item.half_width} for name, item in differences.items()}
 
 
-def _print_scores(results: Mapping[str, Evaluation], spec: EpisodeSpec, normalization: str) -> None:
+def _print_scores(results: Mapping[str, Evaluation], spec: EpisodeSpec, normalization: str, view: View | None) -> None:
     first = next(iter(results.values()))
     say(
         f"{spec}, {spec.n_query} queries; {len(first.uar)} episodes {first.episodes_sha256[:12]}; "
-        f"normalisation {normalization}; chance {100 * first.chance:.1f} %"
+        f"normalisation {normalization}; {f'view {view}; ' if view else ''}chance {100 * first.chance:.1f} %"
     )
     rows = [
         (name, interval(result.uar), interval(result.accuracy), "" if result is first else compare(result, first))

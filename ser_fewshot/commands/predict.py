@@ -10,7 +10,7 @@ from ser_fewshot.commands._console import say_json, say_table
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the most probable emotion of each clip, and the enrolled clip that sounds most alike."""
+    """Print the most probable emotion of each clip, or that it is unknown, and the enrolled clip most alike."""
     predictions = FewShotClassifier.load(arguments.enrollment).predict(list(arguments.clips))
     pairs = list(zip(arguments.clips, predictions, strict=True))
     if arguments.json:
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
         (
             (
                 clip,
-                prediction.label,
+                f"unknown, most like {prediction.label}" if prediction.unknown else prediction.label,
                 f"{100 * prediction.probabilities[prediction.label]:.0f} %",
                 f"{prediction.nearest.name} ({prediction.nearest.label})",
                 "; ".join(prediction.warnings),

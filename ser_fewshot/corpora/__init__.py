@@ -29,6 +29,7 @@ __all__ = [
     "canonical_emotion",
     "card",
     "names",
+    "permissive",
     "read_manifest",
     "scan",
     "scan_all",
@@ -49,6 +50,25 @@ def card(corpus: str) -> CorpusCard:
     """
     described: CorpusCard = plugins.load("corpora", corpus).CARD
     return described
+
+
+def permissive(corpora: Iterable[str]) -> list[str]:
+    """Return those corpora whose licence allows commercial use; one that does not settle it does not allow it.
+
+    Raises:
+        SettingsError: it is none of them, or no corpus or format has one of the names.
+    """
+    licences = {name: card(name) for name in corpora}
+    allowed = [name for name, described in licences.items() if described.commercial_use]
+    if not allowed:
+        told = ", ".join(f"{name} ({described.licence})" for name, described in licences.items())
+        raise SettingsError(
+            "corpora",
+            found=f"no licence that allows commercial use: {told or 'no corpus'}",
+            expected=f"one of {', '.join(name for name in names() if card(name).commercial_use)}",
+            remedy="Add such a corpus, or keep to research.",
+        )
+    return allowed
 
 
 def scan(

@@ -5,27 +5,40 @@ All of them look at a clip's own frames only: padding, and the other clips of a 
 
 from __future__ import annotations
 
-from ser_fewshot.encoders._base import Encoder, EncoderSettings
+from ser_fewshot.encoders._base import Encoder, EncoderSettings, View
+from ser_fewshot.encoders._context import STRIDE, Context, levelled
 from ser_fewshot.encoders._description import Given, Mixed, shares_of
+from ser_fewshot.encoders._discriminant import Discriminant
 from ser_fewshot.encoders._learned import Conv, Dense, describe
-from ser_fewshot.encoders._statistics import Mean, Statistics
+from ser_fewshot.encoders._statistics import Mean, Statistics, moments
 
 __all__ = [
+    "STRIDE",
+    "Context",
     "Conv",
     "Dense",
+    "Discriminant",
     "Encoder",
     "EncoderSettings",
     "Given",
     "Mean",
     "Mixed",
     "Statistics",
+    "View",
     "build_encoder",
+    "levelled",
+    "moments",
     "shares_of",
 ]
 
 
 def build_encoder(dim: int, settings: EncoderSettings) -> Encoder:
     """Return a new encoder for frames of `dim` values."""
+    encoder = _mixed(dim, settings)
+    return Discriminant(encoder, n=settings.discriminant, view=settings.view) if settings.discriminant else encoder
+
+
+def _mixed(dim: int, settings: EncoderSettings) -> Encoder:
     if settings.layers > 1 and not settings.pooled and settings.name != "blocks":
         return Mixed(_build(dim // settings.layers, settings), layers=settings.layers)
     return _build(dim, settings)
@@ -38,6 +51,8 @@ def _build(dim: int, settings: EncoderSettings) -> Encoder:
         from ser_fewshot.encoders._blocks import Blocks  # noqa: PLC0415 - it loads transformers
 
         return Blocks(settings)
+    if settings.name == "context":
+        return Context(dim, settings)
     if settings.name == "statistics":
         return describe(dim, settings)
     return Dense(dim, settings) if settings.name == "dense" else Conv(dim, settings)

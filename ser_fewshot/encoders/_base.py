@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 
-EncoderName = Literal["statistics", "mean", "dense", "conv", "blocks"]
+EncoderName = Literal["statistics", "mean", "dense", "conv", "context", "blocks"]
+View = Literal["emotion", "speaker"]
 
 _LARGEST = 4096  # channels and width; more is a slip of the keyboard or a hostile file
 _MOST_BLOCKS = 64
@@ -23,13 +24,18 @@ class EncoderSettings:
     Attributes:
         name: "statistics" describes the frames by fixed functionals and learns nothing; "mean" is the average frame,
             the plainest baseline; "dense" learns, beside the functionals, what a small network makes of them; "conv",
-            what a convolutional network sees in the frames; "blocks" are the next transformer blocks of the pretrained
-            encoder whose frames it is given, so that they can be trained.
+            what a convolutional network sees in the frames; "context" is such a network alone, whose every layer knows
+            the whole clip, made to be taught by a larger encoder; "blocks" are the next transformer blocks of the
+            pretrained encoder whose frames it is given, so that they can be trained.
         whitening: whether the functionals are turned and scaled so that clips of one class (the label of the first task
             in training) differ alike in every direction: what varies within a class counts less. Good for speakers.
+        discriminant: directions that are set beside the embedding, in which classes differ most for how much clips of
+            one class do; 0 for none. They are found when the training is done.
+        view: whether these are the directions of emotions or of speakers.
+        functionals: how much the fixed functionals weigh beside what "context" sees, which weighs 1.
         channels: width of the network.
         blocks: residual layers in it; the transformer blocks of "blocks".
-        width: what the learned part adds to the embedding.
+        width: what the learned part adds to the embedding; of "context", the embedding.
         dropout: share of values dropped in training; "blocks" drop none.
         lora: rank of the low-rank adapters that are trained in "blocks", instead of their weights; 0 for none.
         layers: of the front-end that stand side by side in a frame; a learned softmax mixes them.
@@ -40,6 +46,9 @@ class EncoderSettings:
 
     name: EncoderName = "conv"
     whitening: bool = False
+    discriminant: int = 0
+    view: View = "emotion"
+    functionals: float = 0.0
     channels: int = 96
     blocks: int = 3
     width: int = 128
@@ -53,14 +62,24 @@ class EncoderSettings:
         if self.name not in get_args(EncoderName):
             expected = " | ".join(get_args(EncoderName))
             raise SettingsError("encoder", found=repr(self.name), expected=expected, remedy="Choose one of these.")
-        if type(self.whitening) is not bool or (self.whitening and self.name == "mean"):
+        if self.view not in get_args(View):
+            expected = " | ".join(get_args(View))
+            raise SettingsError("encoder.view", found=repr(self.view), expected=expected, remedy="Choose one of these.")
+        if not 0 <= self.functionals <= _LARGEST or (self.functionals and self.name != "context"):
+            raise SettingsError(
+                "encoder.functionals",
+                found=f"{self.functionals!r} for {self.name!r}",
+                expected=f"0 to {_LARGEST} for 'context', else 0",
+                remedy="Leave it out, or choose 'context'.",
+            )
+        if type(self.whitening) is not bool or (self.whitening and self.name in ("mean", "context")):
             raise SettingsError(
                 "encoder.whitening",
                 found=f"{self.whitening!r} for {self.name!r}",
                 expected="true or false, and functionals to whiten",
                 remedy="Leave it out, or choose another encoder.",
             )
-        if (self.pooled and self.name in ("conv", "blocks")) or (
+        if (self.pooled and self.name in ("conv", "context", "blocks")) or (
             self.layers > 1 and self.pooled and self.name == "mean"
         ):
             raise SettingsError(
@@ -78,12 +97,15 @@ class EncoderSettings:
             )
         whole = all(type(value) is int for value in (self.channels, self.width, self.blocks, self.layers))
         positive = (self.channels, self.width, self.layers)
+        whole = whole and type(self.discriminant) is int and 0 <= self.discriminant <= _LARGEST
         sizes = whole and 1 <= min(positive) <= max(positive) <= _LARGEST
         if not sizes or not (self.name == "blocks") <= self.blocks <= _MOST_BLOCKS or not 0 <= self.dropout < 1:
             raise SettingsError(
                 "encoder",
-                found=f"channels {self.channels}, width {self.width}, blocks {self.blocks}, dropout {self.dropout}",
-                expected=f"channels and width in 1 ... {_LARGEST}, blocks in 0 ... {_MOST_BLOCKS}, dropout in [0, 1)",
+                found=f"channels {self.channels}, width {self.width}, blocks {self.blocks}, dropout {self.dropout}, "
+                f"discriminant {self.discriminant}",
+                expected=f"channels and width in 1 ... {_LARGEST}, blocks in 0 ... {_MOST_BLOCKS}, dropout in [0, 1), "
+                f"discriminant in 0 ... {_LARGEST}",
                 remedy="Change the one that is not.",
             )
 

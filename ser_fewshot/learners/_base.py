@@ -19,8 +19,9 @@ from ser_fewshot.frontends import Features, stack
 
 _BATCH_CLIPS = 64
 
-Objective = Literal["classes", "episodes"]
-"""What training lowers: the loss of classifying all meta-train classes, the conventional way, or that of episodes."""
+Objective = Literal["classes", "episodes", "distillation"]
+"""What training lowers: the loss of classifying all meta-train classes, the conventional way, that of episodes, or the
+distance to what a teacher makes of the clips."""
 
 Classifier = Callable[[Features], Tensor]
 """Query features (n_query, ...) -> logits (n_query, n_way)."""

@@ -23,7 +23,8 @@ from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import Learner, Objective
-from ser_fewshot.training._objectives import GOALS, Goal
+from ser_fewshot.training._distillation import Distillation
+from ser_fewshot.training._objectives import Classes, Episodes, Goal
 from ser_fewshot.training._settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
 
 _SCALE_CLIPS = 2_048  # for a spread 500 would do; a covariance of 1,000 functionals needs more
@@ -33,11 +34,12 @@ _SCALE_FRAMES = 600  # of each of them: one clip of a minute must not pad all th
 def train(
     learner: Learner,
     features: FeatureSet,
-    validation: FeatureSet,
+    validation: FeatureSet | None,
     *,
     settings: TrainSettings,
     run: Path,
     objective: Objective = "episodes",
+    targets: Sequence[Tensor] = (),
     config: str = "",
     resume: bool = False,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
@@ -47,17 +49,19 @@ def train(
     Args:
         learner: new, or of any state; it is scaled to the training clips first.
         features: of the meta-train clips.
-        validation: of the meta-validation clips; their speakers or classes are the caller's to keep apart.
+        validation: of the meta-validation clips; their speakers or classes are the caller's to keep apart. Without, as
+            where clips have no labels, the epoch of the lowest training loss is kept.
         settings: how.
         run: folder of this run: `checkpoint.safetensors`, `log.jsonl`, and TensorBoard's files in `tensorboard`.
         objective: what to lower.
+        targets: (frames, dim) of each meta-train clip, what a teacher made of it, for the objective "distillation".
         config: what else made learner and features; a run goes on under the same only.
         resume: go on from the run's checkpoint; begin if it was stopped before it had one.
         track: wraps the steps of an epoch to show progress.
 
     Returns:
-        One record an epoch: training loss, meta-validation UAR with its 95 % half-width, how many of its episodes
-        diverged and so count as chance, learning rate.
+        One record an epoch: training loss, learning rate and, with meta-validation, its UAR, the 95 % half-width of it,
+        and how many of its episodes diverged and so count as chance.
 
     Raises:
         EpisodeError: the clips cannot give the episodes that are asked for.
@@ -76,14 +80,14 @@ def train(
     learner.begin(objective)
     _check_trainable(learner)
     _fit_scale(learner, features, settings)
-    trainer = _Trainer(GOALS[objective](learner, features, settings))
+    trainer = _Trainer(_goal(objective, learner, features, settings, targets))
     identity = {
         "settings": json.dumps({"objective": objective, **asdict(settings)}),
         "learner": repr(learner),
         "config": config,
-        "clips": fingerprint(features, validation),
+        "clips": fingerprint(*(part for part in (features, validation) if part is not None)),
     }
-    episodes = _validation_episodes(validation, settings)
+    judge = _judge(learner, validation, settings)
     if path.exists():
         trainer.best, trainer.progress = load_run(
             path, trainer.goal, learner, optimizer=trainer.optimizer, identity=identity
@@ -96,7 +100,7 @@ def train(
         while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
             steps = track(range(settings.steps), f"epoch {progress.epoch + 1}")
             loss = sum(trainer.step(progress.epoch * settings.steps + step) for step in steps) / settings.steps
-            trainer.finish_epoch(loss, evaluate(learner, validation, episodes, spec=settings.tasks[0]))
+            trainer.finish_epoch(loss, judge())
             save_run(
                 path, trainer.goal, optimizer=trainer.optimizer, best=trainer.best, progress=progress, identity=identity
             )
@@ -106,6 +110,14 @@ def train(
     learner.load_state_dict(trainer.best)
     learner.eval()
     return progress.history
+
+
+def _goal(
+    objective: Objective, learner: Learner, features: FeatureSet, settings: TrainSettings, targets: Sequence[Tensor]
+) -> Goal:
+    if objective == "distillation":
+        return Distillation(learner, features, settings, targets)
+    return {"episodes": Episodes, "classes": Classes}[objective](learner, features, settings)
 
 
 class _Trainer:
@@ -144,23 +156,29 @@ class _Trainer:
         self.optimizer.step()
         return loss
 
-    def finish_epoch(self, loss: float, judged: Evaluation) -> None:
+    def finish_epoch(self, loss: float, judged: Evaluation | None) -> None:
         """Note what an epoch came to, and keep its weights if they are the best so far."""
-        progress, score = self.progress, interval(judged.uar)
+        progress = self.progress
         progress.epoch += 1
-        if score.mean > progress.best_score:
-            progress.best_score, progress.best_epoch = score.mean, progress.epoch
+        record = {"epoch": progress.epoch, "loss": loss, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        score = -loss
+        if judged is not None:
+            uar = interval(judged.uar)
+            score = uar.mean
+            record |= {"validation_uar": uar.mean, "validation_ci95": uar.half_width}
+            record |= {"validation_diverged": len(judged.diverged)}
+        if score > progress.best_score:
+            progress.best_score, progress.best_epoch = score, progress.epoch
             self.best = _copy(self.learner)
-        progress.history.append(
-            {
-                "epoch": progress.epoch,
-                "loss": loss,
-                "validation_uar": score.mean,
-                "validation_ci95": score.half_width,
-                "validation_diverged": len(judged.diverged),
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
-            }
-        )
+        progress.history.append(record)
+
+
+def _judge(learner: Learner, validation: FeatureSet | None, settings: TrainSettings) -> Callable[[], Evaluation | None]:
+    """Return what scores an epoch, on the same episodes every time."""
+    if validation is None:
+        return lambda: None
+    episodes = _validation_episodes(validation, settings)
+    return lambda: evaluate(learner, validation, episodes, spec=settings.tasks[0])
 
 
 def _validation_episodes(validation: FeatureSet, settings: TrainSettings) -> tuple[Episode, ...]:

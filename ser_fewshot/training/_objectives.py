@@ -6,7 +6,7 @@ Either draws what it trains on from (seed, step) alone, and its state is what a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -18,7 +18,7 @@ from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, Objective, Task, evaluating
+from ser_fewshot.learners import Learner, Task, evaluating
 from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
 
 _NO_CLASS = -100  # what the cross-entropy leaves out
@@ -173,6 +173,3 @@ def _class_numbers(utterances: Sequence[Utterance], kind: str) -> list[tuple[str
             y = torch.tensor([_NO_CLASS if label is None else number[label] for label in column])
             heads.append((name, y, len(number)))
     return heads
-
-
-GOALS: Mapping[Objective, type[Goal]] = {"episodes": Episodes, "classes": Classes}

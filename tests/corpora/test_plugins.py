@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ser_fewshot import corpora, plugins
-from ser_fewshot.corpora import ALIASES, CorpusCard, Skipped, Utterance, card, names, scan, scan_all
+from ser_fewshot.corpora import ALIASES, CorpusCard, Skipped, Utterance, card, names, permissive, scan, scan_all
 from ser_fewshot.corpora._coded import FileNames
 from ser_fewshot.errors import CorpusError, SettingsError
 
@@ -26,6 +26,30 @@ def test_the_corpora_are_the_files_of_the_folder():
     files = {path.stem for path in Path(corpora.__file__).parent.glob("*.py") if not path.name.startswith("_")}
     assert set(names()) == files
     assert files >= DESIRED | FORMATS
+
+
+@pytest.mark.parametrize(
+    ("corpus", "licence", "commercial_use"),
+    [
+        ("ased", "none stated, cite the paper", None),
+        ("emodb", "free, cite the paper", None),
+        ("ravdess", "CC-BY-NC-SA-4.0", False),
+        ("urdu", "research use", False),
+        ("crema_d", "ODbL-1.0", True),
+    ],
+)
+def test_a_licence_is_what_the_publishers_say(corpus, licence, commercial_use):
+    assert (card(corpus).licence, card(corpus).commercial_use) == (licence, commercial_use)
+
+
+def test_only_a_licence_that_allows_commercial_use_is_permissive():
+    assert permissive(["urdu", "emodb", "crema_d"]) == ["crema_d"]
+    with pytest.raises(SettingsError, match=r"ased \(none stated, cite the paper\), .* expected one of crema_d"):
+        permissive(["ased", "emodb", "ravdess", "urdu"])
+    with pytest.raises(SettingsError, match="no corpus; expected one of crema_d"):
+        permissive([])
+    with pytest.raises(SettingsError, match="emodb"):
+        permissive(["emo_db"])
 
 
 @pytest.mark.parametrize("corpus", names())

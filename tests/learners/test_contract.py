@@ -28,6 +28,7 @@ DENSE = {**CONV, "name": "dense"}
 ENCODERS: dict[str, dict[str, Any]] = {
     "conv": CONV,
     "dense": DENSE,
+    "context": {**CONV, "name": "context", "functionals": 0.5, "discriminant": 2},
     "statistics": {"name": "statistics"},
     "mean": {"name": "mean"},
 }

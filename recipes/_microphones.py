@@ -1,0 +1,155 @@
+"""What real microphones do to a clip: noise, a small room, the telephone, another gain.
+
+Each condition hands over what a sound card would, a rate and 16-bit samples, which then enter through
+`ser_fewshot.audio.load` as every clip does. The silence at the ends of a recording is left in before, because a
+microphone hears noise and echoes there too. What happens to a clip depends on (its id, the seed) and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyroomacoustics
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy import signal
+
+from ser_fewshot import audio
+from ser_fewshot.audio import SAMPLE_RATE, Clip
+from ser_fewshot.corpora import Utterance
+
+SNR_DB = 10.0
+TALKERS = 6
+RT60 = 0.4  # s
+_ROOM = (4.2, 3.4, 2.6)  # m
+_MICROPHONE = (2.3, 1.4, 0.8)  # m: on a table
+_NEAR, _FAR = 0.5, 1.2  # m from mouth to microphone
+_PLACES = 16
+_TELEPHONE = 8_000  # Hz
+_BAND = (300, 3_400)  # Hz
+_PINK_FROM = 20.0  # Hz, below which the noise does not grow any more
+_FULL_SCALE = 2**15
+
+Wave = NDArray[np.float32]
+Voices = Sequence[Wave]  # what babble is mixed of
+Recording = tuple[int, NDArray[np.int16]]
+
+
+def noisy(wave: Wave, rng: np.random.Generator, voices: Voices) -> Recording:
+    """Add babble to one half of the clips and pink noise to the other, SNR_DB below the speech between silences."""
+    speech = audio.load((SAMPLE_RATE, wave)).waveform
+    noise = babble(len(wave), rng, voices) if rng.random() < 0.5 else pink(len(wave), rng)
+    return _recorded(wave + noise * (_rms(speech) / _rms(noise) * 10 ** (-SNR_DB / 20)))
+
+
+def in_a_room(wave: Wave, rng: np.random.Generator, _: Voices) -> Recording:
+    """Play a clip somewhere in a small room, whose echoes outlast it; its loudness stays."""
+    response = _responses()[int(rng.integers(_PLACES))]
+    echoing = signal.fftconvolve(wave, response)
+    return _recorded(echoing * (_rms(wave) / _rms(echoing[: len(wave)])))
+
+
+def by_telephone(wave: Wave, _: np.random.Generator, __: Voices) -> Recording:
+    """Send a clip through 8 kHz, 300 to 3,400 Hz and mu-law (ITU-T G.711)."""
+    band = signal.butter(4, _BAND, btype="bandpass", fs=_TELEPHONE, output="sos")
+    narrow = signal.sosfilt(band, soxr.resample(wave, SAMPLE_RATE, _TELEPHONE))
+    with io.BytesIO() as line:
+        soundfile.write(line, narrow, _TELEPHONE, format="WAV", subtype="ULAW")
+        line.seek(0)
+        return _TELEPHONE, soundfile.read(line, dtype="int16")[0]
+
+
+def quieter(wave: Wave, _: np.random.Generator, __: Voices) -> Recording:
+    """Turn the gain down by 12 dB."""
+    return SAMPLE_RATE, _integers(wave * 10 ** (-12 / 20))
+
+
+def louder(wave: Wave, _: np.random.Generator, __: Voices) -> Recording:
+    """Turn the gain up by 6 dB; what exceeds full scale is clipped, as a sound card does."""
+    return SAMPLE_RATE, _integers(wave * 10 ** (6 / 20))
+
+
+CONDITIONS: dict[str, Callable[[Wave, np.random.Generator, Voices], Recording]] = {
+    f"noise, {SNR_DB:g} dB": noisy,
+    "small room": in_a_room,
+    "telephone": by_telephone,
+    "12 dB quieter": quieter,
+    "6 dB louder": louder,
+}
+
+
+def heard(clip: Utterance, condition: str, *, voices: Voices, seed: int, trim: bool) -> Clip:
+    """Return a clip as it comes through a microphone under a condition.
+
+    Args:
+        clip: what is said.
+        condition: one of CONDITIONS.
+        voices: what babble is mixed of: clips of other corpora.
+        seed: of what is drawn.
+        trim: as for `audio.load`.
+
+    Raises:
+        AudioError: the clip cannot be used, or what is left of it.
+    """
+    drawn = hashlib.sha256(f"{condition} {clip.id}".encode()).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(drawn[:8])])
+    wave = audio.load(clip.path, start=clip.start, end=clip.end, trim=False).waveform
+    return audio.load(CONDITIONS[condition](wave, rng, voices), name=f"{clip.path.name}, {condition}", trim=trim)
+
+
+def babble(n: int, rng: np.random.Generator, voices: Voices) -> Wave:
+    """Return several voices at once, (n,), each as loud as the others and begun anew when it ends."""
+    chosen = rng.choice(len(voices), TALKERS, replace=False)
+    starts = rng.integers(SAMPLE_RATE, size=TALKERS)
+    talkers = zip((voices[row] for row in chosen), starts, strict=True)
+    mixed = sum(np.resize(np.roll(voice, start), n) / _rms(voice) for voice, start in talkers)
+    return np.asarray(mixed, dtype=np.float32)
+
+
+def pink(n: int, rng: np.random.Generator) -> Wave:
+    """Return noise whose power falls by half with every doubling of the frequency, (n,)."""
+    white = rng.standard_normal((2, n // 2 + 1))
+    hertz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
+    spectrum = (white[0] + 1j * white[1]) / np.sqrt(np.maximum(hertz, _PINK_FROM))
+    return np.fft.irfft(spectrum, n).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _responses() -> tuple[NDArray[np.float64], ...]:
+    """Return the impulse responses of a small room, from several places to one microphone, by image sources.
+
+    Scheibler, Bezzam and Dokmanic, "Pyroomacoustics", 2018, https://arxiv.org/abs/1710.04196.
+    """
+    absorption, order = pyroomacoustics.inverse_sabine(RT60, _ROOM)
+    room: Any = pyroomacoustics.ShoeBox(
+        _ROOM, fs=SAMPLE_RATE, materials=pyroomacoustics.Material(absorption), max_order=order
+    )
+    rng = np.random.default_rng(0)
+    for distance, angle, height in zip(
+        rng.uniform(_NEAR, _FAR, _PLACES), rng.uniform(0, 2 * np.pi, _PLACES), rng.uniform(0, 0.4, _PLACES), strict=True
+    ):
+        offset = np.array([distance * np.cos(angle), distance * np.sin(angle), height])
+        room.add_source(np.array(_MICROPHONE) + offset)
+    room.add_microphone(_MICROPHONE)
+    room.compute_rir()
+    return tuple(room.rir[0])
+
+
+def _recorded(wave: NDArray[Any]) -> Recording:
+    """Return what a sound card records whose level was set so that nothing is clipped."""
+    return SAMPLE_RATE, _integers(wave / max(1.0, float(np.abs(wave).max())))
+
+
+def _integers(wave: NDArray[Any]) -> NDArray[np.int16]:
+    samples: NDArray[np.int16] = np.clip(np.rint(wave * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+    return samples
+
+
+def _rms(wave: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))

@@ -1,0 +1,138 @@
+"""What is measured of a model on one list of episodes, beside its score: a function each, listed in MEASURES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_fewshot.calibration import Calibration
+from ser_fewshot.confidence import open_set, reliability
+from ser_fewshot.corpora import Gender
+from ser_fewshot.episodes import Episode, EpisodeSpec
+from ser_fewshot.evaluation import Evaluation, Interval, evaluate, interval
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner
+
+FEWEST = 30  # episodes that a mean by gender is taken over
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A model on one frozen list.
+
+    Attributes:
+        learner: of the model.
+        clips: of the corpus, as it was recorded, embedded.
+        degraded: the same clips under each condition, by its name; those that no episode asks may be absent.
+        episodes: the list.
+        spec: its protocol.
+        score: of the clips as they were recorded.
+        calibration: how sure answers are; None where the model has none.
+    """
+
+    learner: Learner
+    clips: FeatureSet
+    degraded: Mapping[str, FeatureSet]
+    episodes: Sequence[Episode]
+    spec: EpisodeSpec
+    score: Evaluation
+    calibration: Calibration | None = None
+
+
+def measured(trial: Trial) -> dict[str, Any]:
+    """Return everything there is to say of a trial, as JSON values."""
+    told = trial.score.as_dict()
+    left_out = {"uar_per_episode"} | (set() if trial.spec.label == "emotion" else {"recall", "labels", "confusion"})
+    score = {name: value for name, value in told.items() if name not in left_out}
+    return {**score, **{name: measure(trial) for name, measure in MEASURES.items()}}
+
+
+def under_conditions(trial: Trial) -> dict[str, Any]:
+    """Return UAR with the queries under each condition, support as recorded, and what is lost, on the same episodes."""
+    results = {}
+    for condition, degraded in trial.degraded.items():
+        renamed = tuple(replace(clip, id=_id(condition, clip.id)) for clip in degraded.utterances)
+        both = FeatureSet(trial.clips.utterances + renamed, trial.clips.clips + degraded.clips)
+        episodes = [
+            replace(episode, query=tuple(tuple(_id(condition, clip) for clip in part) for part in episode.query))
+            for episode in trial.episodes
+        ]
+        uar = evaluate(trial.learner, both, episodes, spec=trial.spec).uar
+        results[condition] = {"uar": interval(uar).as_dict(), "loss": interval(trial.score.uar - uar).as_dict()}
+    return results
+
+
+def by_gender(trial: Trial) -> dict[str, Any] | None:
+    """Return UAR on the queries of women and of men, and the gap, women minus men; None for fewer than FEWEST episodes.
+
+    Only episodes count in which the gender speaks every class: UAR over fewer classes is another number. The gap is
+    paired over the episodes that count for both; where they are too few, because each has one speaker, it is not.
+    """
+    if trial.spec.label != "emotion":
+        return None
+    gender = {clip.id: clip.gender for clip in trial.clips.utterances}
+    uar: dict[Gender, dict[int, float]] = {}
+    for kind in get_args(Gender):
+        asked = [_only(episode, gender, kind) for episode in trial.episodes]
+        whole = [episode for episode in asked if all(episode.query)]
+        if len(whole) < FEWEST:
+            return None
+        values = evaluate(trial.learner, trial.clips, whole, spec=trial.spec).uar
+        uar[kind] = {episode.index: float(value) for episode, value in zip(whole, values, strict=True)}
+    rows = {
+        kind: {**interval(_array(values.values())).as_dict(), "episodes": len(values)} for kind, values in uar.items()
+    }
+    both = sorted(uar["female"].keys() & uar["male"].keys())
+    return {"uar": rows, "gap": gap(uar["female"], uar["male"]).as_dict(), "paired_episodes": len(both)}
+
+
+def gap(first: Mapping[int, float], second: Mapping[int, float]) -> Interval:
+    """Return the difference of two scores by episode: paired over those that both have, if they are enough."""
+    both = sorted(first.keys() & second.keys())
+    if len(both) >= FEWEST:
+        return interval(_array(first[index] - second[index] for index in both))
+    one, other = (interval(_array(values.values())) for values in (first, second))
+    return Interval(one.mean - other.mean, float(np.hypot(one.half_width, other.half_width)))
+
+
+def probabilities(trial: Trial) -> dict[str, Any] | None:
+    """Return how often answers are right that were said to be this or that probable, before and after calibration."""
+    if trial.calibration is None:
+        return None
+    return reliability(
+        trial.learner, trial.calibration, features=trial.clips, episodes=trial.episodes, spec=trial.spec
+    ).as_dict()
+
+
+def unknown_classes(trial: Trial) -> dict[str, Any] | None:
+    """Return how well clips of a class that is not enrolled are told from the others, of which there must be two."""
+    if trial.calibration is None or trial.spec.n_way < 3:
+        return None
+    return open_set(
+        trial.learner, trial.calibration, features=trial.clips, episodes=trial.episodes, spec=trial.spec
+    ).as_dict()
+
+
+MEASURES: dict[str, Callable[[Trial], Any]] = {
+    "conditions": under_conditions,
+    "gender": by_gender,
+    "reliability": probabilities,
+    "open_set": unknown_classes,
+}
+"""What stands beside the score of every protocol in a results file, by its name there."""
+
+
+def _only(episode: Episode, gender: Mapping[str, Gender | None], kind: Gender) -> Episode:
+    return replace(episode, query=tuple(tuple(clip for clip in part if gender[clip] == kind) for part in episode.query))
+
+
+def _id(condition: str, clip: str) -> str:
+    return f"{condition}: {clip}"
+
+
+def _array(values: Any) -> NDArray[np.float64]:
+    return np.array(list(values), dtype=np.float64)

@@ -1,0 +1,121 @@
+"""Ask what each part of the default model is worth on a corpus that took no part in it.
+
+For each corpus, by the model that recipes/train_default.py made without it, on the frozen episodes of recipes/episodes:
+the fixed functionals alone, the teachers, the student alone, and what is set beside it, one thing after the other.
+
+    uv run python recipes/ablate_default.py --teachers runs/whisper-1 runs/whisper-2 --corpora ../shared/corpora
+
+Results go to recipes/results/default/ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from _protocols import frozen
+from torch import Tensor
+
+from ser_fewshot import corpora
+from ser_fewshot._files import write_atomically
+from ser_fewshot.checkpoints import Model, load_model
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.encoders import Context, Discriminant, Given
+from ser_fewshot.evaluation import evaluate
+from ser_fewshot.fitting import find_directions
+from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.frontends.pretrained import Pretrained
+from ser_fewshot.learners import build_learner, embed_clips
+from ser_fewshot.splits import split_by_corpus
+
+RESULTS = Path(__file__).parent / "results" / "default" / "ablation.json"
+PENALTY, SHRINKAGE = 0.1, 0.5  # the same for all rows, so that they differ in what they are named for
+PENALTY_OF_FUNCTIONALS = 1.0  # a thousand noisy values want more than what networks make of a clip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
+    parser.add_argument("--teachers", type=Path, nargs="+", required=True, help="imported layers of one encoder")
+    parser.add_argument("--runs", type=Path, default=Path("runs/default"))
+    arguments = parser.parse_args()
+    utterances = [clip for scan in corpora.scan_all(arguments.corpora) for clip in scan.utterances]
+    names = sorted({item.corpus for item in utterances})
+    taught = [described_by(load_model(folder), utterances) for folder in arguments.teachers]
+    teachers = torch.cat([torch.stack(features.clips)[:, 0] for features in taught], 1)
+    result: dict[str, Any] = {
+        "command": "uv run python recipes/ablate_default.py --teachers runs/whisper-1 runs/whisper-2 --corpora DIR",
+        "corpora": {},
+    }
+    for name in names:
+        model = load_model(arguments.runs / f"without_{name}" / "model")
+        features = extract(model.frontend, utterances, cache=FeatureCache(default_directory(), model.frontend.identity))
+        result["corpora"][name] = dict(ablated(name, model, features, teachers))
+        write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
+
+
+def described_by(teacher: Model, utterances: Sequence[Utterance]) -> FeatureSet:
+    """Return mean and standard deviation over time of a teacher's frames, (1, 2 * width) of each clip."""
+    frames = cast("Pretrained", teacher.frontend)
+    pooled = Pretrained(replace(frames.settings, pooling="mean_std"))
+    pooled.network.load_state_dict(frames.network.state_dict())
+    return extract(pooled, utterances, cache=FeatureCache(default_directory(), pooled.identity))
+
+
+def ablated(name: str, model: Model, features: FeatureSet, teachers: Tensor) -> Iterator[tuple[str, Any]]:
+    """Yield each variant with its scores on the corpus that is left out."""
+    _, own = split_by_corpus(features.utterances, [name])
+    for variant, described in variants(name, model, features, teachers):
+        clips = FeatureSet(features.utterances, tuple(described)).subset(own)
+        penalty = PENALTY_OF_FUNCTIONALS if variant == "functionals" else PENALTY
+        learner = build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": penalty})
+        scores = {}
+        for protocol, (episodes, spec) in frozen(name).items():
+            if spec.label == "emotion":
+                found = evaluate(learner, clips, episodes, spec=spec).as_dict()
+                scores[protocol] = {key: found[key] for key in ("protocol", "episodes_sha256", "chance", "uar")}
+        yield variant, scores
+        means = {key: round(100 * cast("Any", row["uar"])["mean"], 1) for key, row in scores.items()}
+        print(name, variant, means, flush=True)
+
+
+def variants(name: str, model: Model, features: FeatureSet, teachers: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield what clips may be described by, (n_clips, width)."""
+    rows = torch.tensor([item.corpus != name for item in features.utterances])
+
+    def scaled(z: Tensor) -> Tensor:
+        z = ((z - z[rows].mean(0)) / z[rows].std(0).clamp_min(1e-5)).clamp(-5, 5)
+        unit: Tensor = z / z[rows].norm(dim=1).mean()
+        return unit
+
+    def directed(z: Tensor) -> Tensor:
+        rest, _ = split_by_corpus(features.utterances, [name])
+        described = FeatureSet(features.utterances, tuple(z)).subset(rest)
+        metric = Discriminant(Given(z.shape[1]), n=encoder.emotion.shape[1], view="emotion")
+        find_directions(metric, described, views=("emotion",), shrinkage=SHRINKAGE)
+        return metric.beside(z)
+
+    encoder = cast("Discriminant", model.learner.get_submodule("encoder"))
+    inner = cast("Context", encoder.inner)
+    whole = torch.stack(embed_clips(model.learner, features.clips))
+    student, functionals = (part.contiguous() for part in whole.tensor_split([inner.project.out_features], 1))
+    functionals = functionals[:, : inner.width - inner.project.out_features]
+    teacher = scaled(teachers)
+    if functionals.shape[1]:
+        yield "functionals", functionals
+    yield "teachers", teacher
+    yield "teachers, directions", directed(teacher)
+    yield "student", student
+    yield "student, directions", directed(student)
+    if functionals.shape[1]:
+        yield "student, functionals", whole[:, : inner.width]
+    yield "default: student, functionals, directions", whole
+
+
+if __name__ == "__main__":
+    main()

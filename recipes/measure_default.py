@@ -1,0 +1,244 @@
+r"""Measure a model on a corpus that it never heard, by the frozen episodes of recipes/episodes.
+
+- UAR on emotions with speakers of support and query disjoint, and within one speaker; on speakers as classes;
+- the same with the queries, not the support, through noise, a room, the telephone and other gains;
+- the same on the queries of women and of men;
+- where the model is calibrated, what its probabilities and its novelty are worth.
+
+A model with directions of emotions and of speakers sees each protocol in the directions of what it tells apart.
+
+`{corpus}` in the model's path stands for the corpus measured, so that each is measured by the model that left it out:
+
+    uv run python recipes/measure_default.py --model 'runs/default/without_{corpus}/model' --name default \
+        --corpora ../shared/corpora
+
+Several models are those of the corpora, in their order. Any model is measured alike, such as one that was imported:
+
+    uv run ser-fewshot import ../shared/models/whisper-base-encoder --layer 2 --out runs/whisper-2
+    uv run python recipes/measure_default.py --model runs/whisper-2 --fit-scale --penalty 0.1 \
+        --name 'Whisper base, layer 2' --corpora ../shared/corpora
+
+Results go to recipes/results/default, one file a corpus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from _microphones import CONDITIONS, Wave, heard
+from _protocols import frozen
+from _trials import Trial, measured
+
+from ser_fewshot import audio, corpora
+from ser_fewshot._files import write_atomically
+from ser_fewshot._stored import digest
+from ser_fewshot.checkpoints import Model, load_model, with_view
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.encoders import View
+from ser_fewshot.episodes import Episode, EpisodeSpec
+from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.evaluation import evaluate
+from ser_fewshot.frontends import FeatureCache, FeatureSet, analyse, default_directory, extract, normalize
+from ser_fewshot.learners import embed_clips
+from ser_fewshot.learners.ridge import Ridge
+
+RESULTS = Path(__file__).parent / "results" / "default"
+VOICES = 200  # clips that babble is mixed of
+SCALE_STEP = 4  # every fourth clip of the other corpora is enough for a scale
+CLIPS_AT_ONCE = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", required=True, help="folder; with {corpus} in it, or one a corpus")
+    parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
+    parser.add_argument("--corpus", nargs="+", help="what to measure on (default: all)")
+    parser.add_argument("--name", required=True, help="of the model, in results and tables")
+    parser.add_argument("--fit-scale", action="store_true", help="learn the scale of features from the other corpora")
+    parser.add_argument("--penalty", type=float, help="of ridge regression (default: the model's own)")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--seed", type=int, default=0, help="of the conditions; the episodes are frozen")
+    arguments = parser.parse_args()
+    scans = {scan.corpus: scan.utterances for scan in corpora.scan_all(arguments.corpora)}
+    asked = arguments.corpus or list(scans)
+    for corpus, folder in zip(asked, folders(arguments.model, asked), strict=True):
+        model = load_model(folder)
+        others = [clip for name, clips in scans.items() if name != corpus for clip in clips]
+        if arguments.penalty is not None:
+            penalise(model, arguments.penalty)
+        if arguments.fit_scale:
+            clips = features_of(model, others[::SCALE_STEP])
+            model.learner.fit_scale(clips.batch(range(len(clips))))
+        result = {
+            **header(corpus, folder, model, arguments),
+            "protocols": protocols(corpus, model, scans[corpus], babble_of(others), seed=arguments.seed),
+        }
+        write_atomically(
+            arguments.out / f"{file_name(arguments.name)}_{corpus}.json", json.dumps(result, indent=1) + "\n"
+        )
+        for protocol, row in result["protocols"].items():
+            print(f"{arguments.name}, {corpus}, {protocol}: {100 * row['uar']['mean']:.1f}", flush=True)
+
+
+def folders(models: Sequence[str], asked: Sequence[str]) -> list[Path]:
+    """Return the model of each corpus.
+
+    Raises:
+        SettingsError: there are several models, but not one a corpus.
+    """
+    if len(models) == 1:
+        return [Path(models[0].replace("{corpus}", corpus)) for corpus in asked]
+    if len(models) != len(asked):
+        raise SettingsError(
+            "--model",
+            found=f"{len(models)} models for {len(asked)} corpora",
+            expected="one for all, or one a corpus in the order of --corpus",
+            remedy="Name as many models as corpora.",
+        )
+    return [Path(model) for model in models]
+
+
+def penalise(model: Model, penalty: float) -> None:
+    """Give a model's ridge regression another penalty: that of an imported one was chosen for other features.
+
+    Raises:
+        SettingsError: its learner is another one.
+    """
+    if not isinstance(model.learner, Ridge):
+        raise SettingsError(
+            "--penalty",
+            found=f"a model of the learner {model.config.learner}",
+            expected="one of the learner ridge",
+            remedy="Leave it out.",
+        )
+    model.learner.penalty = penalty
+
+
+def header(corpus: str, folder: Path, model: Model, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what a reader needs to repeat a measurement, and whether the model had heard the corpus before."""
+    return {
+        "command": f"uv run python recipes/measure_default.py --model {' '.join(map(repr, arguments.model))}"
+        f" --corpora DIR --corpus {corpus} --name {arguments.name!r} --seed {arguments.seed}"
+        + (" --fit-scale" if arguments.fit_scale else "")
+        + (f" --penalty {arguments.penalty:g}" if arguments.penalty is not None else ""),
+        "name": arguments.name,
+        "corpus": corpus,
+        "had_heard_it": corpus in trained_on(folder),
+        "learner": model.config.learner,
+        "frontend": model.config.frontend,
+        "weights_sha256": digest(model.learner),
+        "seed": arguments.seed,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def trained_on(folder: Path) -> list[str]:
+    """Return the corpora that a model's card says it was trained on."""
+    card = folder / "README.md"
+    line = re.search(r"^datasets: (\[.*\])$", card.read_text(encoding="utf-8") if card.exists() else "", re.MULTILINE)
+    names: list[str] = json.loads(line[1]) if line else []
+    return names
+
+
+def file_name(name: str) -> str:
+    """Return a name as part of a file's name: "Whisper base, layer 2" -> "whisper-base-layer-2"."""
+    return re.sub(r"\W+", "-", name.lower()).strip("-")
+
+
+def babble_of(others: Sequence[Utterance]) -> list[Wave]:
+    """Return voices of other corpora than the one measured, spread over them."""
+    if len(others) < VOICES:
+        raise SettingsError(
+            "--corpora",
+            found=f"{len(others)} clips of other corpora than the one measured",
+            expected=f"at least {VOICES}, whose voices are the babble",
+            remedy="Put another corpus beside it.",
+        )
+    return [
+        audio.load(clip.path, start=clip.start, end=clip.end).waveform
+        for clip in others[:: len(others) // VOICES][:VOICES]
+    ]
+
+
+def features_of(model: Model, clips: Sequence[Utterance]) -> FeatureSet:
+    """Return the features of clips as they were recorded, from the cache where it knows them."""
+    cache = FeatureCache(default_directory(), model.frontend.identity)
+    return extract(model.frontend, clips, cache=cache, normalization=model.config.normalization)
+
+
+def protocols(
+    corpus: str, model: Model, clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int
+) -> dict[str, Any]:
+    """Return what is measured by each protocol that the corpus has frozen episodes of.
+
+    Raises:
+        EpisodeError: it has none.
+    """
+    lists = frozen(corpus)
+    if not lists:
+        raise EpisodeError(
+            corpus,
+            found="no frozen episodes",
+            expected="a list in recipes/episodes",
+            remedy="Write them: uv run python recipes/freeze_episodes.py --corpora DIR",
+        )
+    seen = {view_of(spec): with_view(model, view_of(spec)) for _, spec in lists.values()}
+    features = features_of(model, clips)
+    clean = {
+        view: FeatureSet(features.utterances, tuple(embed_clips(one.learner, features.clips)))
+        for view, one in seen.items()
+    }
+    asked = {clip for episodes, _ in lists.values() for episode in episodes for part in episode.query for clip in part}
+    queries = [clip for clip in features.utterances if clip.id in asked]
+    degraded = {}
+    for condition in CONDITIONS:
+        degraded[condition] = through(condition, seen, queries, voices, seed=seed)
+        print(f"{corpus}: {len(queries)} clips: {condition}", flush=True)
+    results = {}
+    for name, (episodes, spec) in lists.items():
+        view = view_of(spec)
+        heard_so = {condition: found[view] for condition, found in degraded.items()}
+        results[name] = row(seen[view], clean[view], heard_so, episodes, spec)
+    return results
+
+
+def row(
+    model: Model, clean: FeatureSet, degraded: Mapping[str, FeatureSet], episodes: Sequence[Episode], spec: EpisodeSpec
+) -> dict[str, Any]:
+    """Return what is measured by one protocol, and in which directions the model saw it."""
+    score = evaluate(model.learner, clean, episodes, spec=spec)
+    trial = Trial(model.learner, clean, degraded, episodes, spec, score, model.config.calibration)
+    return {"view": model.config.view, **measured(trial)}
+
+
+def view_of(spec: EpisodeSpec) -> View:
+    """Return what a model should look at to tell the classes of a protocol apart."""
+    return "speaker" if spec.label == "speaker" else "emotion"
+
+
+def through(
+    condition: str, seen: Mapping[View, Model], clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int
+) -> dict[View, FeatureSet]:
+    """Return clips under a condition as the views of one model keep them: analysed anew, in portions."""
+    model = next(iter(seen.values()))
+    kept: dict[View, list[torch.Tensor]] = {view: [] for view in seen}
+    for start in range(0, len(clips), CLIPS_AT_ONCE):
+        part = clips[start : start + CLIPS_AT_ONCE]
+        waves = (heard(clip, condition, voices=voices, seed=seed, trim=model.frontend.trim).waveform for clip in part)
+        frames = normalize(
+            analyse(model.frontend, [torch.from_numpy(wave) for wave in waves]), model.config.normalization
+        )
+        for view, one in seen.items():
+            kept[view] += embed_clips(one.learner, frames)
+    return {view: FeatureSet(tuple(clips), tuple(embedded)) for view, embedded in kept.items()}
+
+
+if __name__ == "__main__":
+    main()

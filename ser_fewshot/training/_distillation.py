@@ -1,0 +1,135 @@
+"""What a large encoder makes of a clip, as something for a small one to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ser_fewshot.augmentation import FRAMES_PER_SECOND, augment
+from ser_fewshot.encoders import STRIDE, Context, Discriminant, moments
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import FeatureSet, stack
+from ser_fewshot.learners import Learner
+from ser_fewshot.training._objectives import Goal
+from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
+
+PER_FRAME = 2
+"""Frames of the teacher, 20 ms each, for one of the student's."""
+
+_SCALE_CLIPS = 400  # whose frames are enough to measure a spread by
+_SMALLEST_SPREAD = 1e-3
+_LIMIT = 8.0  # standard deviations: a teacher's rare outbursts must not decide what is learned
+_LARGE_BATCHES = 16  # from so many batches at a time, clips of like length make one
+
+
+class Distillation(Goal):
+    """Predict, from a clip that is varied, what a teacher made of it as it was.
+
+    Mean and standard deviation over time of the teacher's frames are what the encoder's embedding is to be. Beside
+    them, each frame is predicted by a layer that training throws away: a clip has one mean but hundreds of frames to
+    learn from. Hinton et al., "Distilling the knowledge in a neural network", 2015, https://arxiv.org/abs/1503.02531;
+    of speech encoders: Chang et al., "DistilHuBERT", 2022, https://arxiv.org/abs/2110.01900. That the student hears
+    noise, rooms and telephones where the teacher did not makes it deaf to them.
+
+    Raises:
+        SettingsError: the encoder cannot be taught, or is not as wide as what it is to learn.
+    """
+
+    frame_mean: Tensor
+    frame_scale: Tensor
+    clip_mean: Tensor
+    clip_scale: Tensor
+
+    def __init__(
+        self, learner: Learner, features: FeatureSet, settings: TrainSettings, targets: Sequence[Tensor] = ()
+    ) -> None:
+        super().__init__(learner, features, settings)
+        self.targets = targets
+        dim = targets[0].shape[1] if targets else 0
+        student = self._student()
+        width = student.project.out_features
+        if width != 2 * dim or len(targets) != len(features):
+            raise SettingsError(
+                "distillation",
+                found=f"an encoder of width {width} for {len(features)} clips, {len(targets)} of which have frames of "
+                f"{dim} values to learn from",
+                expected=f"a width of {2 * dim}, and what a teacher made of each clip",
+                remedy="Set encoder.width, and pass the teacher's frames of these clips.",
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(settings.seed)
+            self.head = nn.Linear(student.channels, PER_FRAME * dim)
+        generator = torch.Generator().manual_seed(settings.seed)
+        rows = torch.randperm(len(targets), generator=generator).tolist()
+        frames = torch.cat([_tensor(targets[row]) for row in rows[:_SCALE_CLIPS]])
+        self.register_buffer("frame_mean", frames.mean(0))
+        self.register_buffer("frame_scale", frames.std(0).clamp_min(_SMALLEST_SPREAD))
+        clips = torch.stack([_described(_tensor(target)[None])[0] for target in targets])
+        self.register_buffer("clip_mean", clips.mean(0))
+        self.register_buffer("clip_scale", clips.std(0).clamp_min(_SMALLEST_SPREAD))
+
+    def accumulate(self, done: int, generator: torch.Generator) -> float:
+        """Add the gradient of one batch of parts of clips; those of a batch are of like length."""
+        longest = int(self.settings.augmentation.max_seconds * FRAMES_PER_SECOND) // STRIDE
+        parts = [self._part(row, longest, generator) for row in self._rows(done)]
+        augmentation = replace(
+            self.settings.augmentation, tempo=0.0
+        )  # else frames would not be where the teacher's are
+        batch = augment([clip for clip, _ in parts], augmentation, generator)
+        wanted = stack([target for _, target in parts])
+        student = self._student()
+        frames, mask = student.frames(batch)
+        predicted = self.head(frames).unflatten(2, (PER_FRAME, -1)).flatten(1, 2)  # (batch, teacher's frames, dim)
+        x = ((wanted.x - self.frame_mean) / self.frame_scale).clamp(-_LIMIT, _LIMIT)
+        per_frame = (predicted - x).square().mean(2)[wanted.mask].mean()
+        z = (_described(wanted.x, wanted.mask) - self.clip_mean) / self.clip_scale
+        per_clip = (student.pooled(frames, mask) - z.clamp(-_LIMIT, _LIMIT)).square().mean()
+        loss: Tensor = per_frame + per_clip
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _student(self) -> Context:
+        """Return what is taught, which stands in a checkpoint once, as the learner's."""
+        encoder = getattr(self.learner, "encoder", None)
+        student = encoder.inner if isinstance(encoder, Discriminant) else encoder
+        if not isinstance(student, Context):
+            raise SettingsError(
+                "distillation",
+                found=f"the encoder {type(student).__name__}",
+                expected="the encoder 'context', which can be taught",
+                remedy="Set encoder.name to 'context'.",
+            )
+        return student
+
+    def _part(self, row: int, longest: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a part of a clip, (STRIDE * n, dim), and the teacher's frames of it, (PER_FRAME * n, ...)."""
+        clip, target = self.features.clips[row], self.targets[row]
+        whole = min(len(clip) // STRIDE, len(target) // PER_FRAME)
+        n = min(whole, longest)
+        start = int(torch.randint(whole - n + 1, (), generator=generator))
+        stop = start + n
+        return clip[STRIDE * start : STRIDE * stop], _tensor(target[PER_FRAME * start : PER_FRAME * stop])
+
+    def _rows(self, done: int) -> list[int]:
+        """Return the clips of batch `done`: all clips once, shuffled anew, before any comes again."""
+        size = self.settings.batch_clips
+        per_pass = max(1, len(self.features) // size)
+        passed, number = divmod(done, per_pass)
+        generator = torch.Generator().manual_seed(self.settings.seed * SEED_STRIDE + passed)
+        order = torch.randperm(len(self.features), generator=generator)[: per_pass * size].tolist()
+        chunk, place = divmod(number, _LARGE_BATCHES)
+        rows = order[chunk * _LARGE_BATCHES * size : (chunk + 1) * _LARGE_BATCHES * size]
+        rows.sort(key=lambda row: len(self.targets[row]))
+        return rows[place * size : (place + 1) * size]
+
+
+def _described(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(batch, frames, dim) -> mean and standard deviation over time, (batch, 2 * dim)."""
+    return torch.cat(moments(x, torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask), 1)
+
+
+def _tensor(target: Tensor) -> Tensor:
+    return target.float()

@@ -1,0 +1,207 @@
+"""Directions stand beside an embedding that tell its classes apart, whatever else differs between the clips."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
+from ser_fewshot.encoders import Discriminant, EncoderSettings, Given, Mean, View, build_encoder
+from ser_fewshot.errors import CheckpointError
+from ser_fewshot.frontends import stack
+
+WIDTH = 12
+EMOTION, VOICE, MICROPHONE = 3, 7, 9  # the values by which emotions, voices and corpora differ
+
+
+def clusters() -> tuple[Tensor, list[str], list[str]]:
+    """Clips (n, WIDTH) of three emotions along one value and of eight voices, further apart, along another."""
+    generator = torch.Generator().manual_seed(0)
+    rows, emotions, speakers = [], [], []
+    for emotion in range(3):
+        for speaker in range(8):
+            for _ in range(20):
+                x = 0.3 * torch.randn(WIDTH, generator=generator)
+                x[EMOTION] += emotion
+                x[VOICE] += speaker
+                rows.append(x + 1.0)
+                emotions.append("afj"[emotion])
+                speakers.append(f"s{speaker}")
+    return torch.stack(rows), emotions, speakers
+
+
+def metric(n: int = 2, view: View = "emotion", **told: Any) -> Discriminant:
+    """Directions for emotions and speakers of the clusters."""
+    found = Discriminant(Given(WIDTH), n=n, view=view)
+    z, emotions, speakers = clusters()
+    told = {"shrinkage": 0.1, **told}
+    found.fit_directions("emotion", z, classes=emotions, nuisance=speakers, **told)
+    found.fit_directions("speaker", z, classes=speakers, nuisance=emotions, **told)
+    return found
+
+
+def separation(values: Tensor, classes: list[str]) -> float:
+    """How far class means (n,) lie apart, in standard deviations within a class."""
+    groups = [values[[row for row, name in enumerate(classes) if name == one]] for one in sorted(set(classes))]
+    within = torch.stack([group.var() for group in groups]).mean()
+    return float(torch.stack([group.mean() for group in groups]).var() / within)
+
+
+def test_the_first_direction_points_along_what_tells_the_classes_apart_and_not_along_the_nuisance():
+    for view, along, across in (("emotion", EMOTION, VOICE), ("speaker", VOICE, EMOTION)):
+        direction = getattr(metric(), view)[:, 0]
+        assert direction.abs().argmax() == along
+        assert direction[across].abs() < 0.1 * direction[along].abs()
+
+
+def test_directions_separate_classes_and_hardly_the_nuisance():
+    z, emotions, speakers = clusters()
+    emotion, speaker = (metric(view=view).beside(z)[:, WIDTH] for view in get_args(View))
+    for seen, told, other in ((emotion, emotions, speakers), (speaker, speakers, emotions)):
+        assert separation(seen, told) > 5
+        assert separation(seen, other) < 0.1
+
+
+def test_where_emotions_are_those_of_several_corpora_the_corpus_is_not_what_directions_tell_apart():
+    z, emotions, speakers = clusters()
+    corpora = [speaker in ("s0", "s1", "s2", "s3") for speaker in speakers]
+    z[:, MICROPHONE] += 5.0 * torch.tensor(corpora)
+    classes = [f"{corpus}/{emotion}" for corpus, emotion in zip(corpora, emotions, strict=True)]
+    minded, unminded = (Discriminant(Given(WIDTH), n=1, view="emotion") for _ in range(2))
+    minded.fit_directions("emotion", z, classes=classes, nuisance=speakers, shrinkage=0.1)
+    unminded.fit_directions("emotion", z, classes=classes, nuisance=["nobody"] * len(z), shrinkage=0.1)
+    assert minded.emotion.abs().argmax() == EMOTION
+    assert minded.emotion[MICROPHONE].abs() < 0.1 * minded.emotion[EMOTION].abs()
+    assert unminded.emotion.abs().argmax() == MICROPHONE
+
+
+def test_classes_of_one_clip_say_nothing_of_what_varies_within_a_class():
+    z, emotions, speakers = clusters()
+    alone = torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(1)) * 100
+    plain, more = (Discriminant(Given(WIDTH), n=2, view="emotion") for _ in range(2))
+    plain.fit_directions("emotion", z, classes=emotions, nuisance=speakers, shrinkage=0.1)
+    names = [f"once {row}" for row in range(5)]
+    more.fit_directions(
+        "emotion", torch.cat([z, alone]), classes=[*emotions, *names], nuisance=[*speakers, *names], shrinkage=0.1
+    )
+    angle = torch.nn.functional.cosine_similarity(plain.emotion[:, 0], more.emotion[:, 0], dim=0)
+    assert angle.abs() > 0.9999
+
+
+def test_fewer_classes_than_directions_leave_zeros_beside():
+    found = metric(n=5)
+    assert (found.emotion[:, :2].abs().sum(0) > 0).all()
+    assert (found.emotion[:, 2:] == 0).all()  # three emotions differ in two directions
+    assert (found.speaker.abs().sum(0) > 0).all()  # eight voices in seven
+    z, _, _ = clusters()
+    assert (found.beside(z)[:, WIDTH + 2 :] == 0).all()
+
+
+def test_both_parts_are_of_length_one_on_average():
+    z, _, _ = clusters()
+    for view in get_args(View):
+        seen = metric(view=view).beside(z)
+        for part in (seen[:, :WIDTH], seen[:, WIDTH:]):
+            assert part.norm(dim=1).mean().item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_embedding_itself_stands_first_and_only_its_length_is_changed():
+    z, _, _ = clusters()
+    seen = metric().beside(z)
+    torch.testing.assert_close(seen[:, :WIDTH] * z.norm(dim=1).mean(), z)
+
+
+def test_directions_are_the_same_every_time_and_whatever_was_found_before():
+    first, again = metric(), metric()
+    assert torch.equal(first.emotion, again.emotion)
+    z, emotions, speakers = clusters()
+    again.fit_directions("emotion", 3 * z.flip(1), classes=speakers, nuisance=emotions, shrinkage=0.9)
+    again.fit_directions("emotion", z, classes=emotions, nuisance=speakers, shrinkage=0.1)
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in first.state_dict().items())
+
+
+def test_more_shrinkage_is_another_covariance():
+    assert (metric(shrinkage=0.9).emotion[:, 0] - metric().emotion[:, 0]).abs().max() > 1e-4
+
+
+def test_the_view_says_which_directions_stand_beside_and_the_weights_hold_both():
+    z, _, _ = clusters()
+    emotion, speaker = metric(view="emotion"), metric(view="speaker")
+    assert all(torch.equal(speaker.state_dict()[name], tensor) for name, tensor in emotion.state_dict().items())
+    torch.testing.assert_close(emotion.beside(z)[:, WIDTH:], z @ emotion.emotion)
+    torch.testing.assert_close(speaker.beside(z)[:, WIDTH:], z @ emotion.speaker)
+    assert repr(emotion) != repr(speaker)  # a run or a cache of the one is not the other's
+
+
+def test_before_directions_are_found_the_embedding_is_as_it_was():
+    new = build_encoder(WIDTH, EncoderSettings(name="mean", discriminant=3))
+    assert isinstance(new, Discriminant)
+    features = stack([torch.randn(9, WIDTH), torch.randn(4, WIDTH)])
+    z = new(features)
+    assert torch.equal(z[:, :WIDTH], Mean(WIDTH)(features))
+    assert (z[:, WIDTH:] == 0).all()
+
+
+def test_no_directions_is_no_wrapper():
+    assert isinstance(build_encoder(WIDTH, EncoderSettings(name="mean")), Mean)
+
+
+def test_the_scale_and_what_is_prepared_are_those_of_the_encoder_inside():
+    settings = {"name": "dense", "channels": 4, "width": 2, "dropout": 0.0}
+    wrapped = build_encoder(WIDTH, EncoderSettings(**settings, discriminant=2)).eval()
+    plain = build_encoder(WIDTH, EncoderSettings(**settings)).eval()
+    plain.load_state_dict(wrapped.inner.state_dict())
+    features = stack([torch.randn(n, WIDTH) for n in range(10, 30)])
+    for encoder in (wrapped, plain):
+        encoder.fit_scale(features)
+    assert torch.equal(wrapped.prepare(features).x, plain.prepare(features).x)
+    torch.testing.assert_close(wrapped(wrapped.prepare(features))[:, :-2], plain(features))
+
+
+# On disk
+
+
+def model(**told: Any) -> Model:
+    config = ModelConfig(
+        learner="ridge",
+        settings={"encoder": {"name": "mean", **told}},
+        frontend_settings={"n_mels": WIDTH},
+    )
+    return build_model(config)
+
+
+@pytest.mark.parametrize("view", get_args(View))
+def test_a_saved_model_sees_the_same_directions(view, tmp_path):
+    made = model(discriminant=2, view=view)
+    made.learner.encoder.load_state_dict(
+        {name: tensor for name, tensor in metric().state_dict().items() if "inner" not in name}
+    )
+    save_model(made, tmp_path, card="")
+    loaded = load_model(tmp_path)
+    assert loaded.config == made.config
+    features = stack([torch.randn(9, WIDTH), torch.randn(4, WIDTH)])
+    z = loaded.learner.encoder(features)
+    assert torch.equal(z, made.learner.encoder(features))
+    torch.testing.assert_close(z[:, WIDTH:], Mean(WIDTH)(features) @ getattr(metric(), view))
+
+
+def test_a_model_from_before_there_were_directions_is_read(tmp_path):
+    save_model(model(), tmp_path, card="")
+    path = tmp_path / "config.json"
+    config = path.read_text()
+    for line in ('"discriminant": 0,', '"view": "emotion",', '"functionals": 0.0,'):
+        assert line in config
+        config = config.replace(line, "")
+    path.write_text(config)
+    assert load_model(tmp_path).config == model().config
+
+
+def test_weights_without_directions_are_refused_where_directions_are_told_of(tmp_path):
+    save_model(model(), tmp_path, card="")
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"discriminant": 0', '"discriminant": 2'))
+    with pytest.raises(CheckpointError, match=r"encoder\.emotion"):
+        load_model(tmp_path)
