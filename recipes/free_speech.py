@@ -98,7 +98,7 @@ def pieces(sound: bytes) -> Iterator[NDArray[np.float32]]:
         piece = wave[start : start + PIECE]
         peak = float(np.abs(piece).max(initial=0))
         if len(piece) >= LEAST and peak > QUIET:
-            yield piece / max(1.0, peak)  # two equal channels add up to more than full scale
+            yield (piece / max(1.0, peak)).astype(np.float32)  # two equal channels add up to more than full scale
 
 
 def decoded(sound: bytes) -> NDArray[np.float32]:

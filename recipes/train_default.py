@@ -16,18 +16,23 @@ The same is done without each corpus, for recipes/measure_default.py to score. R
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ser_fewshot import corpora
+from ser_fewshot._files import write_atomically
+from ser_fewshot._stored import digest
 from ser_fewshot.augmentation import Augmentation
 from ser_fewshot.cards import default_card
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.distillation import prepare_lesson
-from ser_fewshot.fitting import fit_labels
+from ser_fewshot.fitting import CHOICES, fit_labels
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
 from ser_fewshot.pipeline import distil
 from ser_fewshot.splits import split_by_corpus
@@ -89,8 +94,8 @@ def learn(arguments: argparse.Namespace) -> tuple[Model, Sequence[Utterance], Ma
 def finish(
     taught: Model, features: FeatureSet, speech: Sequence[Utterance], best: Mapping[str, float], run: Path
 ) -> Path:
-    """Fit what labels are for, and save the model with its card; return its folder."""
-    model, choices = fit_labels(taught, features)
+    """Fit what labels are for, or take the fit of another time, and save the model with its card; return its folder."""
+    model, choices = fitted(taught, features, run)
     card = default_card(
         model,
         features.utterances,
@@ -103,10 +108,27 @@ def finish(
         command="see recipes/train_default.py",
     )
     save_model(model, run / "model", card=card)
-    print(
-        f"{run / 'model'}: UAR {100 * max(row['uar'] for row in choices):.1f} %, judged on corpora left out", flush=True
-    )
+    score = 100 * max(row["uar"] for row in choices)
+    print(f"{run / 'model'}: UAR {score:.1f} %, judged on corpora left out", flush=True)
     return run / "model"
+
+
+def fitted(taught: Model, features: FeatureSet, run: Path) -> tuple[Model, list[dict[str, Any]]]:
+    """Return the model and the choices that were judged; kept in the run for the next time."""
+    identity, path = identity_of(taught, features), run / "fit.json"
+    if path.exists() and (kept := json.loads(path.read_text()))["identity"] == identity:
+        return load_model(run / "model"), kept["choices"]
+    model, choices = fit_labels(taught, features)
+    save_model(model, run / "model", card="")
+    write_atomically(path, json.dumps({"identity": identity, "choices": choices}, indent=1) + "\n")
+    return model, choices
+
+
+def identity_of(taught: Model, features: FeatureSet) -> str:
+    """Return a digest of what a fit depends on."""
+    clips = [(item.id, item.emotion, item.speaker) for item in features.utterances]
+    told = [digest(taught.learner), taught.frontend.identity, [asdict(choice) for choice in CHOICES], clips]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 if __name__ == "__main__":

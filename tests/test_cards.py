@@ -215,7 +215,7 @@ def default(of_two_views, tmp_path):
 def test_the_default_card_says_how_the_model_was_made(default):
     text = " ".join(default().split())
     assert "what the early layers of OpenAI Whisper base (MIT) see in the clips." in text
-    assert "It heard 3 clips of free speech, from the Debian packages - letters: 3" in text
+    assert "It heard 3 clips of free speech; each of these Debian packages" in text
     assert "rooms 0.3" in text
     assert "gain" not in text
     assert "480 steps of 64 clips; the mean loss of the epoch that was kept was 1.250." in text

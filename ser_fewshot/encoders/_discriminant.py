@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
 from ser_fewshot.encoders._base import Encoder, View
@@ -89,6 +87,10 @@ class Discriminant(Encoder):
 
 def _directions(z: Tensor, y: Sequence[str], *, n: int, shrinkage: float) -> Tensor:
     """z (n_clips, width), y (n_clips,) -> (width, at most n), the best first; classes of one clip are left out."""
+    # Only fitting needs it, and it takes longer to import than a model to load.
+    from sklearn.decomposition import PCA  # noqa: PLC0415
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: PLC0415
+
     names, number, counts = np.unique(np.array(y), return_inverse=True, return_counts=True)
     several = counts[number] > 1
     n = min(n, int((counts > 1).sum()) - 1)
