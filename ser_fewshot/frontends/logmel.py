@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
-import librosa
 import torch
+from librosa.filters import mel  # by name: librosa's own modules load when they are first used
 from torch import Tensor, nn
 
 from ser_fewshot.audio import SAMPLE_RATE
@@ -94,7 +94,7 @@ class LogMel(nn.Module):
         # Not torchaudio's filters: it makes them in single precision, which is up to 0.3 % off where a filter is small.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of empty filters, which are an error below
-            filters = librosa.filters.mel(
+            filters = mel(
                 sr=SAMPLE_RATE,
                 n_fft=self.settings.n_fft,
                 n_mels=self.dim,
