@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_frontends import describe, mixed, seconds
+from bench_frontends import describe, mixed
+from bench_speed import seconds
 from torch import Tensor
 
 from ser_fewshot import audio

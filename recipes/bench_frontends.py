@@ -18,7 +18,6 @@ import os
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 
 import torch
 import transformers
+from bench_speed import seconds
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -171,13 +171,6 @@ def bench_cache(frontend: Any, clips: Sequence[Utterance]) -> dict[str, float]:
         "times_as_fast": statistics.median(ratios),
         "slowest_round": min(ratios),
     }
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Return how long a call took."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

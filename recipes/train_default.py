@@ -105,7 +105,8 @@ def finish(
         settings=SETTINGS,
         best=best,
         measured=[json.loads(path.read_text()) for path in sorted(RESULTS.glob("default_*.json"))],
-        command="see recipes/train_default.py",
+        command="uv run python recipes/train_default.py --teachers runs/whisper-1 runs/whisper-2"
+        " --speech runs/free_speech/manifest.csv --corpora DIR",
     )
     save_model(model, run / "model", card=card)
     score = 100 * max(row["uar"] for row in choices)

@@ -104,7 +104,7 @@ def observe(learner: Learner, features: FeatureSet, *, seed: int, n_episodes: in
             for n_way in WAYS
             for k_shot in SHOTS
         ]
-        episodes = [episode for spec in cells for episode in _drawn(features, spec, seed, n_episodes)]
+        episodes = [episode for spec in cells for episode in drawn(features, spec, seed, n_episodes)]
         if found := list(observed(learner, features, episodes=episodes, leave_out=True)):
             return found
     raise EpisodeError(
@@ -188,7 +188,7 @@ def observed(
             continue
 
 
-def _drawn(features: FeatureSet, spec: EpisodeSpec, seed: int, n_episodes: int) -> tuple[Episode, ...]:
+def drawn(features: FeatureSet, spec: EpisodeSpec, seed: int, n_episodes: int) -> tuple[Episode, ...]:
     """Return episodes of a spec; none where the clips do not allow them."""
     try:
         return EpisodeSampler(features.utterances, spec, seed=seed).draw_many(n_episodes)

@@ -14,11 +14,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ser_fewshot.calibrating import Observation, fit, observe
+from ser_fewshot.calibrating import Observation, drawn, fit, observe
 from ser_fewshot.checkpoints import Model, build_model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import Context, Discriminant, Given, Statistics, View, levelled
-from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet, stack
@@ -201,14 +201,14 @@ def _metric_of(model: Model) -> Discriminant:
 def _judged(described: FeatureSet, choices: Sequence[Choice], *, seed: int) -> Iterator[tuple[Choice, float]]:
     """Yield the UAR of each choice on each corpus and task, by directions that were found on the other corpora."""
     for rest, own in _left_out(described):
-        episodes = [(spec, drawn) for spec in TASKS if (drawn := _drawn(own, spec, seed))]
+        episodes = [(spec, found) for spec in TASKS if (found := drawn(own, spec, seed, _EPISODES))]
         seen: dict[tuple[int, float], FeatureSet] = {}
         for choice in choices:
             key = (choice.discriminant, choice.shrinkage)
             if key not in seen:
                 seen[key] = _seen(rest, own, choice)
-            for spec, drawn in episodes:
-                yield choice, float(evaluate(_head(choice), seen[key], drawn, spec=spec).uar.mean())
+            for spec, found in episodes:
+                yield choice, float(evaluate(_head(choice), seen[key], found, spec=spec).uar.mean())
 
 
 def _observations(described: FeatureSet, choice: Choice, *, seed: int) -> list[Observation]:
@@ -253,11 +253,3 @@ def find_directions(metric: Discriminant, described: FeatureSet, *, views: Seque
 def _head(choice: Choice) -> Learner:
     """Return ridge regression on what is described already; its encoder is never asked."""
     return build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})
-
-
-def _drawn(own: FeatureSet, spec: EpisodeSpec, seed: int) -> Sequence[Episode]:
-    """Return episodes to judge by; none where a corpus cannot give them."""
-    try:
-        return EpisodeSampler(own.utterances, spec, seed=seed).draw_many(_EPISODES)
-    except EpisodeError:
-        return ()

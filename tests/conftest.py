@@ -20,6 +20,23 @@ settings.load_profile("house")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture
+def run(capfd):
+    """Call the program as a shell would; return exit code, stdout, stderr."""
+
+    from ser_fewshot import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            code = leaving.code
+        return code, *capfd.readouterr()
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def corpora_root() -> Path:
     """The folder of the real corpora, or a skip that says so."""

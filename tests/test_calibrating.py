@@ -132,8 +132,8 @@ def test_one_class_of_each_episode_is_left_out_in_turn():
 
 def test_speakers_are_apart_where_that_is_possible_and_else_not(monkeypatch):
     seen = []
-    drawn = calibrating._drawn
-    monkeypatch.setattr(calibrating, "_drawn", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1])
+    drawn = calibrating.drawn
+    monkeypatch.setattr(calibrating, "drawn", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1])
     observe(learner(), corpus(n_emotions=3), seed=0, n_episodes=1)
     assert set(seen) == {"disjoint"}
     alone = corpus(n_emotions=3, n_speakers=1, takes=12)

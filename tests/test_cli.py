@@ -76,21 +76,6 @@ def elsewhere(tmp_path, tmp_path_factory, monkeypatch) -> None:
 
 
 @pytest.fixture
-def run(capfd):
-    """Call the program as a shell would; return exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            code = leaving.code
-        return code, *capfd.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def ok(run):
     """Call the program, which must succeed; return stdout."""
 

@@ -47,17 +47,20 @@ class Context(Encoder):
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Measure mean and spread of each band, and of the functionals, over (batch, frames, dim) at one level."""
-        level_clips = levelled(features)
+        at_level = levelled(features)
         if self.statistics is not None:
-            self.statistics.fit_scale(level_clips)
-        frames = level_clips.x[level_clips.mask]
+            self.statistics.fit_scale(at_level)
+        frames = at_level.x[at_level.mask]
         self.band_mean.copy_(frames.mean(0))
         self.band_scale.copy_(frames.std(0, correction=0).clamp_min(SMALLEST_SPREAD))
 
     def frames(self, features: Features) -> tuple[Tensor, Tensor]:
         """(batch, frames, dim) -> (batch, frames / STRIDE, channels), and which of these belong to a clip."""
-        mask = features.mask
-        x = (levelled(features).x - self.band_mean) / self.band_scale * mask[..., None]
+        return self._frames(levelled(features))
+
+    def _frames(self, at_level: Features) -> tuple[Tensor, Tensor]:
+        mask = at_level.mask
+        x = (at_level.x - self.band_mean) / self.band_scale * mask[..., None]
         mask = mask[:, ::2]
         x = nn.functional.gelu(self.enter(x.mT)) * mask[:, None]
         mask = mask[:, ::2]
@@ -73,10 +76,11 @@ class Context(Encoder):
 
     def forward(self, features: Features) -> Tensor:
         """(batch, frames, dim) -> (batch, width)."""
-        seen = self.pooled(*self.frames(features))
+        at_level = levelled(features)
+        seen = self.pooled(*self._frames(at_level))
         if self.statistics is None:
             return seen
-        return torch.cat([seen, self._ratio * self.statistics(levelled(features))], 1)
+        return torch.cat([seen, self._ratio * self.statistics(at_level)], 1)
 
 
 class _Layer(nn.Module):

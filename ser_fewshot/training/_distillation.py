@@ -64,10 +64,10 @@ class Distillation(Goal):
             self.head = nn.Linear(student.channels, PER_FRAME * dim)
         generator = torch.Generator().manual_seed(settings.seed)
         rows = torch.randperm(len(targets), generator=generator).tolist()
-        frames = torch.cat([_tensor(targets[row]) for row in rows[:_SCALE_CLIPS]])
+        frames = torch.cat([targets[row].float() for row in rows[:_SCALE_CLIPS]])
         self.register_buffer("frame_mean", frames.mean(0))
         self.register_buffer("frame_scale", frames.std(0).clamp_min(_SMALLEST_SPREAD))
-        clips = torch.stack([_described(_tensor(target)[None])[0] for target in targets])
+        clips = torch.stack([_described(target.float()[None])[0] for target in targets])
         self.register_buffer("clip_mean", clips.mean(0))
         self.register_buffer("clip_scale", clips.std(0).clamp_min(_SMALLEST_SPREAD))
 
@@ -75,9 +75,8 @@ class Distillation(Goal):
         """Add the gradient of one batch of parts of clips; those of a batch are of like length."""
         longest = int(self.settings.augmentation.max_seconds * FRAMES_PER_SECOND) // STRIDE
         parts = [self._part(row, longest, generator) for row in self._rows(done)]
-        augmentation = replace(
-            self.settings.augmentation, tempo=0.0
-        )  # else frames would not be where the teacher's are
+        # At another tempo, frames would not be where the teacher's are.
+        augmentation = replace(self.settings.augmentation, tempo=0.0)
         batch = augment([clip for clip, _ in parts], augmentation, generator)
         wanted = stack([target for _, target in parts])
         student = self._student()
@@ -111,7 +110,7 @@ class Distillation(Goal):
         n = min(whole, longest)
         start = int(torch.randint(whole - n + 1, (), generator=generator))
         stop = start + n
-        return clip[STRIDE * start : STRIDE * stop], _tensor(target[PER_FRAME * start : PER_FRAME * stop])
+        return clip[STRIDE * start : STRIDE * stop], target[PER_FRAME * start : PER_FRAME * stop].float()
 
     def _rows(self, done: int) -> list[int]:
         """Return the clips of batch `done`: all clips once, shuffled anew, before any comes again."""
@@ -129,7 +128,3 @@ class Distillation(Goal):
 def _described(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """(batch, frames, dim) -> mean and standard deviation over time, (batch, 2 * dim)."""
     return torch.cat(moments(x, torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask), 1)
-
-
-def _tensor(target: Tensor) -> Tensor:
-    return target.float()

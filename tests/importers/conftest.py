@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
-from ser_fewshot import cli
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.importers import Checkpoint, Choice, KeyReport, read
 from ser_fewshot.importers._model import build, frontend_settings
 from ser_fewshot.importers._source import find
-
-
-@pytest.fixture
-def run(capfd):
-    """Call the program as a shell would; return exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            code = leaving.code
-        return code, *capfd.readouterr()
-
-    return call
 
 
 def built(path: Path, *, bundle: str | None = None, **choice) -> tuple[Checkpoint, Model, KeyReport]:
