@@ -1,7 +1,8 @@
 """Ask what each part of the default model is worth on a corpus that took no part in it.
 
 For each corpus, by the model that recipes/train_default.py made without it, on the frozen episodes of recipes/episodes:
-the fixed functionals alone, the teachers, the student alone, and what is set beside it, one thing after the other.
+the fixed functionals alone, the teachers with and without their positions, the student before and after its training,
+and what is set beside it, one thing after the other.
 
     uv run python recipes/ablate_default.py --teachers runs/whisper-1 runs/whisper-2 --corpora ../shared/corpora
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +26,7 @@ from ser_fewshot import corpora
 from ser_fewshot._files import write_atomically
 from ser_fewshot.checkpoints import Model, load_model
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.encoders import Context, Discriminant, Given
+from ser_fewshot.encoders import Discriminant, Given, Transformer
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.fitting import find_directions
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
@@ -46,8 +47,12 @@ def main() -> None:
     arguments = parser.parse_args()
     utterances = [clip for scan in corpora.scan_all(arguments.corpora) for clip in scan.utterances]
     names = sorted({item.corpus for item in utterances})
-    taught = [described_by(load_model(folder), utterances) for folder in arguments.teachers]
-    teachers = torch.cat([torch.stack(features.clips)[:, 0] for features in taught], 1)
+    teachers = [load_model(folder) for folder in arguments.teachers]
+    said = {
+        "teachers without positions": said_by(teachers, utterances, positions=False),
+        "teachers": said_by(teachers, utterances),
+        "student before its training": heard_by(load_model(arguments.runs / "begun"), utterances),
+    }
     result: dict[str, Any] = {
         "command": "uv run python recipes/ablate_default.py --teachers runs/whisper-1 runs/whisper-2 --corpora DIR",
         "corpora": {},
@@ -55,22 +60,34 @@ def main() -> None:
     for name in names:
         model = load_model(arguments.runs / f"without_{name}" / "model")
         features = extract(model.frontend, utterances, cache=FeatureCache(default_directory(), model.frontend.identity))
-        result["corpora"][name] = dict(ablated(name, model, features, teachers))
+        result["corpora"][name] = dict(ablated(name, model, features, said))
         write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
 
 
-def described_by(teacher: Model, utterances: Sequence[Utterance]) -> FeatureSet:
-    """Return mean and standard deviation over time of a teacher's frames, (1, 2 * width) of each clip."""
-    frames = cast("Pretrained", teacher.frontend)
-    pooled = Pretrained(replace(frames.settings, pooling="mean_std"))
-    pooled.network.load_state_dict(frames.network.state_dict())
-    return extract(pooled, utterances, cache=FeatureCache(default_directory(), pooled.identity))
+def said_by(teachers: Sequence[Model], utterances: Sequence[Utterance], *, positions: bool = True) -> Tensor:
+    """Return mean and standard deviation over time of the frames of teachers, side by side, (n_clips, ...)."""
+    parts = []
+    for teacher in teachers:
+        frames = cast("Pretrained", teacher.frontend)
+        pooled = Pretrained(replace(frames.settings, pooling="mean_std"))
+        weights = dict(frames.network.state_dict())
+        weights["embed_positions.weight"] = positions * weights["embed_positions.weight"]
+        pooled.network.load_state_dict(weights)
+        features = extract(pooled, utterances, cache=FeatureCache(default_directory(), pooled.identity))
+        parts.append(torch.stack(features.clips)[:, 0])
+    return torch.cat(parts, 1)
 
 
-def ablated(name: str, model: Model, features: FeatureSet, teachers: Tensor) -> Iterator[tuple[str, Any]]:
+def heard_by(student: Model, utterances: Sequence[Utterance]) -> Tensor:
+    """Return what the encoder of a student makes of clips, (n_clips, width)."""
+    cache = FeatureCache(default_directory(), student.frontend.identity)
+    return torch.stack(embed_clips(student.learner, extract(student.frontend, utterances, cache=cache).clips))
+
+
+def ablated(name: str, model: Model, features: FeatureSet, said: Mapping[str, Tensor]) -> Iterator[tuple[str, Any]]:
     """Yield each variant with its scores on the corpus that is left out."""
     _, own = split_by_corpus(features.utterances, [name])
-    for variant, described in variants(name, model, features, teachers):
+    for variant, described in variants(name, model, features, said):
         clips = FeatureSet(features.utterances, tuple(described)).subset(own)
         penalty = PENALTY_OF_FUNCTIONALS if variant == "functionals" else PENALTY
         learner = build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": penalty})
@@ -84,7 +101,7 @@ def ablated(name: str, model: Model, features: FeatureSet, teachers: Tensor) -> 
         print(name, variant, means, flush=True)
 
 
-def variants(name: str, model: Model, features: FeatureSet, teachers: Tensor) -> Iterator[tuple[str, Tensor]]:
+def variants(name: str, model: Model, features: FeatureSet, said: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Yield what clips may be described by, (n_clips, width)."""
     rows = torch.tensor([item.corpus != name for item in features.utterances])
 
@@ -101,15 +118,15 @@ def variants(name: str, model: Model, features: FeatureSet, teachers: Tensor) ->
         return metric.beside(z)
 
     encoder = cast("Discriminant", model.learner.get_submodule("encoder"))
-    inner = cast("Context", encoder.inner)
+    inner = cast("Transformer", encoder.inner)
     whole = torch.stack(embed_clips(model.learner, features.clips))
-    student, functionals = (part.contiguous() for part in whole.tensor_split([inner.project.out_features], 1))
-    functionals = functionals[:, : inner.width - inner.project.out_features]
-    teacher = scaled(teachers)
+    student, functionals = (part.contiguous() for part in whole.tensor_split([len(inner.mean)], 1))
+    functionals = functionals[:, : inner.width - len(inner.mean)]
     if functionals.shape[1]:
         yield "functionals", functionals
-    yield "teachers", teacher
-    yield "teachers, directions", directed(teacher)
+    for who, z in said.items():
+        yield who, scaled(z)
+        yield f"{who}, directions", directed(scaled(z))
     yield "student", student
     yield "student, directions", directed(student)
     if functionals.shape[1]:

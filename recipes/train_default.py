@@ -22,36 +22,45 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ser_fewshot import corpora
+import torch
+
+from ser_fewshot import corpora, layerwise
 from ser_fewshot._files import write_atomically
 from ser_fewshot._stored import digest
 from ser_fewshot.augmentation import Augmentation
 from ser_fewshot.cards import default_card
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.distillation import prepare_lesson
+from ser_fewshot.distillation import Lesson, heard, prepare_lesson
+from ser_fewshot.encoders import Transformer
 from ser_fewshot.fitting import CHOICES, fit_labels
-from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, default_directory, extract
+from ser_fewshot.frontends.pretrained import Pretrained
 from ser_fewshot.pipeline import distil
 from ser_fewshot.splits import split_by_corpus
-from ser_fewshot.training import TrainSettings
+from ser_fewshot.training import TrainSettings, fit_scale
 
 CONFIG = ModelConfig(
     learner="ridge",
-    settings={"encoder": {"name": "context", "channels": 256, "blocks": 3, "width": 2048}},
+    settings={"encoder": {"name": "transformer", "channels": 256, "blocks": 2, "width": 2048}},
 )
 SETTINGS = TrainSettings(
-    epochs=36,
+    epochs=28,
     steps=500,
     batch_clips=16,
-    learning_rate=2e-3,
-    weight_decay=0.02,
-    patience=36,
-    augmentation=Augmentation(max_seconds=2.5, gain=0.0, tone=3.0, rooms=0.15, noises=0.25, telephones=0.15),
+    learning_rate=3e-4,
+    weight_decay=0.01,
+    patience=28,
+    augmentation=Augmentation(
+        max_seconds=4.0, gain=0.0, tone=3.0, masked_bands=0.0, masked_frames=0.0, rooms=0.2, noises=0.4, telephones=0.2
+    ),
 )
 
+
+BEGINNING = 800
+"""Clips that the layers are fitted to before the training."""
 
 RESULTS = Path(__file__).parent / "results" / "default"
 TEACHER = "the first two layers of OpenAI's Whisper base (MIT licence, https://github.com/openai/whisper)"
@@ -85,10 +94,25 @@ def learn(arguments: argparse.Namespace) -> tuple[Model, Sequence[Utterance], Ma
     teachers = [load_model(folder).frontend for folder in arguments.teachers]
     speech = corpora.read_manifest(arguments.speech).utterances
     lesson = prepare_lesson(build_model(CONFIG).frontend, teachers, speech, folder=arguments.runs / "lesson")
+    model = begun(lesson, teachers[-1], arguments.runs / "begun")
     run = arguments.runs / "distillation"
-    taught, best = distil(CONFIG, lesson, teachers=teachers, settings=SETTINGS, run=run, resume=True)
+    best = distil(model, lesson, teachers=teachers, settings=SETTINGS, run=run, resume=True)
     print(f"epoch {best['epoch']:.0f} of the distillation: loss {best['loss']:.3f}", flush=True)
-    return taught, lesson.features.utterances, best
+    return model, lesson.features.utterances, best
+
+
+def begun(lesson: Lesson, teacher: FrontEnd, folder: Path) -> Model:
+    """Return a model whose layers answer as the teacher's do, as well as they can; kept for the next time."""
+    if (folder / "config.json").exists():
+        return load_model(folder)
+    model = build_model(CONFIG)
+    fit_scale(model.learner, lesson.features, SETTINGS)
+    rows = torch.randperm(len(lesson.features), generator=torch.Generator().manual_seed(0))[:BEGINNING].tolist()
+    waveforms = [torch.from_numpy(heard(lesson.features.utterances[row])) for row in rows]
+    student, teacher = cast("Transformer", model.learner.get_submodule("encoder")), cast("Pretrained", teacher)
+    layerwise.begin(student, teacher, ears=model.frontend, waveforms=waveforms)
+    save_model(model, folder, card="")
+    return model
 
 
 def finish(

@@ -73,7 +73,8 @@ def default_card(
     results = sorted(measured, key=lambda result: str(result["corpus"]))
     protocols = {name: row for result in results for name, row in result["protocols"].items()}
     emotions = [(result["corpus"], result["protocols"]["emotions"]) for result in results]
-    varied = {name: value for name, value in asdict(settings.augmentation).items() if value and name != "max_seconds"}
+    unused = ("max_seconds", "tempo")  # a distillation keeps the tempo, as the teacher's frames have theirs
+    varied = {name: value for name, value in asdict(settings.augmentation).items() if value and name not in unused}
     return _template("default_card.md.j2").render(
         _trained(model, utterances, settings, best, command),
         choices=sorted(choices, key=lambda row: -row["uar"]),

@@ -97,7 +97,7 @@ def _analysed(
         waves = []
         for row in range(first, min(first + _TOGETHER, len(utterances))):
             try:
-                waves.append(torch.from_numpy(_heard(utterances[row], float(drawn[row]))))
+                waves.append(torch.from_numpy(heard(utterances[row], float(drawn[row]))))
                 made.rows.append(row)
             except AudioError as error:
                 made.skipped[row] = str(error)
@@ -128,8 +128,12 @@ def _taught(teachers: Sequence[FrontEnd], waves: Sequence[Tensor]) -> list[Tenso
     return targets
 
 
-def _heard(utterance: Utterance, speed: float) -> NDArray[np.float32]:
-    """Return a clip, (samples,), at another speed and the level that all are heard at."""
+def heard(utterance: Utterance, speed: float = 1.0) -> NDArray[np.float32]:
+    """Return a clip, (samples,), at another speed and the level that all are heard at.
+
+    Raises:
+        AudioError: it cannot be read, or is too short, too long or silent.
+    """
     waveform = audio.load(utterance.path, start=utterance.start, end=utterance.end).waveform
     if speed != 1:
         waveform = soxr.resample(waveform, audio.SAMPLE_RATE, audio.SAMPLE_RATE / speed).astype(np.float32)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ser_fewshot.calibrating import Observation, drawn, fit, observe
 from ser_fewshot.checkpoints import Model, build_model
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.encoders import Context, Discriminant, Given, Statistics, View, levelled
+from ser_fewshot.encoders import Discriminant, Given, Statistics, Transformer, View, levelled
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
@@ -55,7 +55,7 @@ class Choice:
 
 CHOICES = tuple(
     Choice(functionals=functionals, discriminant=discriminant, shrinkage=shrinkage, penalty=penalty)
-    for functionals, shrinkage, discriminant, penalty in product((0.0, 0.5), (0.5, 0.8), (24,), (0.1, 0.3, 1.0))
+    for functionals, shrinkage, discriminant, penalty in product((0.0, 0.3, 0.5), (0.5, 0.8), (24,), (0.1, 0.3, 1.0))
 )
 
 
@@ -65,7 +65,7 @@ def fit_labels(
     """Return a model with the directions, the penalty and the calibration that labelled clips speak for.
 
     Args:
-        model: ridge regression on the encoder "context", which has been taught; it stays as it is.
+        model: ridge regression on the encoder "transformer", which has been taught; it stays as it is.
         features: of all its meta-train clips, with emotions and speakers.
         choices: what may be chosen.
         seed: of the episodes that judge.
@@ -95,12 +95,12 @@ def fit_labels(
 
 def _check(model: Model, features: FeatureSet) -> None:
     encoder = model.learner.get_submodule("encoder")
-    if not isinstance(encoder, Context):
+    if not isinstance(encoder, Transformer):
         raise SettingsError(
             "labels",
             found=f"the encoder {type(encoder).__name__}",
-            expected="the encoder 'context' as it was taught, with no directions beside it yet",
-            remedy="Set encoder.name to 'context' and encoder.discriminant to 0, and teach it.",
+            expected="the encoder 'transformer' as it was taught, with no directions beside it yet",
+            remedy="Set encoder.name to 'transformer' and encoder.discriminant to 0, and teach it.",
         )
     corpora = {item.corpus for item in features.utterances}
     unlabelled = sum(item.emotion is None or item.speaker is None for item in features.utterances)
@@ -151,11 +151,11 @@ class _Parts:
 
 def _parts(model: Model, features: FeatureSet) -> _Parts:
     built = _with(model, Choice(functionals=1.0, discriminant=1, shrinkage=1.0, penalty=1.0))
-    inner = cast("Context", _metric_of(built).inner)
+    inner = cast("Transformer", _metric_of(built).inner)
     clips = [features.clips[row][:_SCALE_FRAMES] for row in range(0, len(features), _SCALE_STEP)]
     statistics = cast("Statistics", inner.statistics)
     statistics.fit_scale(levelled(stack(clips)))
-    n = inner.project.out_features
+    n = len(inner.mean)
     seen, functionals, _ = torch.stack(embed_clips(built.learner, features.clips)).tensor_split([n, inner.width], 1)
     mean, scale = seen.mean(0), seen.std(0, correction=0).clamp_min(_SMALLEST_SPREAD)
     return _Parts(features.utterances, (seen - mean) / scale, functionals, mean, scale, statistics.state_dict())
@@ -180,12 +180,12 @@ def _with(model: Model, choice: Choice) -> Model:
 
 
 def _finished(model: Model, parts: _Parts, choice: Choice) -> Model:
-    """Return the model of a choice; the unit scale of what it sees becomes part of its last layer."""
+    """Return the model of a choice, with the unit scale of what it sees."""
     final = _with(model, choice)
-    inner = cast("Context", _metric_of(final).inner)
+    inner = cast("Transformer", _metric_of(final).inner)
     with torch.no_grad():
-        inner.project.weight.copy_((inner.project.weight / parts.scale[:, None]).half())
-        inner.project.bias.copy_(((inner.project.bias - parts.mean) / parts.scale).half())
+        inner.mean.copy_((inner.mean + parts.mean * inner.scale).half())
+        inner.scale.copy_((parts.scale * inner.scale).half())
     if inner.statistics is not None:
         inner.statistics.load_state_dict(parts.statistics)
     return final

@@ -80,7 +80,7 @@ def meta_train(
 
 
 def distil(
-    config: ModelConfig,
+    model: Model,
     lesson: Lesson,
     *,
     teachers: Sequence[FrontEnd],
@@ -88,11 +88,11 @@ def distil(
     run: Path,
     resume: bool = False,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
-) -> tuple[Model, dict[str, float]]:
-    """Train the encoder of a new model to see in clips what its teachers see; no label takes part in it.
+) -> dict[str, float]:
+    """Train the encoder of a model, in place, to see in clips what its teachers see; no label takes part in it.
 
     Args:
-        config: what to build, with the encoder "context".
+        model: with the encoder "transformer", new or begun by `ser_fewshot.layerwise`.
         lesson: the clips to learn from, and what the teachers made of them.
         teachers: whose they are, for the run to know.
         settings: how to train.
@@ -101,10 +101,13 @@ def distil(
         track: wraps the steps of an epoch to show progress.
 
     Returns:
-        The model, and the record of the epoch that was kept, that of the lowest loss.
+        The record of the epoch that was kept, that of the lowest loss.
     """
-    model = build_model(config, seed=settings.seed)
-    begun = {"model": asdict(model.config), "teachers": [teacher.identity for teacher in teachers]}
+    begun = {
+        "model": asdict(model.config),
+        "teachers": [teacher.identity for teacher in teachers],
+        "weights": digest(model.learner),
+    }
     history = train(
         model.learner,
         lesson.features,
@@ -117,4 +120,4 @@ def distil(
         resume=resume,
         track=track,
     )
-    return model, min(history, key=lambda record: record["loss"])
+    return min(history, key=lambda record: record["loss"])

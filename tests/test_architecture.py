@@ -22,7 +22,7 @@ ROWS = (
     ("corpora",),
     ("frontends",),
     ("augmentation", "distillation", "encoders"),
-    ("episodes", "splits"),
+    ("episodes", "layerwise", "splits"),
     ("episode_lists",),
     ("learners",),
     ("calibration",),

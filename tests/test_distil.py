@@ -36,7 +36,7 @@ from ser_fewshot.training import TrainSettings
 TEACHER = 3  # values in a frame of what is learned
 CONFIG = ModelConfig(
     learner="ridge",
-    settings={"encoder": {"name": "context", "channels": 4, "blocks": 1, "width": 2 * TEACHER}},
+    settings={"encoder": {"name": "transformer", "channels": 8, "blocks": 1, "width": 2 * TEACHER}},
     frontend_settings={"n_mels": DIM},
 )
 SETTINGS = TrainSettings(epochs=2, steps=2, batch_clips=8, seed=5)
@@ -51,19 +51,20 @@ def lesson() -> Lesson:
     return Lesson(FeatureSet(nameless, made.clips), targets)
 
 
-def go(run: Path, **told: Any) -> tuple[Model, dict[str, float]]:
-    return distil(told.pop("config", CONFIG), lesson(), run=run, **{"teachers": TEACHERS, "settings": SETTINGS, **told})
+def go(run: Path, *, config: ModelConfig = CONFIG, seed: int = 3, **told: Any) -> tuple[Model, dict[str, float]]:
+    model = build_model(config, seed=seed)
+    return model, distil(model, lesson(), run=run, **{"teachers": TEACHERS, "settings": SETTINGS, **told})
 
 
 def test_a_taught_model_is_another_than_it_began_and_ready_for_use(tmp_path):
     model, best = go(tmp_path)
     assert best["epoch"] in (1, 2)
-    assert model.config == build_model(CONFIG).config
     assert not model.learner.training
-    new = build_model(CONFIG, seed=SETTINGS.seed).learner.state_dict()
+    new = build_model(CONFIG, seed=3).learner.state_dict()
     moved = [name for name, tensor in model.learner.state_dict().items() if not torch.equal(tensor, new[name])]
-    assert {"encoder.project.weight", "encoder.enter.weight", "encoder.band_mean"} <= set(moved)
+    assert {"encoder.say.0.weight", "encoder.enter.weight", "encoder.band_mean"} <= set(moved)
     assert "log_sharpness" not in moved  # no label takes part
+    assert not {"encoder.mean", "encoder.scale"} & set(moved)  # which are for labelled clips to find
 
 
 def test_all_clips_are_learned_from_and_none_judges(tmp_path, monkeypatch):
@@ -91,16 +92,18 @@ def test_a_run_that_is_resumed_ends_where_it_ended(tmp_path):
     assert all(torch.equal(tensor, expected[name]) for name, tensor in again.learner.state_dict().items())
 
 
-@pytest.mark.parametrize("told", [{"teachers": TEACHERS[::-1]}, {"config": replace(CONFIG, learner="protonet")}])
-def test_a_run_of_other_teachers_or_another_model_is_not_resumed(told, tmp_path):
+@pytest.mark.parametrize(
+    "told", [{"teachers": TEACHERS[::-1]}, {"config": replace(CONFIG, learner="protonet")}, {"seed": 4}]
+)
+def test_a_run_of_other_teachers_or_another_model_or_other_first_weights_is_not_resumed(told, tmp_path):
     go(tmp_path)
     with pytest.raises(CheckpointError, match="a run of different"):
         go(tmp_path, resume=True, **told)
 
 
 def test_an_encoder_of_another_width_than_the_lesson_is_refused(tmp_path):
-    encoder = {**CONFIG.settings["encoder"], "width": 2 * TEACHER + 1}
-    with pytest.raises(SettingsError, match=r"width 7 .* expected a width of 6"):
+    encoder = {**CONFIG.settings["encoder"], "width": 2 * TEACHER + 2}
+    with pytest.raises(SettingsError, match=r"says 4 values of a frame.* expected a width of 6"):
         go(tmp_path / "run", config=replace(CONFIG, settings={"encoder": encoder}))
     assert not (tmp_path / "run").exists()
 
@@ -116,7 +119,7 @@ OTHER = replace(ONE, penalty=1.0)
 @pytest.fixture
 def recipe(tmp_path, monkeypatch) -> Path:
     """What recipes/train_default.py is told, made small; the folder of its runs."""
-    encoder = {"name": "context", "channels": 4, "blocks": 1, "width": 2 * 64}
+    encoder = {"name": "transformer", "channels": 8, "blocks": 2, "width": 2 * 64}
     monkeypatch.setattr(train_default, "CONFIG", ModelConfig(learner="ridge", settings={"encoder": encoder}))
     monkeypatch.setattr(train_default, "SETTINGS", replace(SETTINGS, batch_clips=3))
     monkeypatch.setattr(train_default, "RESULTS", tmp_path / "none")
@@ -172,7 +175,7 @@ def test_the_recipe_makes_a_model_of_all_corpora_and_one_without_each(recipe, ca
     taught = [model.learner.get_submodule("encoder").inner.state_dict() for model in made.values()]
     same = {name for name in taught[0] if all(torch.equal(state[name], taught[0][name]) for state in taught)}
     # What was taught was taught once; the embedding is scaled to the labelled clips of each.
-    assert {name for name in taught[0] if name not in same} <= {"project.weight", "project.bias"}
+    assert {name for name in taught[0] if name not in same} == {"mean", "scale"}
     assert all(model.config.calibration is not None for model in made.values())
     card = (recipe / "all" / "model" / "README.md").read_text()
     assert "It heard 6 clips of free speech" in " ".join(card.split())
@@ -199,14 +202,36 @@ def test_the_recipe_repeated_goes_on_and_makes_the_same_model(recipe, monkeypatc
     train_default.main()
     first = (recipe / "all" / "model" / "model.safetensors").read_bytes()
     monkeypatch.setattr("ser_fewshot.distillation.analyse", lambda *_: pytest.fail("the lesson was made again"))
+    monkeypatch.setattr("ser_fewshot.layerwise.begin", lambda *_, **__: pytest.fail("it began again"))
     monkeypatch.setattr("ser_fewshot.training._loop._Trainer.step", lambda *_: pytest.fail("it took a step"))
     train_default.main()
     assert (recipe / "all" / "model" / "model.safetensors").read_bytes() == first
 
 
+def test_the_recipe_begins_with_layers_like_those_of_the_last_teacher_on_clips_at_their_own_speed(recipe, monkeypatch):
+    seen: list[Any] = []
+    begin = train_default.layerwise.begin
+
+    def noted(student: Any, teacher: Any, **told: Any) -> None:
+        before = student.band_mean.clone()
+        begin(student, teacher, **told)
+        seen.append((before, teacher, told["waveforms"], student.enter.weight.clone()))
+
+    monkeypatch.setattr(train_default.layerwise, "begin", noted)
+    monkeypatch.setattr(train_default, "BEGINNING", 4)
+    train_default.main()
+    [(band_mean, teacher, waveforms, enter)] = seen
+    assert (band_mean != 0).any()  # it was scaled before
+    assert teacher.identity == TEACHERS[1].identity
+    assert [len(wave) for wave in waveforms] == [8_000] * 4
+    assert [float(wave.square().mean().sqrt()) for wave in waveforms] == pytest.approx([0.05] * 4, rel=1e-3)
+    begun = load_model(recipe / "begun").learner.get_submodule("encoder")
+    assert torch.equal(begun.enter.weight, enter)
+
+
 def test_the_width_of_the_default_model_is_mean_and_deviation_of_two_layers_of_512_values():
     encoder = build_model(train_default.CONFIG).learner.get_submodule("encoder")
-    assert encoder.width == 2 * 2 * 512
+    assert (encoder.width, encoder.said, len(encoder.blocks)) == (2 * 2 * 512, 2 * 512, 2)
     assert train_default.SETTINGS.patience >= train_default.SETTINGS.epochs  # no label says when to stop
 
 

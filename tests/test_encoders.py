@@ -15,7 +15,7 @@ from ser_fewshot.frontends import Features, stack
 
 DIM = 24
 LENGTHS = (30, 1, 2, 11, 12, 3, 100)
-KINDS = ("mean", "statistics", "dense", "conv", "context")
+KINDS = ("mean", "statistics", "dense", "conv", "transformer")
 LEARNED = pytest.mark.parametrize("kind", ["dense", "conv"])  # beside the functionals
 
 
@@ -100,9 +100,9 @@ def test_widths_are_as_stated(dim):
         (EncoderSettings(name="statistics"), functionals),
         (EncoderSettings(name="conv", channels=8, width=5), functionals + 5),
         (EncoderSettings(name="conv", channels=1, blocks=0, width=1, dropout=0), functionals + 1),
-        (EncoderSettings(name="context", channels=8, width=5), 5),
-        (EncoderSettings(name="context", channels=8, width=5, functionals=0.5), functionals + 5),
-        (EncoderSettings(name="context", channels=1, blocks=0, width=1, discriminant=3), 1 + 3),
+        (EncoderSettings(name="transformer", channels=8, blocks=3, width=12), 12),
+        (EncoderSettings(name="transformer", channels=16, blocks=1, width=6, functionals=0.5), functionals + 6),
+        (EncoderSettings(name="transformer", channels=8, blocks=1, width=2, discriminant=3), 2 + 3),
         (EncoderSettings(name="statistics", discriminant=3), functionals + 3),
     ]:
         built = build_encoder(dim, settings)
@@ -202,7 +202,7 @@ def test_one_odd_clip_is_held_within_five_standard_deviations():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_scale_learned_from_one_clip_or_from_silence_is_finite(kind):
     for batch in ([clip(30)], [clip(1)], [torch.full((20, DIM), -18.4)] * 3):
-        built = build_encoder(DIM, EncoderSettings(name=kind, channels=8, width=4)).eval()
+        built = build_encoder(DIM, EncoderSettings(name=kind, channels=8, blocks=2, width=4)).eval()
         built.fit_scale(stack(batch))
         with torch.no_grad():
             assert built(stack([*batch, clip(40)])).isfinite().all()
@@ -239,7 +239,7 @@ def test_the_scale_is_saved_with_the_weights(kind):
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", ["dense", "conv", "context"])
+@pytest.mark.parametrize("kind", ["dense", "conv", "transformer"])
 def test_a_finite_gradient_reaches_every_parameter(kind, batch, training):
     learned = encoder(kind).train(training)
     z = learned(stack(batch))
@@ -275,6 +275,10 @@ def test_the_baselines_learn_nothing():
         assert list(encoder(kind).parameters()) == []
 
 
+HEADED = {"channels": 8, "blocks": 2, "width": 4}
+"""Of "transformer": values for 8 heads, and two values of either block."""
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -304,10 +308,15 @@ def test_the_baselines_learn_nothing():
         {"view": "gender"},
         {"view": None},
         {"functionals": 0.5},
-        {"name": "context", "functionals": -0.5},
-        {"name": "context", "functionals": float("nan")},
-        {"name": "context", "whitening": True},
-        {"name": "context", "pooled": True},
+        {"name": "transformer", **HEADED, "functionals": -0.5},
+        {"name": "transformer", **HEADED, "functionals": float("nan")},
+        {"name": "transformer", **HEADED, "whitening": True},
+        {"name": "transformer", **HEADED, "pooled": True},
+        {"name": "transformer", **HEADED, "channels": 12},
+        {"name": "transformer", **HEADED, "channels": 4},
+        {"name": "transformer", **HEADED, "blocks": 0},
+        {"name": "transformer", **HEADED, "width": 6},
+        {"name": "transformer", **HEADED, "width": 7},
     ],
 )
 def test_an_illegal_setting_is_refused_at_construction(wrong):
@@ -321,7 +330,9 @@ def test_an_illegal_setting_is_refused_at_construction(wrong):
         {},
         {"channels": 1, "width": 1, "blocks": 0, "dropout": 0},
         {"width": 4096},
-        {"name": "context", "functionals": 1, "discriminant": 24, "view": "speaker"},
+        {"name": "transformer", **HEADED},
+        {"name": "transformer", **HEADED, "functionals": 1, "discriminant": 24, "view": "speaker"},
+        {"name": "transformer", "channels": 8, "blocks": 3, "width": 6},
         {"name": "statistics", "discriminant": 1},
     ],
 )

@@ -67,6 +67,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
     },
 }
 slow = pytest.mark.slow
+HEADED = {"channels": 8, "blocks": 2, "width": 8}
+"""Sizes that "transformer" can have."""
 
 
 def enrolled(model: Model) -> FewShotClassifier:
@@ -142,13 +144,21 @@ def test_a_graph_divides_by_the_temperature_of_the_calibration(tmp_path):
 
 
 def test_an_encoder_that_was_taught_is_exported_with_functionals_and_directions_beside_it(tmp_path):
-    model = small_model("ridge", encoder="context", beside={"functionals": 0.5, "discriminant": 2, "view": "speaker"})
+    beside = {"functionals": 0.5, "discriminant": 2, "view": "speaker"}
+    model = small_model("ridge", encoder="transformer", beside={**HEADED, **beside})
+    inner = model.learner.encoder.inner
+    inner.mean.fill_(0.25)
+    inner.scale.fill_(0.5)
     generator = torch.Generator().manual_seed(0)
     for directions in (model.learner.encoder.emotion, model.learner.encoder.speaker):
         directions.copy_(torch.randn(directions.shape, generator=generator))
     classifier = enrolled(model)
     export_onnx(classifier, tmp_path / "model.onnx")
-    assert_same(tmp_path / "model.onnx", classifier)
+    assert_same(tmp_path / "model.onnx", classifier, longest=30.0)
+    for frames in (40, 41, 42, 43):  # its blocks see every second one
+        clip = speech(frames / 100)
+        found = run(tmp_path / "model.onnx", clip)
+        assert found == pytest.approx(classifier.predict(clip).probabilities, abs=TOLERANCE), frames
 
 
 def test_the_file_says_how_to_use_it(exported, classifier):
@@ -212,12 +222,13 @@ def test_the_log_mel_of_whisper_is_traced_with_the_same_values(monkeypatch):
         *(
             pytest.param(name, encoder, marks=slow)
             for name in names()
-            for encoder in ("mean", "dense", "conv", "context")
+            for encoder in ("mean", "dense", "conv", "transformer")
         ),
     ],
 )
 def test_every_learner_is_exported_without_a_word(learner, encoder, tmp_path, capfd):
-    classifier = enrolled(small_model(learner, encoder=encoder))
+    beside = HEADED if encoder == "transformer" else {}
+    classifier = enrolled(small_model(learner, encoder=encoder, beside=beside))
     level = logging.getLogger("torch").level
     with warnings.catch_warnings():
         warnings.simplefilter("error")

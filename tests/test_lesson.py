@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ser_fewshot import distillation
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.distillation import SPEEDS, Lesson, prepare_lesson
-from ser_fewshot.errors import CheckpointError, SettingsError
+from ser_fewshot.distillation import SPEEDS, Lesson, heard, prepare_lesson
+from ser_fewshot.errors import AudioError, CheckpointError, SettingsError
 from ser_fewshot.frontends import FrontEnd, analyse
 from ser_fewshot.frontends.logmel import LogMel, Settings
 
@@ -156,6 +156,29 @@ def test_the_company_that_a_clip_is_analysed_in_is_of_no_matter(lesson, utteranc
     pairs = zip((*made.features.clips, *made.targets), (*lesson.features.clips, *lesson.targets), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_clip_is_heard_at_one_level_and_at_its_own_speed_unless_another_is_asked_for(utterances):
+    for row, seconds in enumerate(SECONDS):
+        own = heard(utterances[row])
+        assert (own.dtype, len(own)) == (np.float32, pytest.approx(16_000 * seconds, abs=1))
+        expected = levelled(tone(seconds, hertz=200 + 150 * row, peak=0.05 * 4**row)).numpy()
+        np.testing.assert_allclose(own, expected, atol=1e-3)
+        for speed in (0.8, 1.25):
+            other = heard(utterances[row], speed)
+            assert (other.dtype, len(other)) == (np.float32, pytest.approx(16_000 * seconds / speed, abs=1))
+            assert float(np.sqrt(np.mean(other**2))) == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("sound", [b"no sound", None])
+def test_what_is_no_sound_or_silent_is_not_heard(sound, tmp_path):
+    path = tmp_path / "bad.wav"
+    if sound is None:
+        soundfile.write(path, np.zeros(16_000), 16_000)
+    else:
+        path.write_bytes(sound)
+    with pytest.raises(AudioError, match=r"bad\.wav"):
+        heard(Utterance("made/bad", path, "made"))
 
 
 # Clips that cannot be used

@@ -5,16 +5,18 @@ All of them look at a clip's own frames only: padding, and the other clips of a 
 
 from __future__ import annotations
 
-from ser_fewshot.encoders._base import Encoder, EncoderSettings, View
-from ser_fewshot.encoders._context import STRIDE, Context, levelled
+from ser_fewshot.encoders._base import HEADS, Encoder, EncoderSettings, View
 from ser_fewshot.encoders._description import Given, Mixed, shares_of
 from ser_fewshot.encoders._discriminant import Discriminant
 from ser_fewshot.encoders._learned import Conv, Dense, describe
 from ser_fewshot.encoders._statistics import Mean, Statistics, moments
+from ser_fewshot.encoders._transformer import POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows
 
 __all__ = [
+    "HEADS",
+    "POSITIONS",
     "STRIDE",
-    "Context",
+    "Block",
     "Conv",
     "Dense",
     "Discriminant",
@@ -24,11 +26,14 @@ __all__ = [
     "Mean",
     "Mixed",
     "Statistics",
+    "Transformer",
     "View",
     "build_encoder",
     "levelled",
     "moments",
+    "positions",
     "shares_of",
+    "windows",
 ]
 
 
@@ -51,8 +56,8 @@ def _build(dim: int, settings: EncoderSettings) -> Encoder:
         from ser_fewshot.encoders._blocks import Blocks  # noqa: PLC0415 - it loads transformers
 
         return Blocks(settings)
-    if settings.name == "context":
-        return Context(dim, settings)
+    if settings.name == "transformer":
+        return Transformer(dim, settings)
     if settings.name == "statistics":
         return describe(dim, settings)
     return Dense(dim, settings) if settings.name == "dense" else Conv(dim, settings)

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 
-EncoderName = Literal["statistics", "mean", "dense", "conv", "context", "blocks"]
+EncoderName = Literal["statistics", "mean", "dense", "conv", "transformer", "blocks"]
 View = Literal["emotion", "speaker"]
+
+HEADS = 8
+"""Of every block of "transformer"."""
 
 _LARGEST = 4096  # channels and width; more is a slip of the keyboard or a hostile file
 _MOST_BLOCKS = 64
@@ -24,18 +27,19 @@ class EncoderSettings:
     Attributes:
         name: "statistics" describes the frames by fixed functionals and learns nothing; "mean" is the average frame,
             the plainest baseline; "dense" learns, beside the functionals, what a small network makes of them; "conv",
-            what a convolutional network sees in the frames; "context" is such a network alone, whose every layer knows
-            the whole clip, made to be taught by a larger encoder; "blocks" are the next transformer blocks of the
+            what a convolutional network sees in the frames; "transformer" is a small network alone that looks at the
+            whole clip, made to be taught by a larger encoder; "blocks" are the next transformer blocks of the
             pretrained encoder whose frames it is given, so that they can be trained.
         whitening: whether the functionals are turned and scaled so that clips of one class (the label of the first task
             in training) differ alike in every direction: what varies within a class counts less. Good for speakers.
         discriminant: directions that are set beside the embedding, in which classes differ most for how much clips of
             one class do; 0 for none. They are found when the training is done.
         view: whether these are the directions of emotions or of speakers.
-        functionals: how much the fixed functionals weigh beside what "context" sees, which weighs 1.
+        functionals: how much the fixed functionals weigh beside what "transformer" sees, which weighs 1.
         channels: width of the network.
-        blocks: residual layers in it; the transformer blocks of "blocks".
-        width: what the learned part adds to the embedding; of "context", the embedding.
+        blocks: residual layers in it; the transformer blocks of "transformer" and of "blocks".
+        width: what the learned part adds to the embedding; of "transformer", the embedding: mean and standard deviation
+            of what every block says.
         dropout: share of values dropped in training; "blocks" drop none.
         lora: rank of the low-rank adapters that are trained in "blocks", instead of their weights; 0 for none.
         layers: of the front-end that stand side by side in a frame; a learned softmax mixes them.
@@ -65,21 +69,21 @@ class EncoderSettings:
         if self.view not in get_args(View):
             expected = " | ".join(get_args(View))
             raise SettingsError("encoder.view", found=repr(self.view), expected=expected, remedy="Choose one of these.")
-        if not 0 <= self.functionals <= _LARGEST or (self.functionals and self.name != "context"):
+        if not 0 <= self.functionals <= _LARGEST or (self.functionals and self.name != "transformer"):
             raise SettingsError(
                 "encoder.functionals",
                 found=f"{self.functionals!r} for {self.name!r}",
-                expected=f"0 to {_LARGEST} for 'context', else 0",
-                remedy="Leave it out, or choose 'context'.",
+                expected=f"0 to {_LARGEST} for 'transformer', else 0",
+                remedy="Leave it out, or choose 'transformer'.",
             )
-        if type(self.whitening) is not bool or (self.whitening and self.name in ("mean", "context")):
+        if type(self.whitening) is not bool or (self.whitening and self.name in ("mean", "transformer")):
             raise SettingsError(
                 "encoder.whitening",
                 found=f"{self.whitening!r} for {self.name!r}",
                 expected="true or false, and functionals to whiten",
                 remedy="Leave it out, or choose another encoder.",
             )
-        if (self.pooled and self.name in ("conv", "context", "blocks")) or (
+        if (self.pooled and self.name in ("conv", "transformer", "blocks")) or (
             self.layers > 1 and self.pooled and self.name == "mean"
         ):
             raise SettingsError(
@@ -95,6 +99,9 @@ class EncoderSettings:
                 expected=f"a rank from 1 to {_LARGEST} for 'blocks', else 0",
                 remedy="8 is a good rank to begin with.",
             )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
         whole = all(type(value) is int for value in (self.channels, self.width, self.blocks, self.layers))
         positive = (self.channels, self.width, self.layers)
         whole = whole and type(self.discriminant) is int and 0 <= self.discriminant <= _LARGEST
@@ -106,6 +113,14 @@ class EncoderSettings:
                 f"discriminant {self.discriminant}",
                 expected=f"channels and width in 1 ... {_LARGEST}, blocks in 0 ... {_MOST_BLOCKS}, dropout in [0, 1), "
                 f"discriminant in 0 ... {_LARGEST}",
+                remedy="Change the one that is not.",
+            )
+        of_heads = self.channels % HEADS == 0 and self.blocks and self.width % (2 * self.blocks) == 0
+        if self.name == "transformer" and not of_heads:
+            raise SettingsError(
+                "encoder",
+                found=f"channels {self.channels}, blocks {self.blocks}, width {self.width}",
+                expected=f"channels a multiple of {HEADS}, at least 1 block, a width that is a multiple of 2 * blocks",
                 remedy="Change the one that is not.",
             )
 

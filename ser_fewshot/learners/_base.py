@@ -13,11 +13,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ser_fewshot._parallel import each
 from ser_fewshot.encoders import Encoder, EncoderSettings, build_encoder
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import Features, stack
 
-_BATCH_CLIPS = 64
+_BATCH_CLIPS = 16
 
 Objective = Literal["classes", "episodes", "distillation"]
 """What training lowers: the loss of classifying all meta-train classes, the conventional way, that of episodes, or the
@@ -184,11 +185,13 @@ def embed_clips(learner: Learner, clips: Sequence[Tensor]) -> list[Tensor]:
     """
     order = sorted(range(len(clips)), key=lambda row: len(clips[row]))
     kept = list(clips)
+
+    def embed(rows: list[int]) -> None:
+        embedded = learner.embed(stack([clips[row] for row in rows]))
+        for position, row in enumerate(rows):
+            x = embedded.x[position]
+            kept[row] = x.clone() if embedded.pooled else x[: embedded.lengths[position]].clone()
+
     with evaluating(learner):
-        for start in range(0, len(order), _BATCH_CLIPS):
-            rows = order[start : start + _BATCH_CLIPS]
-            embedded = learner.embed(stack([clips[row] for row in rows]))
-            for position, row in enumerate(rows):
-                x = embedded.x[position]
-                kept[row] = x.clone() if embedded.pooled else x[: embedded.lengths[position]].clone()
+        each(embed, [order[start : start + _BATCH_CLIPS] for start in range(0, len(order), _BATCH_CLIPS)])
     return kept

@@ -9,38 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.augmentation import FRAMES_PER_SECOND, augment
-from ser_fewshot.encoders import STRIDE, Context, Discriminant, moments
+from ser_fewshot.encoders import STRIDE, Discriminant, Transformer, moments
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import Learner
 from ser_fewshot.training._objectives import Goal
 from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
 
-PER_FRAME = 2
-"""Frames of the teacher, 20 ms each, for one of the student's."""
-
 _SCALE_CLIPS = 400  # whose frames are enough to measure a spread by
 _SMALLEST_SPREAD = 1e-3
-_LIMIT = 8.0  # standard deviations: a teacher's rare outbursts must not decide what is learned
+_LIMIT = 3.0  # standard deviations
 _LARGE_BATCHES = 16  # from so many batches at a time, clips of like length make one
 
 
 class Distillation(Goal):
-    """Predict, from a clip that is varied, what a teacher made of it as it was.
+    """Say, of each frame of a clip that is varied, what a teacher said of the clip as it was.
 
-    Mean and standard deviation over time of the teacher's frames are what the encoder's embedding is to be. Beside
-    them, each frame is predicted by a layer that training throws away: a clip has one mean but hundreds of frames to
-    learn from. Hinton et al., "Distilling the knowledge in a neural network", 2015, https://arxiv.org/abs/1503.02531;
-    of speech encoders: Chang et al., "DistilHuBERT", 2022, https://arxiv.org/abs/2110.01900. That the student hears
-    noise, rooms and telephones where the teacher did not makes it deaf to them.
+    So it is with mean and standard deviation over time, which the embedding is made of: a clip has one of each, but
+    hundreds of frames to learn from. Hinton et al., "Distilling the knowledge in a neural network", 2015,
+    https://arxiv.org/abs/1503.02531; of speech encoders: Chang et al., "DistilHuBERT", 2022,
+    https://arxiv.org/abs/2110.01900. That the student hears noise, rooms and telephones where the teacher did not makes
+    it deaf to them. Parts of clips are their beginnings, as positions count from there.
 
     Raises:
-        SettingsError: the encoder cannot be taught, or is not as wide as what it is to learn.
+        SettingsError: the encoder cannot be taught, or does not say as many values as it is to learn.
     """
 
-    frame_mean: Tensor
     frame_scale: Tensor
-    clip_mean: Tensor
     clip_scale: Tensor
 
     def __init__(
@@ -50,67 +45,54 @@ class Distillation(Goal):
         self.targets = targets
         dim = targets[0].shape[1] if targets else 0
         student = self._student()
-        width = student.project.out_features
-        if width != 2 * dim or len(targets) != len(features):
+        if student.said != dim or len(targets) != len(features):
             raise SettingsError(
                 "distillation",
-                found=f"an encoder of width {width} for {len(features)} clips, {len(targets)} of which have frames of "
-                f"{dim} values to learn from",
+                found=f"an encoder that says {student.said} values of a frame, for {len(features)} clips, "
+                f"{len(targets)} of which have frames of {dim} values to learn from",
                 expected=f"a width of {2 * dim}, and what a teacher made of each clip",
                 remedy="Set encoder.width, and pass the teacher's frames of these clips.",
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(settings.seed)
-            self.head = nn.Linear(student.channels, PER_FRAME * dim)
         generator = torch.Generator().manual_seed(settings.seed)
         rows = torch.randperm(len(targets), generator=generator).tolist()
         frames = torch.cat([targets[row].float() for row in rows[:_SCALE_CLIPS]])
-        self.register_buffer("frame_mean", frames.mean(0))
         self.register_buffer("frame_scale", frames.std(0).clamp_min(_SMALLEST_SPREAD))
         clips = torch.stack([_described(target.float()[None])[0] for target in targets])
-        self.register_buffer("clip_mean", clips.mean(0))
         self.register_buffer("clip_scale", clips.std(0).clamp_min(_SMALLEST_SPREAD))
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
-        """Add the gradient of one batch of parts of clips; those of a batch are of like length."""
+        """Add the gradient of one batch of clips, or of their beginnings; those of a batch are of like length."""
         longest = int(self.settings.augmentation.max_seconds * FRAMES_PER_SECOND) // STRIDE
-        parts = [self._part(row, longest, generator) for row in self._rows(done)]
+        parts = [self._part(row, longest) for row in self._rows(done)]
         # At another tempo, frames would not be where the teacher's are.
         augmentation = replace(self.settings.augmentation, tempo=0.0)
         batch = augment([clip for clip, _ in parts], augmentation, generator)
         wanted = stack([target for _, target in parts])
-        student = self._student()
-        frames, mask = student.frames(batch)
-        predicted = self.head(frames).unflatten(2, (PER_FRAME, -1)).flatten(1, 2)  # (batch, teacher's frames, dim)
-        x = ((wanted.x - self.frame_mean) / self.frame_scale).clamp(-_LIMIT, _LIMIT)
-        per_frame = (predicted - x).square().mean(2)[wanted.mask].mean()
-        z = (_described(wanted.x, wanted.mask) - self.clip_mean) / self.clip_scale
-        per_clip = (student.pooled(frames, mask) - z.clamp(-_LIMIT, _LIMIT)).square().mean()
-        loss: Tensor = per_frame + per_clip
+        said, mask = self._student().frames(batch)
+        frames = (said - wanted.x) / self.frame_scale
+        clips = (_described(said, mask) - _described(wanted.x, mask)) / self.clip_scale
+        loss: Tensor = _bounded(frames[mask]) + _bounded(clips)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    def _student(self) -> Context:
+    def _student(self) -> Transformer:
         """Return what is taught, which stands in a checkpoint once, as the learner's."""
         encoder = getattr(self.learner, "encoder", None)
         student = encoder.inner if isinstance(encoder, Discriminant) else encoder
-        if not isinstance(student, Context):
+        if not isinstance(student, Transformer):
             raise SettingsError(
                 "distillation",
                 found=f"the encoder {type(student).__name__}",
-                expected="the encoder 'context', which can be taught",
-                remedy="Set encoder.name to 'context'.",
+                expected="the encoder 'transformer', which can be taught",
+                remedy="Set encoder.name to 'transformer'.",
             )
         return student
 
-    def _part(self, row: int, longest: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return a part of a clip, (STRIDE * n, dim), and the teacher's frames of it, (PER_FRAME * n, ...)."""
+    def _part(self, row: int, longest: int) -> tuple[Tensor, Tensor]:
+        """Return a clip, (STRIDE * n, dim), and the teacher's frames of it, (n, ...), or the beginnings of both."""
         clip, target = self.features.clips[row], self.targets[row]
-        whole = min(len(clip) // STRIDE, len(target) // PER_FRAME)
-        n = min(whole, longest)
-        start = int(torch.randint(whole - n + 1, (), generator=generator))
-        stop = start + n
-        return clip[STRIDE * start : STRIDE * stop], target[PER_FRAME * start : PER_FRAME * stop].float()
+        n = min(len(clip) // STRIDE, len(target), longest)
+        return clip[: STRIDE * n], target[:n].float()
 
     def _rows(self, done: int) -> list[int]:
         """Return the clips of batch `done`: all clips once, shuffled anew, before any comes again."""
@@ -123,6 +105,11 @@ class Distillation(Goal):
         rows = order[chunk * _LARGE_BATCHES * size : (chunk + 1) * _LARGE_BATCHES * size]
         rows.sort(key=lambda row: len(self.targets[row]))
         return rows[place * size : (place + 1) * size]
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """Mean square, but where it is large the mean size: a teacher's rare outbursts must not decide what is learned."""
+    return 2 * nn.functional.huber_loss(x, torch.zeros_like(x), delta=_LIMIT)
 
 
 def _described(x: Tensor, mask: Tensor | None = None) -> Tensor:

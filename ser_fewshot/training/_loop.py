@@ -79,7 +79,7 @@ def train(
         )
     learner.begin(objective)
     _check_trainable(learner)
-    _fit_scale(learner, features, settings)
+    fit_scale(learner, features, settings)
     trainer = _Trainer(_goal(objective, learner, features, settings, targets))
     identity = {
         "settings": json.dumps({"objective": objective, **asdict(settings)}),
@@ -222,8 +222,11 @@ def _check_finite(loss: float, norm: float, *, step: int, rate: float) -> None:
         )
 
 
-def _fit_scale(learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
-    """Scale the learner to clips whose classes are those of the first task; one without such a class is its own."""
+def fit_scale(learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
+    """Scale a learner, in place, to some of the clips, as training begins with.
+
+    Their classes are those of the first task; a clip without such a class is one by itself.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
     rows = torch.randperm(len(features), generator=generator)[:_SCALE_CLIPS].tolist()
     kind = settings.tasks[0].label

@@ -25,10 +25,11 @@ from ser_fewshot.learners import Learner, Task, build_learner, embed_clips, eval
 
 CONV = {"name": "conv", "channels": 6, "blocks": 1, "width": 5, "dropout": 0.5}
 DENSE = {**CONV, "name": "dense"}
+HEADED = {**CONV, "channels": 8, "width": 6}
 ENCODERS: dict[str, dict[str, Any]] = {
     "conv": CONV,
     "dense": DENSE,
-    "context": {**CONV, "name": "context", "functionals": 0.5, "discriminant": 2},
+    "transformer": {**HEADED, "name": "transformer", "functionals": 0.5, "discriminant": 2},
     "statistics": {"name": "statistics"},
     "mean": {"name": "mean"},
 }
@@ -218,7 +219,7 @@ def test_what_is_kept_of_clips_does_for_the_clips(kind):
 @EVERY
 def test_what_is_kept_of_a_clip_does_not_depend_on_its_company(kind):
     learner = build(kind)
-    clips = [frames(number) for number in range(70)]  # more than fit in one batch
+    clips = [frames(number) for number in range(70)]  # more than fit in four batches
     together = embed_clips(learner, clips)
     for row in (0, 33, 69):
         torch.testing.assert_close(embed_clips(learner, [clips[row]])[0], together[row], **CLOSE)
@@ -342,7 +343,8 @@ def test_settings_come_back_from_their_own_values(kind):
         {"no_such_setting": 1},
         {"encoder": "conv"},
         {"encoder": None},
-        {"encoder": {"name": "transformer"}},
+        {"encoder": {"name": "resnet"}},
+        {"encoder": {"name": "transformer", "channels": 12}},
         {"encoder": {"name": ["conv"]}},
         {"encoder": {"channels": "96"}},
         {"encoder": {"channels": 9.5}},
@@ -382,6 +384,22 @@ def test_random_weights_depend_on_the_seed_alone(kind):
 def test_another_seed_gives_other_random_weights():
     first, second = (build_learner("protonet", DIM, {"encoder": CONV}, seed=seed) for seed in (0, 1))
     assert not torch.equal(first.state_dict()["encoder.project.weight"], second.state_dict()["encoder.project.weight"])
+
+
+@pytest.mark.parametrize("kind", ["ridge, transformer", "protonet, conv"])
+def test_clips_are_embedded_alike_by_one_thread_and_by_two_and_no_gradient_is_kept(kind):
+    learner, clips, threads = build(kind), [frames(number) for number in range(40)], torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(embed_clips(learner, clips))
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*found, strict=True):
+        assert not two.requires_grad
+        torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
