@@ -122,18 +122,23 @@ class Block(nn.Module):
     def attended(self, x: Tensor, mask: Tensor) -> Tensor:
         """What the heads see, side by side, (batch, frames, channels)."""
         query, key, value = self.attend(self.attention_norm(x)).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        own = None if len(x) == 1 else mask[:, None, None]  # a clip alone has no padding
-        if torch.is_grad_enabled():  # by parts: the fused one has no second derivative, which MAML takes
-            scores = query @ key.mT / math.sqrt(query.shape[-1])
-            scores = scores if own is None else scores.masked_fill(~own, -torch.inf)
-            seen = scores.softmax(-1) @ value
-        else:
-            seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=own)
+        seen = _attention(query, key, value, None if len(x) == 1 else mask[:, None, None])  # one alone has no padding
         return seen.transpose(1, 2).flatten(2)
 
     def widened(self, x: Tensor) -> Tensor:
         """What the units between the two layers answer, (batch, frames, 4 * channels)."""
         return nn.functional.gelu(self.widen(self.norm(x)))
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, own: Tensor | None) -> Tensor:
+    """(batch, heads, frames, size) each, own (batch, 1, 1, frames) where a frame is a clip's -> what each head sees."""
+    if not torch.is_grad_enabled():
+        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=own)
+    # By parts: the fused one has no second derivative, which MAML takes.
+    scores = query @ key.mT / math.sqrt(query.shape[-1])
+    scores = scores if own is None else scores.masked_fill(~own, -torch.inf)
+    seen: Tensor = scores.softmax(-1) @ value
+    return seen
 
 
 def windows(x: Tensor, *, stride: int = 1) -> Tensor:
