@@ -10,12 +10,13 @@ import torch
 from scipy.linalg import qr
 from torch import Tensor, nn
 
-from ser_fewshot.encoders import HEADS, POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows
+from ser_fewshot.encoders import HEADS, PIECE, POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FrontEnd, analyse, stack
 from ser_fewshot.frontends.pretrained import Pretrained
 
 _PENALTY = 1e-4  # of the mean square of what is regressed on
+_HOP = 160  # samples, of the log-mel frames of both
 _FRAMES = 6_000  # are enough to choose units by
 
 Answers = Mapping[str, Tensor]
@@ -36,12 +37,15 @@ def begin(student: Transformer, teacher: Pretrained, *, ears: FrontEnd, waveform
         student: scaled to its clips already.
         teacher: the encoder of Whisper, up to as many blocks as the student has.
         ears: the student's front-end.
-        waveforms: (samples,) of each clip, as loud as all are to be heard.
+        waveforms: (samples,) of each clip, as loud as all are to be heard; what the student hears in one piece is used.
 
     Raises:
-        SettingsError: the teacher is no Whisper, or not as many blocks and values as the student is to say.
+        SettingsError: there are no clips, or the teacher is no Whisper that the student can follow.
     """
     _check(student, teacher)
+    if not waveforms:
+        raise SettingsError("waveforms", found="none", expected="clips to fit layers to", remedy="Pass a few hundred.")
+    waveforms = [waveform[: int(PIECE * STRIDE * _HOP)] for waveform in waveforms]
     clips = analyse(ears, waveforms)
     answers = _answers(teacher, waveforms)
     axes = _axes([answers[name] for name in answers if name.startswith("stream")], n=student.join.out_features)
@@ -57,15 +61,18 @@ def begin(student: Transformer, teacher: Pretrained, *, ears: FrontEnd, waveform
 
 def _check(student: Transformer, teacher: Pretrained) -> None:
     settings, width = teacher.settings, teacher.family.width
-    kind, blocks = settings.architecture.get("model_type"), settings.n_blocks
-    wanted = len(student.blocks) * width
-    if kind != "whisper" or blocks != len(student.blocks) or student.said != wanted:
+    built, blocks = settings.architecture, settings.n_blocks
+    heads, units = built.get("encoder_attention_heads"), built.get("encoder_ffn_dim", 0)
+    channels = student.join.out_features
+    follows = built.get("model_type") == "whisper" and heads == HEADS and channels <= width and 4 * channels <= units
+    if not follows or blocks != len(student.blocks) or student.said != blocks * width:
         raise SettingsError(
             "student",
-            found=f"{len(student.blocks)} blocks that say {student.said} values of a frame, for {blocks} blocks of "
-            f"{kind} that say {width} each",
-            expected="the first blocks of Whisper, as many of the student, and a width of twice what they say together",
-            remedy="Set encoder.blocks and encoder.width, or import the teacher at another layer.",
+            found=f"{len(student.blocks)} blocks of {channels} channels that say {student.said} values of a frame, for "
+            f"{blocks} blocks of {built.get('model_type')} of width {width} with {heads} heads",
+            expected=f"the first blocks of a Whisper with {HEADS} heads, as many as the student has, which is no wider "
+            "and says as much",
+            remedy="Set encoder.blocks, channels and width, or import the teacher at another layer.",
         )
 
 
@@ -73,12 +80,13 @@ def _stem(student: Transformer, inputs: Sequence[Tensor], answers: Answers, axes
     """Fit all before the first block; return what enters it, (frames, channels) of each clip."""
     x = _convolved(student.enter, inputs, answers["enter"])
     x = _convolved(student.halve, x, answers["halve"], stride=STRIDE)
-    placed = torch.cat([torch.cat([clip, positions(len(clip))], 1) for clip in x])
+    places = positions(PIECE)
+    placed = torch.cat([torch.cat([clip, places[: len(clip)]], 1) for clip in x])
     weight, bias = _least_squares(placed, answers["stream 0"] @ axes)
     student.join.weight.copy_(weight[:, :-POSITIONS])
     student.join.bias.copy_(bias)
     student.place.weight.copy_(weight[:, -POSITIONS:])
-    return [student.join(clip) + student.place(positions(len(clip))) for clip in x]
+    return [student.join(clip) + student.place(places[: len(clip)]) for clip in x]
 
 
 def _block(block: Block, stream: list[Tensor], told: Answers, axes: Tensor) -> list[Tensor]:
@@ -86,8 +94,7 @@ def _block(block: Block, stream: list[Tensor], told: Answers, axes: Tensor) -> l
     lengths = [len(clip) for clip in stream]
     entering = torch.cat(stream)
     _fit(block.attend, block.attention_norm(entering), _heads(told, width=block.gather.in_features // HEADS))
-    everything = [torch.ones(1, n, dtype=torch.bool) for n in lengths]
-    attended = torch.cat([block.attended(x[None], all_)[0] for x, all_ in zip(stream, everything, strict=True)])
+    attended = torch.cat([block.attended(x[None], None)[0] for x in stream])
     _fit(block.gather, attended, told["middle"] @ axes - entering)
     middle = entering + block.gather(attended)
     chosen = _telling(nn.functional.gelu(told["units"]), block.widen.out_features)

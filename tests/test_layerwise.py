@@ -26,13 +26,15 @@ WIDTH, UNITS, BLOCKS = 32, 128, 2  # of the teacher
 
 @functools.cache
 def teacher(layer: int = BLOCKS, heads: int = HEADS) -> Pretrained:
-    """A random Whisper, whose positions are sines and cosines as in the published ones; only to be read."""
+    """A random Whisper, only to be read; positions are sines and cosines as published, and heads pick and choose."""
     built = tiny("whisper", encoder_layers=3, encoder_attention_heads=heads, encoder_ffn_dim=UNITS)
     frontend = built.frontend(layer=layer, pooling="frames")
     rates = torch.exp(torch.arange(WIDTH // 2) * (-math.log(10_000) / (WIDTH // 2 - 1)))
     angles = torch.arange(1_500)[:, None] * rates
     state = frontend.network.state_dict()
-    frontend.network.load_state_dict({**state, "embed_positions.weight": torch.cat([angles.sin(), angles.cos()], 1)})
+    sharper = {name: 8 * tensor for name, tensor in state.items() if "q_proj" in name}
+    places = {"embed_positions.weight": torch.cat([angles.sin(), angles.cos()], 1)}
+    frontend.network.load_state_dict({**state, **sharper, **places})
     return frontend
 
 
@@ -91,7 +93,7 @@ def off(made: Transformer, waveforms: Sequence[Tensor]) -> list[float]:
 
 
 def test_a_student_as_wide_as_its_teacher_says_what_that_says_of_clips_that_it_never_heard():
-    assert max(off(begun(WIDTH), noise(4, seed=1))) < 0.05
+    assert max(off(begun(WIDTH), noise(4, seed=1))) < 0.05  # 0.09 if heads are taken for others
 
 
 def test_a_narrower_student_says_it_the_worse_the_narrower_but_better_than_a_new_one():
@@ -168,8 +170,8 @@ def test_a_teacher_that_is_stopped_is_listened_to_no_longer(monkeypatch):
         (lambda: tiny("hubert").frontend(layer=2, pooling="frames"), {}, "for 2 blocks of hubert"),
         (lambda: teacher(1), {}, "for 1 blocks of whisper"),
         (lambda: tiny("whisper").frontend(layer="weighted"), {"blocks": 1, "said": WIDTH}, "for 2 blocks of whisper"),
-        (teacher, {"said": BLOCKS * WIDTH + 2}, "2 blocks that say 66 values"),
-        (teacher, {"blocks": 1}, "1 blocks that say 64 values"),
+        (teacher, {"said": BLOCKS * WIDTH + 2}, "2 blocks of .* that say 66 values"),
+        (teacher, {"blocks": 1}, "1 blocks of .* that say 64 values"),
     ],
 )
 def test_a_teacher_whose_layers_are_not_those_of_the_student_is_refused_and_nothing_is_set(of, told, found):

@@ -11,6 +11,7 @@ from torch import Tensor
 from ser_fewshot._acoustics import RANGE, level
 from ser_fewshot.encoders import (
     HEADS,
+    PIECE,
     STRIDE,
     Block,
     EncoderSettings,
@@ -198,7 +199,7 @@ def test_a_head_weighs_the_frames_of_the_clip_by_a_plain_loop():
     block, lengths = Block(16).eval(), [5, 2]
     x = torch.randn(2, 5, 16)
     mask = torch.arange(5) < torch.tensor(lengths)[:, None]
-    found = block.attended(x, mask)
+    found = block.attended(x, mask[:, None, None])
     for row, n in enumerate(lengths):
         queries, keys, values = block.attend(block.attention_norm(x[row])).chunk(3, 1)
         for head in range(HEADS):
@@ -218,13 +219,37 @@ def _silence(*layers: torch.nn.Linear) -> None:
 @torch.no_grad()
 def test_a_block_that_answers_nothing_hands_on_its_frames():
     torch.manual_seed(0)
-    block, x, mask = Block(16).eval(), torch.randn(1, 5, 16), torch.ones(1, 5, dtype=torch.bool)
-    both = block(x, mask)
+    block, x = Block(16).eval(), torch.randn(1, 5, 16)
+    both = block(x, None)
     _silence(block.narrow)
-    assert (block(x, mask) - both).abs().max() > 1e-2
-    torch.testing.assert_close(block(x, mask), x + block.gather(block.attended(x, mask)))
+    assert (block(x, None) - both).abs().max() > 1e-2
+    torch.testing.assert_close(block(x, None), x + block.gather(block.attended(x, None)))
     _silence(block.gather)
-    assert torch.equal(block(x, mask), x)
+    assert torch.equal(block(x, None), x)
+
+
+@torch.no_grad()
+def test_a_clip_said_again_and_again_is_heard_as_the_clip():
+    built, whole = student(), clip(PIECE * STRIDE)
+    once, often = (built.frames(stack([whole.repeat(times, 1)]))[0][0] for times in (1, 4))
+    for piece in often.split(PIECE):  # but for frames whose neighbours are of another piece, and what sees these
+        torch.testing.assert_close(piece.mean(0), once.mean(0), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(built(stack([whole.repeat(4, 1)])), built(stack([whole])), rtol=0.02, atol=0.02)
+
+
+@torch.no_grad()
+def test_a_long_clip_is_the_same_alone_and_in_any_batch():
+    built, lengths = student(), (PIECE * STRIDE + 1, 30, 3 * PIECE * STRIDE + 7)
+    together = built(stack([clip(n) for n in lengths]))
+    for row, n in enumerate(lengths):
+        torch.testing.assert_close(built(stack([clip(n)]))[0], together[row], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_one_clip_may_be_padded():
+    built, alone = student(), stack([clip(30)])
+    padded = Features(torch.nn.functional.pad(alone.x, (0, 0, 0, 20)), alone.lengths)
+    torch.testing.assert_close(built(padded), built(alone), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

@@ -10,10 +10,11 @@ from ser_fewshot.encoders._description import Given, Mixed, shares_of
 from ser_fewshot.encoders._discriminant import Discriminant
 from ser_fewshot.encoders._learned import Conv, Dense, describe
 from ser_fewshot.encoders._statistics import Mean, Statistics, moments
-from ser_fewshot.encoders._transformer import POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows
+from ser_fewshot.encoders._transformer import PIECE, POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows
 
 __all__ = [
     "HEADS",
+    "PIECE",
     "POSITIONS",
     "STRIDE",
     "Block",

@@ -40,7 +40,7 @@ class EncoderSettings:
         blocks: residual layers in it; the transformer blocks of "transformer" and of "blocks".
         width: what the learned part adds to the embedding; of "transformer", the embedding: mean and standard deviation
             of what every block says.
-        dropout: share of values dropped in training; "blocks" drop none.
+        dropout: share of values dropped in training; "transformer" and "blocks" drop none.
         lora: rank of the low-rank adapters that are trained in "blocks", instead of their weights; 0 for none.
         layers: of the front-end that stand side by side in a frame; a learned softmax mixes them.
         pooled: whether the front-end makes one frame of a clip, which then stands for the functionals.

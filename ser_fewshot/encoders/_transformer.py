@@ -22,6 +22,9 @@ WINDOW = 3
 POSITIONS = 512
 """Sines and cosines of a frame's place."""
 
+PIECE = 200
+"""Frames of the network, 4 s, that see each other. It was taught by clips that are hardly longer."""
+
 _LONGEST_WAVE = 10_000.0  # frames, over 2 pi
 
 
@@ -30,9 +33,11 @@ class Transformer(Encoder):
 
     The shape is that of Whisper's encoder (Radford et al., "Robust speech recognition via large-scale weak
     supervision", 2022, https://arxiv.org/abs/2212.04356), narrower. Its positions are what lets a head look at the
-    frames beside its own: without them, the first layers of Whisper tell emotions apart no better than functionals do.
-    A level that one microphone sets and another does not is taken off first: a clip and the same clip at another gain
-    have one embedding, the mean and the standard deviation over time of what every block says.
+    frames beside its own: without them, the first layers of Whisper lose half of what they know more than functionals.
+    A longer clip is heard in pieces, whose frames are pooled together: a clip and the same clip said twice are alike.
+    A level that one microphone sets and another does not is taken off first: a clip and the same clip at another gain,
+    above the floor of the front-end, have one embedding, the mean and the standard deviation over time of what every
+    block says.
     """
 
     band_mean: Tensor
@@ -74,9 +79,10 @@ class Transformer(Encoder):
 
     def _frames(self, at_level: Features) -> tuple[Tensor, Tensor]:
         x, mask = self.heard(at_level)
+        seen = _seen(mask)
         said = []
         for block, say in zip(self.blocks, self.say, strict=True):
-            x = block(x, mask)
+            x = block(x, seen)
             said.append(say(x))
         return torch.cat(said, 2), mask
 
@@ -86,7 +92,8 @@ class Transformer(Encoder):
         x = (at_level.x - self.band_mean) / self.band_scale * mask[..., None]
         x = nn.functional.gelu(self.enter(windows(x))) * mask[..., None]
         x = nn.functional.gelu(self.halve(windows(x, stride=STRIDE)))
-        return self.join(x) + self.place(positions(x.shape[1]).to(x)), mask[:, ::STRIDE]
+        places = positions(PIECE)[torch.arange(x.shape[1]) % PIECE].to(x)
+        return self.join(x) + self.place(places), mask[:, ::STRIDE]
 
     def pooled(self, frames: Tensor, mask: Tensor) -> Tensor:
         """(batch, frames, said), mask (batch, frames) -> mean and standard deviation of clips, (batch, 2 * said)."""
@@ -113,32 +120,45 @@ class Block(nn.Module):
         self.widen = nn.Linear(channels, 4 * channels)
         self.narrow = nn.Linear(4 * channels, channels)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (batch, frames, channels), mask (batch, frames) -> (batch, frames, channels)."""
-        x = x + self.gather(self.attended(x, mask))
+    def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
+        """x (batch, frames, channels), seen (batch, 1, 1 or frames, frames) which frames each sees -> as x."""
+        x = x + self.gather(self.attended(x, seen))
         out: Tensor = x + self.narrow(self.widened(x))
         return out
 
-    def attended(self, x: Tensor, mask: Tensor) -> Tensor:
+    def attended(self, x: Tensor, seen: Tensor | None) -> Tensor:
         """What the heads see, side by side, (batch, frames, channels)."""
         query, key, value = self.attend(self.attention_norm(x)).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        seen = _attention(query, key, value, None if len(x) == 1 else mask[:, None, None])  # one alone has no padding
-        return seen.transpose(1, 2).flatten(2)
+        return _attention(query, key, value, seen).transpose(1, 2).flatten(2)
 
     def widened(self, x: Tensor) -> Tensor:
         """What the units between the two layers answer, (batch, frames, 4 * channels)."""
         return nn.functional.gelu(self.widen(self.norm(x)))
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, own: Tensor | None) -> Tensor:
-    """(batch, heads, frames, size) each, own (batch, 1, 1, frames) where a frame is a clip's -> what each head sees."""
+def _seen(mask: Tensor) -> Tensor | None:
+    """mask (batch, frames) -> which frames each sees, (batch, 1, frames, frames); None where that is every one.
+
+    Those of its own clip and piece; padding, which nobody sees, sees its piece, so that it is a number too. Where
+    frames of a clip see the same, one row is enough: (batch, 1, 1, frames).
+    """
+    n = mask.shape[1]
+    if n <= PIECE and not torch.compiler.is_exporting():
+        return None if mask.all() else mask[:, None, None]
+    piece = torch.arange(n) // PIECE
+    together = (piece[:, None] == piece)[None, None].to(mask.device)
+    return together & (mask[:, None, None] | ~mask[:, None, :, None])
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+    """(batch, heads, frames, size) each, seen (batch, 1, 1 or frames, frames) -> what each head makes of it."""
     if not torch.is_grad_enabled():
-        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=own)
+        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
     # By parts: the fused one has no second derivative, which MAML takes.
     scores = query @ key.mT / math.sqrt(query.shape[-1])
-    scores = scores if own is None else scores.masked_fill(~own, -torch.inf)
-    seen: Tensor = scores.softmax(-1) @ value
-    return seen
+    scores = scores if seen is None else scores.masked_fill(~seen, -torch.inf)
+    made: Tensor = scores.softmax(-1) @ value
+    return made
 
 
 def windows(x: Tensor, *, stride: int = 1) -> Tensor:

@@ -29,7 +29,7 @@ class Distillation(Goal):
     hundreds of frames to learn from. Hinton et al., "Distilling the knowledge in a neural network", 2015,
     https://arxiv.org/abs/1503.02531; of speech encoders: Chang et al., "DistilHuBERT", 2022,
     https://arxiv.org/abs/2110.01900. That the student hears noise, rooms and telephones where the teacher did not makes
-    it deaf to them. Parts of clips are their beginnings, as positions count from there.
+    it less sensitive to them. Parts of clips are their beginnings, as positions count from there.
 
     Raises:
         SettingsError: the encoder cannot be taught, or does not say as many values as it is to learn.
