@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from ser_fewshot import __version__, plugins
+from ser_fewshot.commands._numbers import count, layer, port, seed
 from ser_fewshot.commands._text import printable
 from ser_fewshot.errors import SerFewshotError
 
 _USER_ERROR = 2
 _INTERRUPTED = 128 + 2  # what a shell reports of a program that SIGINT ended
 _BROKEN_PIPE = 128 + 13  # and of one that SIGPIPE ended
-_SEEDS = 2**31  # larger ones are the program's own, for meta-validation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ser-fewshot {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_quickstart, _corpora, _scan, _train, _evaluate, _import, _enroll, _predict, _export, _cache):
+    for add in (_quickstart, _corpora, _scan, _train, _evaluate, _import, _enroll, _predict, _demo, _export, _cache):
         # Accepted after the command too, where people type it; SUPPRESS keeps what stood before it.
         add(commands).add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
@@ -102,8 +102,8 @@ def _quickstart(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, help="folder of that corpus")
     _add_model(parser)
     parser.add_argument("--out", type=Path, default=Path("quickstart-report.html"), help="the report page")
-    parser.add_argument("--episodes", type=_count, default=200, help="draws behind the interval (default: 200)")
-    parser.add_argument("--seed", type=_seed, default=0, help="decides which clips are drawn (default: 0)")
+    parser.add_argument("--episodes", type=count, default=200, help="draws behind the interval (default: 200)")
+    parser.add_argument("--seed", type=seed, default=0, help="decides which clips are drawn (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     _add_cache(parser)
     return parser
@@ -122,7 +122,7 @@ def _scan(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("root", metavar="ROOT", type=Path, help="its folder (or file, for a table)")
     parser.add_argument("--out", type=Path, help="the manifest, a CSV table")
     parser.add_argument("--audio-root", type=Path, help="where relative audio paths begin (emobox, table)")
-    parser.add_argument("--fold", type=_seed, help="one fold of several (emobox)")
+    parser.add_argument("--fold", type=seed, help="one fold of several (emobox)")
     parser.add_argument("--no-check", action="store_true", help="do not open each clip to see whether it can be read")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     return parser
@@ -139,8 +139,8 @@ def _train(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="TOML with the sections [settings], [train] and [augmentation]")
     parser.add_argument("--hold-out-corpus", nargs="+", default=[], metavar="NAME", help="corpora kept for meta-test")
     parser.add_argument("--hold-out-emotion", nargs="+", default=[], metavar="NAME", help="emotions kept for meta-test")
-    parser.add_argument("--epochs", type=_count, help="instead of the configuration's")
-    parser.add_argument("--seed", type=_seed, help="instead of the configuration's (default: 0)")
+    parser.add_argument("--epochs", type=count, help="instead of the configuration's")
+    parser.add_argument("--seed", type=seed, help="instead of the configuration's (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last finished epoch")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     _add_normalization(parser)
@@ -160,9 +160,9 @@ def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
         help="other learners on the same encoder, scored on the same episodes and compared in pairs",
     )
     # No defaults here: beside --replay these would have to be ignored, and that must not go unnoticed.
-    parser.add_argument("--n-way", type=_count, help="classes of an episode (default: 4)")
-    parser.add_argument("--k-shot", type=_count, help="support clips of each class (default: 5)")
-    parser.add_argument("--n-query", type=_count, help="query clips of each class (default: 10)")
+    parser.add_argument("--n-way", type=count, help="classes of an episode (default: 4)")
+    parser.add_argument("--k-shot", type=count, help="support clips of each class (default: 5)")
+    parser.add_argument("--n-query", type=count, help="query clips of each class (default: 10)")
     parser.add_argument("--label", choices=("emotion", "speaker", "emotion_x_speaker"), help="default: emotion")
     parser.add_argument(
         "--query-speaker",
@@ -173,8 +173,8 @@ def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora"
     )
-    parser.add_argument("--episodes", type=_count, help="how many (default: 600)")
-    parser.add_argument("--seed", type=_seed, help="decides which clips are drawn (default: 0)")
+    parser.add_argument("--episodes", type=count, help="how many (default: 600)")
+    parser.add_argument("--seed", type=seed, help="decides which clips are drawn (default: 0)")
     parser.add_argument("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="score on episodes frozen before")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON; - prints it")
@@ -189,12 +189,12 @@ def _import(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
         "source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloads it)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--layer", type=_layer, help="a number, or 'weighted' for a learned mixture (default)")
+    parser.add_argument("--layer", type=layer, help="a number, or 'weighted' for a learned mixture (default)")
     parser.add_argument("--pooling", choices=("mean", "mean_std", "frames"), help="of a clip (default: mean_std)")
     parser.add_argument("--keep-silence", action="store_true", help="do not trim the ends of clips")
     parser.add_argument("--learner", help=f"{' | '.join(plugins.names('learners'))} (default: ridge)")
-    parser.add_argument("--tune", type=_seed, default=0, metavar="N", help="let 'train' train the last N blocks")
-    parser.add_argument("--lora", type=_seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
+    parser.add_argument("--tune", type=seed, default=0, metavar="N", help="let 'train' train the last N blocks")
+    parser.add_argument("--lora", type=seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
     parser.add_argument("--bundle", metavar="NAME", help="of torchaudio.pipelines, where shapes do not tell all")
     parser.add_argument(
         "--allow-partial", action="store_true", help="take the weights that match and leave the others random"
@@ -229,6 +229,19 @@ def _predict(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
     parser.add_argument("--json", action="store_true", help="print as JSON")
+    return parser
+
+
+def _demo(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+    parser = commands.add_parser("demo", help="open a page on which emotions are enrolled and recognised live")
+    parser.add_argument("--port", type=port, help="default: the first free one from 7860")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--auth", nargs="+", default=[], metavar="USER:PASSWORD", help="who may open it; also in SER_FEWSHOT_AUTH"
+    )
+    parser.add_argument("--auth-file", type=Path, metavar="FILE", help="accounts, one USER:PASSWORD a line")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="keep profiles here (default: nothing is kept)")
+    _add_model(parser)
     return parser
 
 
@@ -267,33 +280,6 @@ def _add_normalization(parser: argparse.ArgumentParser) -> None:
         choices=("none", "clip", "speaker"),
         help="mean and spread that features are measured against; 'speaker' looks at all of a speaker's clips",
     )
-
-
-def _whole(text: str, *, least: int) -> int:
-    """Return a whole number, for argparse.
-
-    Raises:
-        ArgumentTypeError: it is none, or out of range.
-    """
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not least <= value < _SEEDS:
-        raise argparse.ArgumentTypeError(f"found {text!r:.40}; expected a whole number from {least} to {_SEEDS - 1}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _whole(text, least=1)
-
-
-def _seed(text: str) -> int:
-    return _whole(text, least=0)
-
-
-def _layer(text: str) -> int | str:
-    return text if text == "weighted" else _whole(text, least=0)
 
 
 if __name__ == "__main__":

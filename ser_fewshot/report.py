@@ -46,6 +46,14 @@ _SHAPES = (
 )
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a label is drawn: its colour in CSS, and its shape as an SVG path around the origin, about 1 in radius."""
+
+    colour: str
+    shape: str
+
+
 @dataclass(frozen=True, eq=False)
 class MapPoint:
     """One clip on the map: its embedding (width,), its true label, and whether it was enrolled or recognised."""
@@ -105,15 +113,16 @@ def map_figure(points: Sequence[MapPoint]) -> Markup:
     """Return a map as SVG with a legend: the two directions in which the embeddings differ most, on one scale."""
     plane, share = _principal_plane(np.stack([point.embedding for point in points]))
     labels = list(dict.fromkeys(point.label for point in points))
-    looks = {
-        label: {"colour": _COLOURS[i % len(_COLOURS)], "shape": _SHAPES[i % len(_SHAPES)]}
-        for i, label in enumerate(labels)
-    }
     span = np.ptp(plane, axis=0).clip(1e-9)
     scale = min((_WIDTH - 2 * _MARGIN) / span[0], (_HEIGHT - 2 * _MARGIN) / span[1])
     places = (plane - plane.min(0) - span / 2) * scale + np.array([_WIDTH, _HEIGHT]) / 2
     marks = [{"x": x, "y": y, "point": point} for (x, y), point in zip(places.tolist(), points, strict=True)]
-    return _render("map.html.j2", marks=marks, looks=looks, width=_WIDTH, height=_HEIGHT, share=100 * share)
+    return _render("map.html.j2", marks=marks, looks=looks(labels), width=_WIDTH, height=_HEIGHT, share=100 * share)
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """Return how each label is drawn: by its place in the order, so that the same labels look the same everywhere."""
+    return {label: Look(_COLOURS[i % len(_COLOURS)], _SHAPES[i % len(_SHAPES)]) for i, label in enumerate(labels)}
 
 
 def _principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

@@ -39,8 +39,8 @@ ROWS = (
 """From left to right; modules of one row do not know each other, files of one package may."""
 PLACE = {name: number for number, row in enumerate(ROWS) for name in row}
 OUTSIDE = {"app", "recipes", "tests", "conftest"}
-BY_NAME = {"__init__", "cli", "plugins"}
-"""The only ones that import by a name that stands nowhere: what has to wait, and plug-ins."""
+BY_NAME = {"__init__", "cli", "commands", "plugins"}
+"""The only ones that import by a name that stands nowhere: what has to wait, plug-ins, and the demo."""
 UNSAFE = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

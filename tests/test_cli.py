@@ -28,7 +28,7 @@ from ser_fewshot.commands._text import printable
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 DEMO = DEMO_MANIFEST.parent
-COMMANDS = ("quickstart", "corpora", "scan", "train", "evaluate", "import", "enroll", "predict", "cache")
+COMMANDS = ("quickstart", "corpora", "scan", "train", "evaluate", "import", "enroll", "predict", "demo", "cache")
 EPISODE = ("--n-way", "3", "--k-shot", "2", "--n-query", "2", "--episodes", "6")
 TINY = """
 [settings.encoder]

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import urllib.request
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -62,21 +64,36 @@ def test_the_package_says_that_it_is_typed():
     assert (ROOT / "ser_fewshot/py.typed").is_file()
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_what_the_package_needs_and_no_more(tmp_path):
-    """Marked slow because it needs the network for the build backend."""
-    uv = shutil.which("uv")
-    if uv is None:
+def uv(*arguments: object) -> None:
+    program = shutil.which("uv")
+    if program is None:
         pytest.skip("uv is not installed")
-    subprocess.run([uv, "build", "--wheel", "--out-dir", str(tmp_path), str(ROOT)], check=True, timeout=280)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    here = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "ser_fewshot").rglob("*")
+    subprocess.run([program, *map(str, arguments)], check=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built; its tests are marked slow because the build backend comes from the network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    uv("build", "--wheel", "--out-dir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def files_below(folder: Path, *, base: Path) -> set[str]:
+    return {
+        path.relative_to(base).as_posix()
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_the_package_needs_and_no_more(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    page = {f"ser_fewshot/{name}" for name in files_below(ROOT / "app", base=ROOT)}
+    here = files_below(ROOT / "ser_fewshot", base=ROOT) | page
     assert here <= names
     tops = {name.split("/")[0] for name in names - here}
     assert {top.endswith(".dist-info") for top in tops} == {True}
@@ -96,3 +113,22 @@ def test_the_wheel_holds_what_the_package_needs_and_no_more(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_the_page_of_an_installed_wheel_answers(wheel, tmp_path):
+    """In an environment of its own, which borrows what the wheel depends on from that of the tests."""
+    uv("venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    uv("pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel)
+    (own,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (own / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    assert not (own / "app").exists()
+    command = [tmp_path / "venv" / "bin" / "ser-fewshot", "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as program:
+        try:
+            address = program.stdout.readline().split()[4]
+            with urllib.request.urlopen(address, timeout=60) as page:
+                assert page.status == 200
+        finally:
+            program.terminate()

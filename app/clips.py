@@ -1,0 +1,87 @@
+"""Whether a clip can be used: checked as soon as it comes, with the reason as a note."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ser_fewshot import audio
+from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, Clip
+from ser_fewshot.errors import AudioError
+
+from . import limits
+from .session import Code, Level, Note, Sound, Value
+from .voice import voice_of
+
+Given = str | os.PathLike[str] | tuple[int, NDArray[Any]] | None
+"""What gradio hands over: the path of a dropped file, (rate in Hz, samples (n,) or (n, channels)), or nothing."""
+
+RECORDING = "recording"
+"""What a clip without a file is called."""
+_LONGEST_NAME = 60  # characters that fit beside a player
+
+
+def check(given: Given, *, name: str | None = None, trim: bool = True) -> tuple[Sound | None, tuple[Note, ...]]:
+    """Return the sound of a clip and what is odd about it, or None and why it is refused.
+
+    Args:
+        given: what gradio hands over.
+        name: what to call it; by default the file's name, or RECORDING.
+        trim: whether the model is given clips without the silence at their ends.
+    """
+    if given is None:
+        return None, (note(Code.NO_CLIP, "error"),)
+    name = _short(name or (RECORDING if isinstance(given, tuple) else Path(given).name))
+    if _size(given) > limits.CLIP_BYTES:
+        return None, (note(Code.TOO_BIG, "error", name=name, most=limits.CLIP_BYTES // 2**20),)
+    try:
+        whole = audio.load(given, name=name, trim=False, max_seconds=limits.CLIP_SECONDS)
+        clip = audio.load((SAMPLE_RATE, whole.waveform), name=name) if trim else whole
+    except AudioError as error:
+        return None, (_refusal(name, error),)
+    notes = _oddities(whole)
+    return Sound(Clip(clip.waveform, whole.name, whole.warnings), notes), notes
+
+
+def note(code: Code, level: Level, **values: Value) -> Note:
+    """Return a note with its values."""
+    return Note(code, level, MappingProxyType(values))
+
+
+def _oddities(whole: Clip) -> tuple[Note, ...]:
+    """Return what is odd about a clip with the silence at its ends."""
+    voice = voice_of(whole.waveform)
+    clipped = [note(Code.CLIPPED, "warning", name=whole.name)] if whole.warnings else []
+    if not voice.is_speech:
+        return (*clipped, note(Code.NO_SPEECH, "warning", name=whole.name))
+    noisy = [note(Code.NOISY, "warning", name=whole.name, decibels=round(voice.swing))] if voice.is_noisy else []
+    return (*clipped, *noisy)
+
+
+def _refusal(name: str, error: AudioError) -> Note:
+    """Return the note of an error of the audio door, which tells its kinds apart by what it found and expected."""
+    if error.expected == f"at least {MIN_SECONDS:g} s":
+        return note(Code.TOO_SHORT, "error", name=name, least=MIN_SECONDS)
+    if error.expected == f"at most {limits.CLIP_SECONDS:g} s":
+        return note(Code.TOO_LONG, "error", name=name, most=limits.CLIP_SECONDS)
+    if error.found.startswith("silence"):
+        return note(Code.SILENT, "error", name=name)
+    return note(Code.UNREADABLE, "error", name=name, detail=str(error))
+
+
+def _size(given: Given) -> int:
+    """Return the bytes of a file; 0 for what is none, of which the audio door says what it is."""
+    with suppress(OSError, ValueError):
+        return os.stat(given).st_size if isinstance(given, str | os.PathLike) else 0  # noqa: PTH116 - any path
+    return 0
+
+
+def _short(name: str) -> str:
+    """Return a name that can be shown: no controls that turn text around or break lines, and not too long."""
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name).strip()
+    return shown[:_LONGEST_NAME] or RECORDING

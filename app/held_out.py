@@ -1,0 +1,69 @@
+"""What an enrolment knows of itself: every clip recognised by all others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+
+from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.errors import AdaptationError
+from ser_fewshot.frontends import stack
+from ser_fewshot.learners import evaluating
+
+from .enrolled import classes_of
+
+Answer = tuple[str, str]
+"""The label of a clip, and what it is taken for."""
+
+_SINGLY = 100
+
+
+def leave_one_out(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[Answer, ...]:
+    """Recognise every clip of some labels by all other clips of these labels, adapting anew without it.
+
+    Labels of a single clip cannot be held out and are left aside; the answer is empty for fewer than two labels. Of
+    more than _SINGLY clips, one of each label is held out at a time, or a visitor would wait for seconds.
+    """
+    learner = classifier.model.learner
+    classes = {
+        label: members
+        for label, members in classes_of(classifier).items()
+        if label in labels and len(members.names) > 1
+    }
+    if len(classes) < 2:
+        return ()
+    names = list(classes)
+    clips = stack([clip for members in classes.values() for clip in members.clips])
+    y = torch.tensor([number for number, members in enumerate(classes.values()) for _ in members.clips])
+    answers: list[Answer] = []
+    with evaluating(learner):
+        for rows in _folds([len(members.names) for members in classes.values()]):
+            out = torch.zeros(len(y), dtype=torch.bool)
+            out[rows] = True
+            try:
+                classifier_of_rest = learner.adapt(clips.select((~out).nonzero()[:, 0]), y[~out])
+            except AdaptationError:  # a learner that diverges without these clips knows nothing of them
+                continue
+            taken_for = classifier_of_rest(clips.select(torch.tensor(rows))).argmax(1)
+            answers += [(names[y[row]], names[taken]) for row, taken in zip(rows, taken_for.tolist(), strict=True)]
+    return tuple(answers)
+
+
+def _folds(sizes: Sequence[int]) -> list[list[int]]:
+    """Sizes of the labels -> the rows that are held out together, every row once."""
+    total = sum(sizes)
+    if total <= _SINGLY:
+        return [[row] for row in range(total)]
+    starts = [sum(sizes[:number]) for number in range(len(sizes))]
+    return [
+        [start + place for start, size in zip(starts, sizes, strict=True) if place < size]
+        for place in range(max(sizes))
+    ]
+
+
+def confused(answers: Collection[Answer], first: str, second: str) -> float:
+    """Return the share of the clips of two labels that are taken for the other of the two, in [0, 1]."""
+    theirs = [(truth, answer) for truth, answer in answers if truth in (first, second)]
+    mixed = sum(truth != answer and answer in (first, second) for truth, answer in theirs)
+    return mixed / len(theirs) if theirs else 0.0

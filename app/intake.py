@@ -1,0 +1,73 @@
+"""Which of several clips may be enrolled: each is checked, gets a name of its own, and has to fit within the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from . import limits
+from .clips import Given, check, note
+from .enrolled import unique
+from .session import Code, Enrolment, Note, Sound
+
+
+def take(
+    given: Sequence[Given], label: str, enrolment: Enrolment, *, trim: bool
+) -> tuple[tuple[Sound, ...], tuple[Note, ...]]:
+    """Return the clips that may be enrolled under a label, and what is to be said of all of them."""
+    notes: list[Note] = []
+    checked: list[Sound] = []
+    for one in given[: limits.CLIPS_AT_ONCE]:
+        sound, said = check(one, trim=trim)
+        notes += said
+        checked += [] if sound is None else [sound]
+    fitting, refused = fit(checked, label, enrolment)
+    if len(given) > limits.CLIPS_AT_ONCE:
+        notes.append(note(Code.TOO_MANY_AT_ONCE, "error", most=limits.CLIPS_AT_ONCE))
+    return fitting, (*notes, *refused)
+
+
+def fit(sounds: Iterable[Sound], label: str, enrolment: Enrolment) -> tuple[tuple[Sound, ...], tuple[Note, ...]]:
+    """Return the sounds, under names of their own, that are new and within the limits; and why others are not."""
+    if label not in enrolment.clips and len(enrolment.clips) >= limits.LABELS:
+        return (), (note(Code.TOO_MANY_LABELS, "error", most=limits.LABELS),)
+    taken: dict[str, Sound] = {}
+    notes: list[Note] = []
+    names = set(chain.from_iterable(enrolment.clips.values()))
+    for sound in sounds:
+        refusal = _refusal(sound, label, enrolment, taken)
+        if refusal is not None:
+            notes += [] if refusal in notes else [refusal]
+            continue
+        name = unique(sound.clip.name, names)
+        names.add(name)
+        taken[name] = replace(sound, clip=replace(sound.clip, name=name))
+    return tuple(taken.values()), tuple(notes)
+
+
+def seconds_of(sounds: Iterable[Sound]) -> float:
+    """Return how long sounds are together, in s, each counted once."""
+    return sum(sound.clip.duration for sound in {id(sound): sound for sound in sounds}.values())
+
+
+def _refusal(sound: Sound, label: str, enrolment: Enrolment, taken: Mapping[str, Sound]) -> Note | None:
+    """Return why a sound may not be added to what is enrolled and what was just taken; None if it may."""
+    if (there := _label_of(sound, label, enrolment, taken)) is not None:
+        return note(Code.ALREADY_THERE, "error", name=sound.clip.name, label=there)
+    if len(enrolment.clips.get(label, ())) + len(taken) >= limits.CLIPS:
+        return note(Code.TOO_MANY_CLIPS, "error", label=label, most=limits.CLIPS)
+    if seconds_of((*enrolment.sounds.values(), *taken.values(), sound)) > limits.SOUND_SECONDS:
+        return note(Code.TOO_MUCH_SOUND, "error", most=limits.SOUND_SECONDS)
+    return None
+
+
+def _label_of(sound: Sound, label: str, enrolment: Enrolment, taken: Mapping[str, Sound]) -> str | None:
+    """Return the label under which the very same samples are enrolled already, or were just taken."""
+    labels = {name: other for other, names in enrolment.clips.items() for name in names}
+    for name, other in (*enrolment.sounds.items(), *taken.items()):
+        if np.array_equal(other.clip.waveform, sound.clip.waveform):
+            return labels.get(name, label)
+    return None

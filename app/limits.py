@@ -1,0 +1,26 @@
+"""How much one visitor may bring: a page for many must not be filled by one."""
+
+from __future__ import annotations
+
+CLIP_SECONDS = 15.0
+"""The longest clip, in s: an utterance takes a few; what is longer holds more than one emotion."""
+CLIP_BYTES = 8 * 2**20
+"""The largest file of a clip: CLIP_SECONDS of 96 kHz stereo at 16 bits are 5.5 MiB."""
+CLIPS_AT_ONCE = 60
+"""Files of one drop."""
+CLIPS = 30
+"""Of one emotion."""
+LABELS = 12
+"""Emotions, or speakers, of one session."""
+SOUND_SECONDS = 600.0
+"""Of all clips that are enrolled, in s: 37 MiB of samples. Undo may hold as much again."""
+UNDO_STEPS = 10
+TRAIL = 30
+"""Recognised clips that are kept for the map."""
+LABEL_CHARACTERS = 40
+PROFILE_CHARACTERS = 30
+"""Base 32 of four bytes each still is a legal name of a file."""
+PROFILES = 100
+"""Of one user of a store."""
+ENROLLMENT_BYTES = 64 * 2**20
+"""The largest enrolment file: it holds its model too."""

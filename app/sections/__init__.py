@@ -1,0 +1,1 @@
+"""The parts of the page, one file each: what stands where, and which handler answers which event."""

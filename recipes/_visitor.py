@@ -1,0 +1,103 @@
+"""A visitor of the page of `ser-fewshot demo`, played by the system's Chromium: how long he waits, and for what."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Locator, Page, sync_playwright
+
+WORDS_A_MINUTE = 238
+"""Of silent reading: Brysbaert, "How many words do we read per minute?", 2019,
+https://doi.org/10.1016/j.jml.2019.104047."""
+AIM_SECONDS = 2.0
+"""To find a button and to press it."""
+_PATIENCE = 120_000  # ms
+
+_WATCH = """() => {
+  window.answers = new Map();  // of the window that ended after so many seconds: when its answer stood there
+  document.querySelector("#stream .record-button").addEventListener("click", () => window.pressed = performance.now());
+  new MutationObserver(() => {
+    const end = document.querySelector("#live-answer")?.dataset.end;
+    if (end && !answers.has(end)) answers.set(end, performance.now());
+  }).observe(document.querySelector("#timeline"), {childList: true, subtree: true});
+}"""
+
+
+@contextmanager
+def visiting(address: str, *, microphone: Path) -> Iterator[Page]:
+    """Open a page whose microphone hears a WAV file over and over; yield it before it is at the address."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[
+                "--no-sandbox",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}",
+            ],
+        )
+        page = browser.new_page(base_url=address, locale="en-US")
+        page.set_default_timeout(_PATIENCE)
+        yield page
+        browser.close()
+
+
+def to_first_answer(page: Page) -> dict[str, float]:
+    """Open the page, read it, load the example set, read on, try a voice -> seconds, of which how many were reading."""
+    start = time.perf_counter()
+    page.goto("/")
+    page.wait_for_selector("#classes .empty")
+    head, teach, recognise = map(_words, [page.locator(".head"), *page.locator(".card").all()[:2]])
+    reading = _read(page, head + teach)
+    page.click("#examples")
+    page.wait_for_selector("#classes details")
+    reading += _read(page, recognise + _words(page.locator("#teach-notes")))
+    page.click("#example")
+    page.wait_for_selector("#answer .headline")
+    return {
+        "seconds": time.perf_counter() - start,
+        "of_these_reading_and_aiming": reading,
+        "words_a_minute": WORDS_A_MINUTE,
+        "seconds_to_aim_at_a_button": AIM_SECONDS,
+    }
+
+
+def live(page: Page, seconds: float) -> dict[str, Any]:
+    """Let the microphone run -> s from the end of a window to when its answer stands on the page.
+
+    Time is counted from when the button was pressed, while the microphone starts a little later: so much too long are
+    the latencies told here.
+    """
+    page.get_by_role("tab", name="Live").click()
+    page.evaluate(_WATCH)
+    page.click("#stream .record-button")
+    page.wait_for_selector("#live-answer")
+    page.wait_for_timeout(1000 * seconds)
+    pressed, answers = page.evaluate("() => [window.pressed, [...window.answers]]")
+    page.click("#stream .stop-button")
+    latencies = [(shown - pressed) / 1000 - float(end) for end, shown in answers]
+    return {
+        "answers": len(latencies),
+        "median_s": float(np.median(latencies)),
+        "p95_s": float(np.quantile(latencies, 0.95)),
+        "largest_s": max(latencies),
+    }
+
+
+def _words(place: Locator) -> int:
+    """Return how many words stand there, without the names of this machine's microphones."""
+    devices = place.locator("select").all_inner_texts()
+    return len(place.inner_text().split()) - sum(len(names.split()) for names in devices)
+
+
+def _read(page: Page, words: int) -> float:
+    """Read so many words and aim at a button; return the seconds that took."""
+    seconds = 60 * words / WORDS_A_MINUTE + AIM_SECONDS
+    page.wait_for_timeout(1000 * seconds)
+    return seconds

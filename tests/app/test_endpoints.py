@@ -1,0 +1,143 @@
+"""The page for programs: four endpoints through gradio's own client, eight visitors at once, none sees another's."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from pages import DEMO, clips, page_alone
+
+from app import limits
+from ser_fewshot.classifier import FewShotClassifier
+
+VISITORS = 8
+PREDICTIONS = 200
+EMOTIONS = ("anger", "fear", "sadness", "boredom")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with page_alone() as where:
+        yield where
+
+
+def client(address: str) -> Client:
+    return Client(address, verbose=False, analytics_enabled=False)
+
+
+def enroll(visitor: Client, label: str, paths: list[str]) -> dict:
+    return visitor.predict(label, [handle_file(path) for path in paths], api_name="/enroll")
+
+
+def predict(visitor: Client, path: str) -> dict:
+    return visitor.predict(handle_file(path), api_name="/predict")
+
+
+def test_the_endpoints_are_the_four_that_are_documented(address):
+    endpoints = client(address).view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/enroll", "/predict", "/forget", "/save"}
+
+
+def test_a_program_enrols_recognises_saves_and_forgets(address, tmp_path):
+    visitor = client(address)
+    enroll(visitor, "anger", clips("anger"))
+    assert set(enroll(visitor, "fear", clips("fear"))["classes"]) == {"anger", "fear"}
+    answer = predict(visitor, str(DEMO / "anger_en-us-Annie_2.ogg"))
+    assert answer["label"] == "anger"
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    saved = visitor.predict(api_name="/save")
+    assert FewShotClassifier.load(saved).labels == ("anger", "fear")
+    assert set(visitor.predict("anger", api_name="/forget")["classes"]) == {"fear"}
+    assert visitor.predict("", api_name="/forget")["classes"] == {}
+
+
+def test_a_request_that_cannot_be_answered_says_why(address, tmp_path):
+    visitor = client(address)
+    with pytest.raises(AppError, match="at least two"):
+        predict(visitor, str(DEMO / "anger_en-us-Annie_2.ogg"))
+    words = tmp_path / "words.wav"
+    words.write_text("no sound")
+    with pytest.raises(AppError, match="no sound file"):
+        enroll(visitor, "anger", [str(words)])
+    with pytest.raises(AppError, match="not enrolled"):
+        visitor.predict("awe", api_name="/forget")
+    with pytest.raises(AppError, match="nothing to save"):
+        visitor.predict(api_name="/save")
+
+
+def test_eight_visitors_with_the_same_names_never_see_each_others_clips(address):
+    """Visitor i calls emotion i "one" and emotion i + 1 "other"; then 200 predictions from all of them at once."""
+    visitors = [client(address) for _ in range(VISITORS)]
+
+    def enrol(number: int) -> dict:
+        for shift, label in enumerate(("one", "other")):
+            emotion = EMOTIONS[(number + shift) % len(EMOTIONS)]
+            classes = enroll(visitors[number], label, clips(emotion, 3))
+        return classes["classes"]
+
+    def ask(request: int) -> tuple[int, dict]:
+        number = request % VISITORS
+        return number, predict(visitors[number], clips(EMOTIONS[number % len(EMOTIONS)], 5, sentence=2)[request % 5])
+
+    with ThreadPoolExecutor(VISITORS) as pool:
+        enrolled = list(pool.map(enrol, range(VISITORS)))
+        answers = list(pool.map(ask, range(PREDICTIONS)))
+    for number, classes in enumerate(enrolled):
+        emotions = {label: {name.split("_")[0] for name in names} for label, names in classes.items()}
+        assert emotions == {
+            label: {EMOTIONS[(number + shift) % len(EMOTIONS)]} for shift, label in enumerate(("one", "other"))
+        }
+    assert len(answers) == PREDICTIONS
+    for number, answer in answers:
+        mine = EMOTIONS[(number + (answer["nearest"]["label"] == "other")) % len(EMOTIONS)]
+        assert answer["nearest"]["name"].startswith(mine)
+    # The same clip of the same visitor has the same answer, whoever else asked at that time.
+    probabilities = {}
+    for request, (number, answer) in enumerate(answers):
+        first = probabilities.setdefault((number, request % 5), answer["probabilities"])
+        assert answer["probabilities"] == pytest.approx(first, abs=1e-6)
+
+
+def test_a_page_with_accounts_answers_nobody_else():
+    with page_alone(auth=[("mina", "secret")]) as address:
+        assert httpx.get(f"{address}gradio_api/info").status_code == 401
+        with pytest.raises(Exception, match="credentials"):
+            client(address)
+        assert Client(address, auth=("mina", "secret"), verbose=False).view_api(return_format="dict")
+
+
+def test_an_upload_that_is_too_large_is_refused(address, tmp_path):
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        file.truncate(limits.ENROLLMENT_BYTES + 1)
+    with large.open("rb") as file:
+        answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60)
+    assert answer.status_code == 413
+
+
+def test_a_file_outside_the_page_cannot_be_read_through_it(address):
+    for path in ("/etc/passwd", str(Path(__file__))):
+        assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
+        body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
+        asked = httpx.post(f"{address}gradio_api/call/predict", json=body).json()
+        with httpx.stream("GET", f"{address}gradio_api/call/predict/{asked['event_id']}", timeout=30) as events:
+            assert "event: error" in "".join(events.iter_text())
+
+
+def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c(tmp_path):
+    command = [sys.executable, "-m", "ser_fewshot.cli", "demo", "--store", str(tmp_path / "store")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as program:
+        line = program.stdout.readline()
+        assert line.startswith("The page is at http://127.0.0.1:"), program.stderr.read()
+        assert httpx.get(line.split()[4]).status_code == 200
+        program.send_signal(signal.SIGINT)
+        assert program.wait(timeout=60) == 130
+        assert program.stderr.read() == "ser-fewshot: stopped\n"

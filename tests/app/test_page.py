@@ -1,0 +1,192 @@
+"""What a visitor does, in a real browser: enrol by file and by voice, recognise, stream, correct, keep, forget."""
+
+from __future__ import annotations
+
+import pytest
+from pages import DEMO, clips
+from playwright.sync_api import Page, expect
+
+from app.texts import text
+from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.cli import main
+
+pytest_plugins = ["browsing"]
+
+UNHEARD = str(DEMO / "anger_en-us-Annie_2.ogg")
+
+
+def enrol(page: Page, label: str, files: list[str]) -> None:
+    page.get_by_label("Name of the emotion").fill(label)
+    page.set_input_files("#drop input[type=file]", files)
+    expect(klass(page, label)).to_be_visible()
+
+
+def klass(page: Page, label: str):
+    return page.locator("#classes details", has=page.locator("strong", has_text=label))
+
+
+def record(page: Page, where: str, *, milliseconds: int) -> None:
+    """Record; the microphone begins its file anew every time, so two takes of one length are the same sound."""
+    page.click(f"{where} .record-button")
+    expect(page.locator(f"{where} .stop-button")).to_be_visible()
+    page.wait_for_timeout(milliseconds)
+    page.click(f"{where} .stop-button")
+
+
+def labels(page: Page) -> list[str]:
+    return page.locator("#classes summary strong").all_inner_texts()
+
+
+def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tmp_path, capsys):
+    enrol(page, "anger", clips("anger"))
+    enrol(page, "fear", clips("fear"))
+    page.get_by_label("Name of the emotion").fill("sadness")
+    record(page, "#record", milliseconds=2500)
+    expect(klass(page, "sadness")).to_contain_text("1 clip")
+    assert labels(page) == ["anger", "fear", "sadness"]
+
+    # A clip, as a file and as a recording.
+    page.set_input_files("#file-clip input[type=file]", UNHEARD)
+    expect(page.locator("#answer .headline")).to_contain_text("anger")
+    expect(page.locator("#answer .bars .unknown")).to_contain_text("%")
+    record(page, "#clip", milliseconds=3200)
+    expect(page.locator("#answer .headline")).to_contain_text("sadness")
+    expect(page.locator("#answer")).to_contain_text("Sounds most like")
+
+    # "No, this was awe": a new label, learned at once; then undone.
+    page.get_by_label("Another name").fill("awe")
+    page.get_by_label("Another name").press("Enter")
+    expect(page.locator("#answer .corrected")).to_have_text("You said: awe")
+    expect(klass(page, "awe")).to_contain_text("1 clip")
+    page.click("#undo")
+    expect(klass(page, "awe")).to_have_count(0)
+
+    # The microphone, live.
+    page.get_by_role("tab", name="Live").click()
+    page.click("#stream .record-button")
+    expect(page.locator("#live-answer")).to_contain_text("answer after")
+    expect(page.locator("#timeline rect").first).to_be_attached()
+    page.click("#stream .stop-button")
+
+    # One clip less, then the file.
+    klass(page, "anger").locator("summary").click()
+    klass(page, "anger").get_by_role("button", name="Delete the clip").first.click()
+    expect(klass(page, "anger")).to_contain_text("2 clips")
+    expect(klass(page, "anger").locator("ul.clips")).to_be_visible()  # unfolded, as it was
+    page.click("#save")
+    with page.expect_download() as download:
+        page.click("#file a")
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    assert FewShotClassifier.load(saved).labels == ("anger", "fear", "sadness")
+    assert main(["predict", str(saved), UNHEARD]) == 0
+    assert "anger" in capsys.readouterr().out
+
+    # Everything goes, and comes back from the file.
+    page.click("#delete")
+    page.click("#sure")
+    expect(page.locator("#classes .empty")).to_be_visible()
+    with page.expect_file_chooser() as chooser:
+        page.click("#load")
+    chooser.value.set_files(saved)
+    expect(klass(page, "sadness")).to_contain_text("1 clip")
+    klass(page, "fear").locator("summary").click()
+    klass(page, "fear").get_by_role("button", name="Forget fear").click()
+    expect(klass(page, "fear")).to_have_count(0)
+    assert labels(page) == ["anger", "sadness"]
+
+
+def test_a_newcomer_tries_the_example_set_looks_inside_and_compares_learners(page):
+    page.click("#examples")
+    expect(klass(page, "anger")).to_contain_text("5 clips")
+    page.click("#example")
+    expect(page.locator("#answer .headline")).to_be_visible()
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.locator("#map path[transform]")).to_have_count(16)
+    expect(page.locator("#confusion tbody tr")).to_have_count(3)
+    page.click("#compare")
+    expect(page.locator("#comparison tbody tr")).to_have_count(4, timeout=60_000)
+    for learner in ("Prototypical network", "Meta-transfer learning", "Fine-tuning"):
+        expect(page.locator("#comparison")).to_contain_text(learner)
+
+
+def test_a_reloaded_page_begins_anew_and_its_profile_comes_back(page):
+    page.click("#examples")
+    expect(klass(page, "anger")).to_contain_text("5 clips")
+    page.get_by_label("Name of the profile").fill("mine")
+    page.click("#profile-keep")
+    expect(page.locator("#keep-notes")).to_contain_text("mine")
+    page.reload()
+    expect(page.locator("#classes .empty")).to_be_visible()
+    expect(page.get_by_label("Profile", exact=True)).to_have_value("mine")
+    page.click("#profile-open")
+    expect(klass(page, "anger")).to_contain_text("5 clips")
+
+
+def test_a_clip_that_cannot_be_used_is_refused_with_the_reason(page, tmp_path):
+    text_file = tmp_path / "words.wav"
+    text_file.write_text("this is no sound")
+    page.get_by_label("Name of the emotion").fill("anger")
+    page.set_input_files("#drop input[type=file]", str(text_file))
+    expect(page.locator("#teach-notes .error")).to_contain_text("words.wav: this is no sound file")
+    expect(page.locator("#classes .empty")).to_be_visible()
+
+
+def test_a_name_with_markup_and_templates_is_shown_as_text(page):
+    name = "<img src=x onerror=alert(1)>${1}{{a}}"
+    page.on("dialog", lambda dialog: pytest.fail(f"a name ran as a script: {dialog.message}"))
+    enrol(page, name, clips("anger", 2))
+    enrol(page, "fear", clips("fear", 2))
+    page.set_input_files("#file-clip input[type=file]", UNHEARD)
+    expect(page.locator("#answer .headline")).to_be_visible()
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.locator("#map .legend")).to_contain_text(name)
+    assert labels(page) == [name, "fear"]
+    assert page.locator("#classes img, #answer img, #map img, #teach-notes img").count() == 0
+
+
+def test_the_keyboard_is_enough(page):
+    page.get_by_role("button", name="Load an example set").focus()
+    page.keyboard.press("Enter")
+    expect(klass(page, "anger")).to_contain_text("5 clips")
+    klass(page, "anger").locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")  # to the first clip's button or player
+    expect(page.locator("#classes details :focus")).to_have_count(1)
+    klass(page, "anger").get_by_role("button", name="Delete the clip").first.focus()
+    page.keyboard.press("Enter")
+    expect(klass(page, "anger")).to_contain_text("4 clips")
+    page.get_by_role("button", name="Try an example voice").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#answer .headline")).to_be_visible()
+
+
+def test_everything_that_can_be_used_has_a_name(page):
+    page.click("#examples")
+    page.click("#example")
+    expect(page.locator("#answer .headline")).to_be_visible()
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input:not([type=file]), textarea, audio, [role=img]")]
+        .filter((one) => one.checkVisibility() && !(one.ariaLabel || one.title || one.innerText || one.labels?.length
+                         || one.placeholder))
+        .map((one) => one.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+
+
+def test_a_phone_shows_it_in_korean_without_scrolling_sideways(phone):
+    expect(phone.locator("h1")).to_have_text(text("ko", "page.title").removeprefix("# "))
+    expect(phone.locator("html")).to_have_attribute("lang", "ko")
+    phone.click("#examples")
+    expect(klass(phone, "anger")).to_be_visible()
+    phone.click("#example")
+    expect(phone.locator("#answer .headline")).to_be_visible()
+    klass(phone, "anger").locator("summary").tap()
+    phone.locator("#inside button").first.click()
+    expect(phone.locator("#confusion table")).to_be_visible()
+    phone.click("#compare")
+    expect(phone.locator("#comparison tbody tr")).to_have_count(4)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.get_by_label("English").check()
+    expect(phone.get_by_role("button", name="Load an example set")).to_be_visible()
+    expect(phone.locator("#classes")).to_contain_text("5 clips")
