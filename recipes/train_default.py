@@ -6,9 +6,10 @@
     uv run python recipes/train_default.py --teachers runs/whisper-1 runs/whisper-2 \
         --speech runs/free_speech/manifest.csv --corpora ../shared/corpora
 
-First a small network learns, without a label, to see in log-mel frames what the first two layers of Whisper see; it
-hears free speech in many languages for that, and no emotion corpus. Then labels choose what stands beside its
-embedding, each choice judged on a corpus left out of it: `ser_fewshot.fitting`.
+First a small network is set, layer by layer, to answer as the first two layers of Whisper do, and then trained, without
+a label, to see in log-mel frames what they see; it hears free speech in many languages for both, and no emotion corpus.
+Then labels choose what stands beside its embedding, each choice judged on a corpus left out of it:
+`ser_fewshot.fitting`.
 
 The same is done without each corpus, for recipes/measure_default.py to score. Repeat the command to go on after a kill.
 """

@@ -138,8 +138,8 @@ def heard(utterance: Utterance, speed: float = 1.0) -> NDArray[np.float32]:
     if speed != 1:
         waveform = soxr.resample(waveform, audio.SAMPLE_RATE, audio.SAMPLE_RATE / speed).astype(np.float32)
     loudness = float(np.sqrt(np.mean(np.square(waveform))))
-    heard: NDArray[np.float32] = waveform * np.float32(_LEVEL / max(loudness, _QUIET))
-    return heard
+    at_level: NDArray[np.float32] = waveform * np.float32(_LEVEL / max(loudness, _QUIET))
+    return at_level
 
 
 def _write(folder: Path, made: _Made, identity: str) -> None:
