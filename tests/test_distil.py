@@ -40,7 +40,8 @@ CONFIG = ModelConfig(
     frontend_settings={"n_mels": DIM},
 )
 SETTINGS = TrainSettings(epochs=2, steps=2, batch_clips=8, seed=5)
-TEACHERS = [tiny("whisper").frontend(layer=layer, pooling="frames") for layer in (1, 2)]
+WHISPER = tiny("whisper", encoder_attention_heads=8)
+TEACHERS = [WHISPER.frontend(layer=layer, pooling="frames") for layer in (1, 2)]
 
 
 def lesson() -> Lesson:
@@ -160,7 +161,7 @@ def speech(folder: Path) -> Path:
 def teachers(folder: Path) -> list[str]:
     """Two layers of a small encoder, as the import command leaves them."""
     for layer, teacher in enumerate(TEACHERS, start=1):
-        told = {"architecture": tiny("whisper").architecture, "layer": layer, "pooling": "frames"}
+        told = {"architecture": WHISPER.architecture, "layer": layer, "pooling": "frames"}
         config = ModelConfig(
             learner="nearest", settings={"encoder": {"name": "mean"}}, frontend="pretrained", frontend_settings=told
         )
