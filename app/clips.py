@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ser_fewshot import audio
 from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, Clip
-from ser_fewshot.errors import AudioError
+from ser_fewshot.errors import AudioError, SilentError, TooLongError, TooShortError
 
 from . import limits
 from .session import Code, Level, Note, Sound, Value
@@ -64,12 +64,11 @@ def _oddities(whole: Clip) -> tuple[Note, ...]:
 
 
 def _refusal(name: str, error: AudioError) -> Note:
-    """Return the note of an error of the audio door, which tells its kinds apart by what it found and expected."""
-    if error.expected == f"at least {MIN_SECONDS:g} s":
+    if isinstance(error, TooShortError):
         return note(Code.TOO_SHORT, "error", name=name, least=MIN_SECONDS)
-    if error.expected == f"at most {limits.CLIP_SECONDS:g} s":
+    if isinstance(error, TooLongError):
         return note(Code.TOO_LONG, "error", name=name, most=limits.CLIP_SECONDS)
-    if error.found.startswith("silence"):
+    if isinstance(error, SilentError):
         return note(Code.SILENT, "error", name=name)
     return note(Code.UNREADABLE, "error", name=name, detail=str(error))
 

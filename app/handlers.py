@@ -14,13 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.enrollment import checked_label
 from ser_fewshot.errors import EnrollmentError, SerFewshotError
 
 from . import enrolled, examples, limits
 from .clips import Given, check, note
 from .doubts import doubts_of
-from .intake import fit, seconds_of, take
+from .intake import fit, legal_name, seconds_of, take
 from .models import Models
 from .session import Code, Enrolment, Mode, Note, Recognised, Session, Sound, Trail
 
@@ -195,12 +194,7 @@ def _recognised(classifier: FewShotClassifier, sound: Sound) -> Recognised:
 
 def _label(label: object) -> str | Note:
     """Return the name of a class as it is enrolled, or why it is none."""
-    try:
-        name = checked_label(label)
-    except EnrollmentError:
-        name = ""
-    legal = 0 < len(name) <= limits.LABEL_CHARACTERS
-    return name if legal else note(Code.BAD_LABEL, "error", most=limits.LABEL_CHARACTERS)
+    return legal_name(label, most=limits.LABEL_CHARACTERS, otherwise=Code.BAD_LABEL)
 
 
 def _summary(code: Code, enrolment: Enrolment) -> Note:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -18,6 +19,9 @@ Answer = tuple[str, str]
 
 _SINGLY = 100
 
+_known: WeakKeyDictionary[FewShotClassifier, dict[frozenset[str], tuple[Answer, ...]]] = WeakKeyDictionary()
+# A classifier of the page is never changed, so what it knows of itself is asked once and not for every prediction.
+
 
 def leave_one_out(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[Answer, ...]:
     """Recognise every clip of some labels by all other clips of these labels, adapting anew without it.
@@ -25,6 +29,13 @@ def leave_one_out(classifier: FewShotClassifier, labels: Collection[str]) -> tup
     Labels of a single clip cannot be held out and are left aside; the answer is empty for fewer than two labels. Of
     more than _SINGLY clips, one of each label is held out at a time, or a visitor would wait for seconds.
     """
+    known, asked = _known.setdefault(classifier, {}), frozenset(labels)
+    if asked not in known:
+        known[asked] = _held_out(classifier, asked)
+    return known[asked]
+
+
+def _held_out(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[Answer, ...]:
     learner = classifier.model.learner
     classes = {
         label: members

@@ -8,6 +8,9 @@ from itertools import chain
 
 import numpy as np
 
+from ser_fewshot.enrollment import checked_label
+from ser_fewshot.errors import EnrollmentError
+
 from . import limits
 from .clips import Given, check, note
 from .enrolled import unique
@@ -46,6 +49,15 @@ def fit(sounds: Iterable[Sound], label: str, enrolment: Enrolment) -> tuple[tupl
         names.add(name)
         taken[name] = replace(sound, clip=replace(sound.clip, name=name))
     return tuple(taken.values()), tuple(notes)
+
+
+def legal_name(name: object, *, most: int, otherwise: Code) -> str | Note:
+    """Return the name of a class or a profile as the library keeps it, of at most so many characters, or why not."""
+    try:
+        checked = checked_label(name)
+    except EnrollmentError:
+        checked = ""
+    return checked if 0 < len(checked) <= most else note(otherwise, "error", most=most)
 
 
 def seconds_of(sounds: Iterable[Sound]) -> float:

@@ -110,7 +110,7 @@ def _wire_drawing(
         inputs=[page.session, page.trail, page.stream, page.language, looking.is_open],
         outputs=[
             *(teaching.mode, teaching.label, teaching.notes, teaching.classes),
-            *(recognising.notes, recognising.answer, recognising.about, recognising.timeline),
+            *(recognising.how, recognising.notes, recognising.answer, recognising.about, recognising.timeline),
             *(keeping.notes, looking.map, looking.confusion),
         ],
     )

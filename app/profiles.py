@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from ser_fewshot._files import TEMPORARY, remove
-from ser_fewshot.enrollment import checked_label
-from ser_fewshot.errors import EnrollmentError, SerFewshotError, SettingsError
+from ser_fewshot.errors import SerFewshotError, SettingsError
 
 from . import handlers, limits
 from .clips import note
+from .intake import legal_name
 from .models import Models
 from .session import Code, Note, Session
 
@@ -106,12 +106,7 @@ def _decoded(stem: str) -> str | None:
 
 def _checked(name: object) -> str | Note:
     """Return the name of a profile, or why it is none."""
-    try:
-        checked = checked_label(name)
-    except EnrollmentError:
-        checked = ""
-    legal = 0 < len(checked) <= limits.PROFILE_CHARACTERS
-    return checked if legal else note(Code.BAD_PROFILE_NAME, "error", most=limits.PROFILE_CHARACTERS)
+    return legal_name(name, most=limits.PROFILE_CHARACTERS, otherwise=Code.BAD_PROFILE_NAME)
 
 
 def _not_writable(folder: Path, found: str) -> SettingsError:

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 
 from ser_fewshot.classifier import Prediction
-from ser_fewshot.report import looks
+from ser_fewshot.report import looks, on_canvas
 
 from . import limits
 from .comparing import Comparison
@@ -113,15 +113,12 @@ def timeline(stream: Stream, session: Session, *, language: str) -> str:
 def clip_map(points: Sequence[MapPoint], *, labels: Sequence[str], language: str) -> str:
     """Return the map of clips; points of labels that are enrolled no more are left out."""
     known = [point for point in points if point.label in labels]
-    places = np.array([(point.x, -point.y) for point in known]).reshape(-1, 2)  # SVG counts downwards
-    span = np.ptp(places, axis=0).clip(1e-9) if len(places) else np.ones(2)
-    scale = min((_WIDTH - 2 * _MARGIN) / span[0], (_HEIGHT - 2 * _MARGIN) / span[1])
-    middle = (places.max(0) + places.min(0)) / 2 if len(places) else np.zeros(2)
-    drawn = (places - middle) * scale + np.array([_WIDTH, _HEIGHT]) / 2
+    plane = np.array([(point.x, -point.y) for point in known])  # SVG counts downwards
+    places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist() if known else []
     return _render(
         "map.html.j2",
         language,
-        points=[(x, y, point) for (x, y), point in zip(drawn.tolist(), known, strict=True)],
+        points=[(x, y, point) for (x, y), point in zip(places, known, strict=True)],
         looks=looks(labels),
         width=_WIDTH,
         height=_HEIGHT,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, sync_playwright
 
 WORDS_A_MINUTE = 238
 """Of silent reading: Brysbaert, "How many words do we read per minute?", 2019,
@@ -29,19 +29,24 @@ _WATCH = """() => {
 }"""
 
 
+def chromium(playwright: Playwright, program: str | None, *, microphone: Path) -> Browser:
+    """Start the system's Chromium without a window; its microphone hears a WAV file over and over."""
+    return playwright.chromium.launch(
+        executable_path=program,
+        args=[
+            "--no-sandbox",  # in containers, programs run as root
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}",
+        ],
+    )
+
+
 @contextmanager
 def visiting(address: str, *, microphone: Path) -> Iterator[Page]:
     """Open a page whose microphone hears a WAV file over and over; yield it before it is at the address."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=[
-                "--no-sandbox",
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-                f"--use-file-for-fake-audio-capture={microphone}",
-            ],
-        )
+        browser = chromium(playwright, shutil.which("chromium"), microphone=microphone)
         page = browser.new_page(base_url=address, locale="en-US")
         page.set_default_timeout(_PATIENCE)
         yield page
@@ -74,7 +79,7 @@ def live(page: Page, seconds: float) -> dict[str, Any]:
     Time is counted from when the button was pressed, while the microphone starts a little later: so much too long are
     the latencies told here.
     """
-    page.get_by_role("tab", name="Live").click()
+    page.get_by_label("Live", exact=True).check()
     page.evaluate(_WATCH)
     page.click("#stream .record-button")
     page.wait_for_selector("#live-answer")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ser_fewshot._audio_decoder import AGAIN, TOLERANCE, Seconds, Stream, decoder, translated, truncated
 from ser_fewshot._audio_source import BLOCK, Hertz, as_float, checked_array, opened, printable
-from ser_fewshot.errors import AudioError
+from ser_fewshot.errors import AudioError, SilentError, TooLongError, TooShortError
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | tuple[int, NDArray[Any]]
 """A path, the bytes of a file, a file object, or (rate in Hz, samples of shape (samples,) or (samples, channels))."""
@@ -238,7 +238,7 @@ def _is_clipped(block: NDArray[Any]) -> bool:
 
 def _check_duration(name: str, seconds: Seconds, what: str) -> None:
     if round(seconds * SAMPLE_RATE) < round(MIN_SECONDS * SAMPLE_RATE):
-        raise AudioError(
+        raise TooShortError(
             name,
             found=f"{seconds:.2f} s {what}",
             expected=f"at least {MIN_SECONDS:g} s",
@@ -251,13 +251,13 @@ def _check_sound(name: str, waveform: NDArray[np.float32], swing: float) -> None
     level = float(np.ptp(waveform)) / 2
     if level >= _SILENCE:
         return
-    cancelled = swing >= _SILENCE
-    raise AudioError(
-        name,
-        found="channels that cancel each other out" if cancelled else f"silence (a level of {level:.1g})",
-        expected=f"sound above {_SILENCE:g} of full scale",
-        remedy="Pass one channel alone." if cancelled else "Check the microphone, and record again closer to it.",
-    )
+    expected = f"sound above {_SILENCE:g} of full scale"
+    if swing >= _SILENCE:
+        found = "channels that cancel each other out"
+        raise AudioError(name, found=found, expected=expected, remedy="Pass one channel alone.")
+    found = f"silence (a level of {level:.1g})"
+    remedy = "Check the microphone, and record again closer to it."
+    raise SilentError(name, found=found, expected=expected, remedy=remedy)
 
 
 def _trim(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -270,9 +270,9 @@ def _trim(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     return waveform[first:last].copy()
 
 
-def _too_long(name: str, found: str, max_seconds: Seconds) -> AudioError:
+def _too_long(name: str, found: str, max_seconds: Seconds) -> TooLongError:
     remedy = "Cut out the part that matters, or pass start and end."
-    return AudioError(name, found=found, expected=f"at most {max_seconds:g} s", remedy=remedy)
+    return TooLongError(name, found=found, expected=f"at most {max_seconds:g} s", remedy=remedy)
 
 
 def _beyond(name: str, segment: tuple[Seconds, Seconds], found: str) -> AudioError:

@@ -51,6 +51,18 @@ class AudioError(SerFewshotError):
     """A clip cannot be used: missing, unreadable, silent, too short, too long."""
 
 
+class TooShortError(AudioError):
+    """A clip holds too little sound, with or without the silence at its ends."""
+
+
+class TooLongError(AudioError):
+    """A clip is longer than is allowed."""
+
+
+class SilentError(AudioError):
+    """A clip holds nothing to hear."""
+
+
 class CorpusError(SerFewshotError):
     """A corpus folder, a manifest or a label is not what its format says."""
 

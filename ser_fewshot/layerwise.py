@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import qr
 from torch import Tensor, nn
 
-from ser_fewshot.encoders import HEADS, PIECE, POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows
+from ser_fewshot.encoders import HEADS, PIECE, POSITIONS, STRIDE, Block, Transformer, levelled, windows
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FrontEnd, analyse, stack
 from ser_fewshot.frontends.pretrained import Pretrained
@@ -45,7 +45,7 @@ def begin(student: Transformer, teacher: Pretrained, *, ears: FrontEnd, waveform
     _check(student, teacher)
     if not waveforms:
         raise SettingsError("waveforms", found="none", expected="clips to fit layers to", remedy="Pass a few hundred.")
-    waveforms = [waveform[: int(PIECE * STRIDE * _HOP)] for waveform in waveforms]
+    waveforms = [waveform[: PIECE * STRIDE * _HOP] for waveform in waveforms]
     clips = analyse(ears, waveforms)
     answers = _answers(teacher, waveforms)
     axes = _axes([answers[name] for name in answers if name.startswith("stream")], n=student.join.out_features)
@@ -56,7 +56,7 @@ def begin(student: Transformer, teacher: Pretrained, *, ears: FrontEnd, waveform
         names = {name: f"{name} {number}" for name in ("queries", "keys", "values", "middle", "units")}
         told = {name: answers[full] for name, full in names.items()} | {"after": answers[f"stream {number + 1}"]}
         stream = _block(cast("Block", block), stream, told, axes)
-        _fit(say, torch.cat(stream), answers[f"stream {number + 1}"])
+        _fit(cast("nn.Linear", say), torch.cat(stream), answers[f"stream {number + 1}"])
 
 
 def _check(student: Transformer, teacher: Pretrained) -> None:
@@ -80,7 +80,7 @@ def _stem(student: Transformer, inputs: Sequence[Tensor], answers: Answers, axes
     """Fit all before the first block; return what enters it, (frames, channels) of each clip."""
     x = _convolved(student.enter, inputs, answers["enter"])
     x = _convolved(student.halve, x, answers["halve"], stride=STRIDE)
-    places = positions(PIECE)
+    places = student.places
     placed = torch.cat([torch.cat([clip, places[: len(clip)]], 1) for clip in x])
     weight, bias = _least_squares(placed, answers["stream 0"] @ axes)
     student.join.weight.copy_(weight[:, :-POSITIONS])
@@ -131,21 +131,19 @@ def _root(x: Tensor) -> tuple[Tensor, Tensor]:
     return vectors * values.sqrt() @ vectors.mT, vectors / values.sqrt() @ vectors.mT
 
 
-def _convolved(layer: nn.Module, clips: Sequence[Tensor], answers: Tensor, *, stride: int = 1) -> list[Tensor]:
+def _convolved(layer: nn.Linear, clips: Sequence[Tensor], answers: Tensor, *, stride: int = 1) -> list[Tensor]:
     """Fit a layer to the units that tell most, before their nonlinearity; return what it makes, after it."""
-    linear = cast("nn.Linear", layer)
     seen = [windows(clip[None], stride=stride)[0] for clip in clips]
-    chosen = _telling(nn.functional.gelu(answers), linear.out_features)
-    _fit(linear, torch.cat(seen), answers[:, chosen])
-    return [nn.functional.gelu(linear(x)) for x in seen]
+    chosen = _telling(nn.functional.gelu(answers), layer.out_features)
+    _fit(layer, torch.cat(seen), answers[:, chosen])
+    return [nn.functional.gelu(layer(x)) for x in seen]
 
 
-def _fit(layer: nn.Module, x: Tensor, y: Tensor) -> None:
+def _fit(layer: nn.Linear, x: Tensor, y: Tensor) -> None:
     """Set a linear layer to the least-squares map from x (frames, in) to y (frames, out)."""
-    linear = cast("nn.Linear", layer)
     weight, bias = _least_squares(x, y)
-    linear.weight.copy_(weight)
-    linear.bias.copy_(bias)
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
 
 
 def _least_squares(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

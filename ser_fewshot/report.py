@@ -113,11 +113,17 @@ def map_figure(points: Sequence[MapPoint]) -> Markup:
     """Return a map as SVG with a legend: the two directions in which the embeddings differ most, on one scale."""
     plane, share = _principal_plane(np.stack([point.embedding for point in points]))
     labels = list(dict.fromkeys(point.label for point in points))
-    span = np.ptp(plane, axis=0).clip(1e-9)
-    scale = min((_WIDTH - 2 * _MARGIN) / span[0], (_HEIGHT - 2 * _MARGIN) / span[1])
-    places = (plane - plane.min(0) - span / 2) * scale + np.array([_WIDTH, _HEIGHT]) / 2
+    places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN)
     marks = [{"x": x, "y": y, "point": point} for (x, y), point in zip(places.tolist(), points, strict=True)]
     return _render("map.html.j2", marks=marks, looks=looks(labels), width=_WIDTH, height=_HEIGHT, share=100 * share)
+
+
+def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin: float) -> NDArray[np.float64]:
+    """(n, 2) -> the same, as large as fits within the margins of a figure and in its middle; both axes on one scale."""
+    low, high = plane.min(0), plane.max(0)
+    span = (high - low).clip(1e-9)
+    scale = min((width - 2 * margin) / span[0], (height - 2 * margin) / span[1])
+    return np.asarray((plane - (low + high) / 2) * scale + np.array([width, height]) / 2)
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:

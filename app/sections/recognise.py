@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.events import Dependency
 
 from .. import examples, handlers, views
@@ -26,6 +28,9 @@ STREAM_SECONDS = 600
 class Recognise:
     """The components of the section."""
 
+    how: gr.Radio
+    once: gr.Column
+    live: gr.Column
     clip: gr.Audio
     file: gr.File
     example: gr.Button
@@ -41,29 +46,37 @@ def place(page: Page) -> Recognise:
     put = page.wording.put
     put(gr.Markdown(elem_classes="step"), value="recognise.title")
     put(gr.Markdown(), value="recognise.what")
-    with gr.Tabs():
-        with put(gr.Tab(elem_id="once"), label="recognise.once"):
-            clip = gr.Audio(sources=["microphone"], type="numpy", elem_id="clip", buttons=[], editable=False)
-            file = gr.File(file_types=SOUND_FILES, elem_id="file-clip", height=DROP_HEIGHT)
-            example = put(gr.Button(size="sm", elem_id="example"), value="recognise.example")
-            notes = gr.HTML(elem_id="recognise-notes")
-            answer = gr.HTML(
-                views.answer(Session(), Trail(), language=DEFAULT), elem_id="answer", js_on_load=views.ACTIONS
-            )
-        with put(gr.Tab(elem_id="live"), label="recognise.live"):
-            about = gr.Markdown(_about(DEFAULT))
-            microphone = gr.Audio(
-                sources=["microphone"], type="numpy", streaming=True, elem_id="stream", buttons=[], editable=False
-            )
-            timeline = gr.HTML(views.timeline(Stream(), Session(), language=DEFAULT), elem_id="timeline")
+    how = gr.Radio(_ways(DEFAULT), value="once", label=text(DEFAULT, "recognise.how"), elem_id="how")
+    with gr.Column() as once:
+        clip = gr.Audio(sources=["microphone"], type="numpy", elem_id="clip", buttons=[], editable=False)
+        file = gr.File(file_types=SOUND_FILES, elem_id="file-clip", height=DROP_HEIGHT)
+        example = put(gr.Button(size="sm", elem_id="example"), value="recognise.example")
+        notes = gr.HTML(elem_id="recognise-notes")
+        answer = gr.HTML(views.answer(Session(), Trail(), language=DEFAULT), elem_id="answer", js_on_load=views.ACTIONS)
+    # Hidden, not left out as in a tab: a microphone that has just come to the page cannot stream for a moment, and
+    # whoever presses its button then is not heard.
+    with gr.Column(visible="hidden") as live:
+        about = gr.Markdown(_about(DEFAULT))
+        microphone = gr.Audio(
+            sources=["microphone"], type="numpy", streaming=True, elem_id="stream", buttons=[], editable=False
+        )
+        timeline = gr.HTML(views.timeline(Stream(), Session(), language=DEFAULT), elem_id="timeline")
     put(clip, label="recognise.clip")
     put(file, label="recognise.file")
     put(microphone, label="recognise.microphone")
-    return Recognise(clip, file, example, notes, answer, microphone, about, timeline)
+    return Recognise(how, once, live, clip, file, example, notes, answer, microphone, about, timeline)
 
 
 def wire(recognise: Recognise, page: Page) -> tuple[list[Dependency], list[Dependency]]:
     """Connect the section; return the events after which the session, or only the trail, is another."""
+    recognise.how.input(
+        _shown,
+        inputs=[recognise.how],
+        outputs=[recognise.once, recognise.live],
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
+    )
     _wire_stream(recognise, page)
 
     def correct(session: Session, trail: Trail, event: gr.EventData) -> tuple[Session, Trail]:
@@ -73,20 +86,14 @@ def wire(recognise: Recognise, page: Page) -> tuple[list[Dependency], list[Depen
     return [corrected], [
         _recognises(recognise.clip.stop_recording, recognise.clip, page),
         _recognises(recognise.file.upload, recognise.file, page),
-        recognise.example.click(
-            _recognise_example,
-            inputs=[page.session, page.trail],
-            outputs=[page.trail],
-            api_visibility="private",
-            show_progress="minimal",
-            **ONE_AT_A_TIME,
-        ),
+        _answers(recognise.example.click, _recognise_example, page),
     ]
 
 
-def draw(session: Session, trail: Trail, stream: Stream, language: str) -> tuple[str, ...]:
-    """Return what stands in notes, answer, about and timeline."""
+def draw(session: Session, trail: Trail, stream: Stream, language: str) -> tuple[Any, ...]:
+    """Return updates of how, notes, answer, about and timeline."""
     return (
+        gr.update(choices=_ways(language), label=text(language, "recognise.how")),
         views.notes(trail.notes, language=language),
         views.answer(session, trail, language=language),
         _about(language),
@@ -100,10 +107,15 @@ def _recognises(trigger: Callable[..., Dependency], source: gr.Audio | gr.File, 
     def answer(session: Session, trail: Trail, given: Given) -> tuple[Trail, None]:
         return handlers.recognise(session, trail, given), None
 
+    return _answers(trigger, answer, page, source)
+
+
+def _answers(trigger: Callable[..., Dependency], act: Callable[..., Any], page: Page, *sources: Block) -> Dependency:
+    """Let a handler of (session, trail, *sources) answer an event with a new trail (and the sources anew), in turn."""
     return trigger(
-        answer,
-        inputs=[page.session, page.trail, source],
-        outputs=[page.trail, source],
+        act,
+        inputs=[page.session, page.trail, *sources],
+        outputs=[page.trail, *sources],
         api_visibility="private",
         show_progress="minimal",
         **ONE_AT_A_TIME,
@@ -134,6 +146,16 @@ def _wire_stream(recognise: Recognise, page: Page) -> None:
 def _hear(chunk: Given, stream: Stream, session: Session, language: str) -> tuple[Stream, str]:
     stream = hear(stream, session, chunk)
     return stream, views.timeline(stream, session, language=language)
+
+
+def _shown(how: str) -> tuple[Any, Any]:
+    """Return updates of once and live: the one is seen, the other is only there."""
+    hidden, seen = gr.update(visible="hidden"), gr.update(visible=True)
+    return (seen, hidden) if how == "once" else (hidden, seen)
+
+
+def _ways(language: str) -> list[tuple[str, str]]:
+    return [(text(language, "recognise.once"), "once"), (text(language, "recognise.live"), "live")]
 
 
 def _about(language: str) -> str:

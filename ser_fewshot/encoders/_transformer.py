@@ -44,6 +44,7 @@ class Transformer(Encoder):
     band_scale: Tensor
     mean: Tensor
     scale: Tensor
+    places: Tensor
 
     def __init__(self, dim: int, settings: EncoderSettings) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class Transformer(Encoder):
         self.register_buffer("band_scale", torch.ones(dim))
         self.register_buffer("mean", torch.zeros(settings.width))
         self.register_buffer("scale", torch.ones(settings.width))
+        self.register_buffer("places", positions(PIECE), persistent=False)
         self.enter = nn.Linear(WINDOW * dim, channels)
         self.halve = nn.Linear(WINDOW * channels, channels)
         self.join = nn.Linear(channels, channels)
@@ -92,7 +94,7 @@ class Transformer(Encoder):
         x = (at_level.x - self.band_mean) / self.band_scale * mask[..., None]
         x = nn.functional.gelu(self.enter(windows(x))) * mask[..., None]
         x = nn.functional.gelu(self.halve(windows(x, stride=STRIDE)))
-        places = positions(PIECE)[torch.arange(x.shape[1]) % PIECE].to(x)
+        places = self.places[torch.arange(x.shape[1]) % PIECE]
         return self.join(x) + self.place(places), mask[:, ::STRIDE]
 
     def pooled(self, frames: Tensor, mask: Tensor) -> Tensor:

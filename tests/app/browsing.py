@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from _visitor import chromium
 from pages import DEMO, page_alone
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 _RATE = 48_000
-_PATIENCE = 20_000  # ms: machines of tests are slow
+_PATIENCE = 60_000  # ms: machines of tests are slow
 _OF_THE_PAGE_ITSELF = ("data", "blob")
 
 expect.set_options(timeout=_PATIENCE)
@@ -36,19 +37,11 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser(spoken: Path) -> Iterator[Browser]:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
         pytest.skip("no Chromium on this machine: install Debian's package 'chromium'")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[
-                "--no-sandbox",  # tests run in containers, as root
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-                f"--use-file-for-fake-audio-capture={spoken}",
-            ],
-        )
+        started = chromium(playwright, program, microphone=spoken)
         yield started
         started.close()
 
