@@ -74,7 +74,7 @@ def said_by(teachers: Sequence[Model], utterances: Sequence[Utterance], *, posit
         weights["embed_positions.weight"] = positions * weights["embed_positions.weight"]
         pooled.network.load_state_dict(weights)
         features = extract(pooled, utterances, cache=FeatureCache(default_directory(), pooled.identity))
-        parts.append(torch.stack(features.clips)[:, 0])
+        parts.append(torch.stack(tuple(features.clips))[:, 0])
     return torch.cat(parts, 1)
 
 

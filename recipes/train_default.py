@@ -36,7 +36,7 @@ from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model,
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.distillation import Lesson, heard, prepare_lesson
 from ser_fewshot.encoders import Transformer
-from ser_fewshot.fitting import CHOICES, fit_labels
+from ser_fewshot.fitting import CHOICES, EMPHASES, REACHES, fit_labels
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, default_directory, extract
 from ser_fewshot.frontends.pretrained import Pretrained
 from ser_fewshot.pipeline import distil
@@ -153,7 +153,14 @@ def fitted(taught: Model, features: FeatureSet, run: Path) -> tuple[Model, list[
 def identity_of(taught: Model, features: FeatureSet) -> str:
     """Return a digest of what a fit depends on."""
     clips = [(item.id, item.emotion, item.speaker) for item in features.utterances]
-    told = [digest(taught.learner), taught.frontend.identity, [asdict(choice) for choice in CHOICES], clips]
+    told = [
+        digest(taught.learner),
+        taught.frontend.identity,
+        [asdict(choice) for choice in CHOICES],
+        EMPHASES,
+        REACHES,
+        clips,
+    ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

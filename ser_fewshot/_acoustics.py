@@ -87,5 +87,9 @@ def random_band(x: Tensor, generator: torch.Generator) -> Tensor:
     return band_limited(x, low=_uniform(0, low, generator), high=_uniform(high, 1, generator))
 
 
+VARIATIONS = (random_noise, random_room, random_band)
+"""What a microphone may do to a clip: (frames, bands) and a generator -> the same."""
+
+
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator))

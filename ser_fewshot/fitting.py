@@ -9,31 +9,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ser_fewshot._described import Parts, Recordings, describe, metric_of, scaled, varied, widened
 from ser_fewshot.calibrating import Observation, drawn, fit, observe
-from ser_fewshot.checkpoints import Model, build_model
-from ser_fewshot.corpora import Utterance
-from ser_fewshot.encoders import Discriminant, Given, Statistics, Transformer, View, levelled
-from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.checkpoints import Model
+from ser_fewshot.encoders import Discriminant, Given, Transformer, View
+from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
-from ser_fewshot.frontends import FeatureSet, stack
-from ser_fewshot.learners import Learner, build_learner, embed_clips
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.splits import split_by_corpus
 
 TASKS = (
     EpisodeSpec(n_way=4, k_shot=5, n_query=5),
     EpisodeSpec(n_way=4, k_shot=5, n_query=3, query_speaker="same"),
 )
+SPEAKER_TASKS = (
+    EpisodeSpec(n_way=5, k_shot=1, n_query=5, label="speaker", query_speaker="same"),
+    EpisodeSpec(n_way=10, k_shot=5, n_query=3, label="speaker", query_speaker="same"),
+)
+EMPHASES = (1.0, 2.0, 4.0)
+"""How much more the functionals may weigh where voices are told apart."""
+REACHES = (0.5, 1.0, 2.0)
+"""How far from the middle a clip may lie along what a recording changes, in standard deviations of clips."""
 _EPISODES = 200
 _LEAST_CORPORA = 2
-_SMALLEST_SPREAD = 1e-3
-_SCALE_STEP = 2  # every other clip is enough for a scale
-_SCALE_FRAMES = 600  # one clip of a minute must not pad all the others to a minute
+_DIRECTIONS_OF_RECORDINGS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,7 @@ class Choice:
 
 CHOICES = tuple(
     Choice(functionals=functionals, discriminant=discriminant, shrinkage=shrinkage, penalty=penalty)
-    for functionals, shrinkage, discriminant, penalty in product((0.0, 0.3, 0.5), (0.5, 0.8), (24,), (0.1, 0.3, 1.0))
+    for functionals, shrinkage, discriminant, penalty in product((0.0, 0.3, 0.5), (0.5, 0.8), (64,), (0.1, 0.3, 1.0))
 )
 
 
@@ -78,7 +84,7 @@ def fit_labels(
         EpisodeError: no corpus gives an episode to judge by.
     """
     _check(model, features)
-    parts = _parts(model, features)
+    parts = describe(model, features)
     scores: dict[Choice, list[float]] = {choice: [] for choice in choices}
     for functionals in sorted({choice.functionals for choice in choices}):
         mine = [choice for choice in choices if choice.functionals == functionals]
@@ -86,9 +92,13 @@ def fit_labels(
             scores[choice].append(score)
     mean = _means(scores)
     best = max(choices, key=lambda choice: mean[choice])
-    final, described = _finished(model, parts, best), parts.beside(best.functionals)
-    find_directions(_metric_of(final), described, views=("emotion", "speaker"), shrinkage=best.shrinkage)
-    calibration = fit(_observations(described, best, seed=seed))
+    described = parts.beside(best.functionals)
+    reach = _reach(described, best, seed=seed)
+    emphasis = _emphasis(parts, best, reach, seed=seed)
+    final = scaled(_room_for(model, best), parts)
+    weights = parts.weighing(emphasis, len(described.plain.clips[0]))
+    _find_all(metric_of(final), described, views=("emotion", "speaker"), choice=best, reach=reach, weights=weights)
+    calibration = fit(_observations(described, best, reach, seed=seed))
     table = [{**asdict(choice), "uar": score} for choice, score in mean.items()]
     return Model(replace(final.config, calibration=calibration), final.frontend, final.learner), table
 
@@ -124,113 +134,116 @@ def _means(scores: Mapping[Choice, Sequence[float]]) -> dict[Choice, float]:
     return {choice: sum(found) / len(found) for choice, found in scores.items()}
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """What the encoder makes of clips, to be set side by side.
-
-    Attributes:
-        utterances: of the clips.
-        seen: (n_clips, width) what it learned, each value in unit scale over the clips.
-        functionals: (n_clips, ...) weighing as much.
-        mean, scale: (width,) what `seen` was before.
-        statistics: the state of what makes the functionals.
-    """
-
-    utterances: tuple[Utterance, ...]
-    seen: Tensor
-    functionals: Tensor
-    mean: Tensor
-    scale: Tensor
-    statistics: Mapping[str, Tensor]
-
-    def beside(self, functionals: float) -> FeatureSet:
-        """Return both parts of each clip, the functionals with some weight; nothing of them where that is 0."""
-        both = [self.seen, functionals * self.functionals] if functionals else [self.seen]
-        return FeatureSet(self.utterances, tuple(torch.cat(both, 1)))
+def _room_for(model: Model, choice: Choice) -> Model:
+    return widened(
+        model,
+        functionals=choice.functionals,
+        discriminant=choice.discriminant,
+        recording=_DIRECTIONS_OF_RECORDINGS,
+        penalty=choice.penalty,
+    )
 
 
-def _parts(model: Model, features: FeatureSet) -> _Parts:
-    built = _with(model, Choice(functionals=1.0, discriminant=1, shrinkage=1.0, penalty=1.0))
-    inner = cast("Transformer", _metric_of(built).inner)
-    clips = [features.clips[row][:_SCALE_FRAMES] for row in range(0, len(features), _SCALE_STEP)]
-    statistics = cast("Statistics", inner.statistics)
-    statistics.fit_scale(levelled(stack(clips)))
-    n = len(inner.mean)
-    seen, functionals, _ = torch.stack(embed_clips(built.learner, features.clips)).tensor_split([n, inner.width], 1)
-    mean, scale = seen.mean(0), seen.std(0, correction=0).clamp_min(_SMALLEST_SPREAD)
-    return _Parts(features.utterances, (seen - mean) / scale, functionals, mean, scale, statistics.state_dict())
-
-
-def _with(model: Model, choice: Choice) -> Model:
-    """Return the taught encoder with functionals and room for directions beside it, under ridge regression.
-
-    Weights are rounded to half precision, in which they are shipped, so that what is measured is what is shipped.
-    """
-    chosen = {"functionals": choice.functionals, "discriminant": choice.discriminant}
-    settings = {
-        **model.config.settings,
-        "encoder": {**model.config.settings["encoder"], **chosen},
-        "penalty": choice.penalty,
-    }
-    built = build_model(replace(model.config, settings=settings), frontend=model.frontend)
-    taught = model.learner.get_submodule("encoder").state_dict()
-    halves = {name: tensor.half().float() for name, tensor in taught.items()}
-    _metric_of(built).inner.load_state_dict(halves, strict=False)  # what makes functionals is not taught
-    return built
-
-
-def _finished(model: Model, parts: _Parts, choice: Choice) -> Model:
-    """Return the model of a choice, with the unit scale of what it sees."""
-    final = _with(model, choice)
-    inner = cast("Transformer", _metric_of(final).inner)
-    with torch.no_grad():
-        inner.mean.copy_((inner.mean + parts.mean * inner.scale).half())
-        inner.scale.copy_((parts.scale * inner.scale).half())
-    if inner.statistics is not None:
-        inner.statistics.load_state_dict(parts.statistics)
-    return final
-
-
-def _metric_of(model: Model) -> Discriminant:
-    metric = model.learner.get_submodule("encoder")
-    if not isinstance(metric, Discriminant):
-        raise TypeError(f"{type(metric).__name__} has no directions")
-    return metric
-
-
-def _judged(described: FeatureSet, choices: Sequence[Choice], *, seed: int) -> Iterator[tuple[Choice, float]]:
+def _judged(described: Recordings, choices: Sequence[Choice], *, seed: int) -> Iterator[tuple[Choice, float]]:
     """Yield the UAR of each choice on each corpus and task, by directions that were found on the other corpora."""
     for rest, own in _left_out(described):
-        episodes = [(spec, found) for spec in TASKS if (found := drawn(own, spec, seed, _EPISODES))]
+        episodes = [(spec, found) for spec in TASKS if (found := drawn(own.plain, spec, seed, _EPISODES))]
         seen: dict[tuple[int, float], FeatureSet] = {}
         for choice in choices:
             key = (choice.discriminant, choice.shrinkage)
             if key not in seen:
-                seen[key] = _seen(rest, own, choice)
+                seen[key] = _seen(own.plain, _found(rest, choice))
             for spec, found in episodes:
-                yield choice, float(evaluate(_head(choice), seen[key], found, spec=spec).uar.mean())
+                yield choice, _uar(choice, seen[key], found, spec)
 
 
-def _observations(described: FeatureSet, choice: Choice, *, seed: int) -> list[Observation]:
+def _reach(described: Recordings, choice: Choice, *, seed: int) -> float:
+    """Return the reach that is best on queries as recorded and on queries through other microphones, together."""
+    scores: dict[float, list[float]] = {reach: [] for reach in REACHES}
+    for rest, own in _left_out(described):
+        episodes = [(spec, found) for spec in TASKS if (found := drawn(own.plain, spec, seed, _EPISODES))]
+        for reach in REACHES if episodes else ():
+            seen = _seen(own.both(), _found(rest, choice, reach=reach))
+            for spec, found in episodes:
+                heard = (found, [varied(episode) for episode in found])
+                scores[reach] += [_uar(choice, seen, one, spec) for one in heard]
+    return max(REACHES, key=lambda reach: sum(scores[reach]))
+
+
+def _emphasis(parts: Parts, choice: Choice, reach: float, *, seed: int) -> float:
+    """Return how much more the functionals should weigh for voices: 1 where there are none, or nothing to judge by."""
+    if not choice.functionals:
+        return 1.0
+    scores: dict[float, list[float]] = {emphasis: [] for emphasis in EMPHASES}
+    for rest, own in _left_out(parts.beside(choice.functionals)):
+        episodes = [(spec, found) for spec in SPEAKER_TASKS if (found := drawn(own.plain, spec, seed, _EPISODES))]
+        for emphasis in EMPHASES if episodes else ():
+            weights = parts.weighing(emphasis, len(own.plain.clips[0]))
+            seen = _seen(own.plain, _found(rest, choice, view="speaker", reach=reach, weights=weights))
+            scores[emphasis] += [_uar(choice, seen, found, spec) for spec, found in episodes]
+    return max(EMPHASES, key=lambda emphasis: sum(scores[emphasis]))
+
+
+def _observations(described: Recordings, choice: Choice, reach: float, *, seed: int) -> list[Observation]:
     """Return what is said of the episodes of each corpus, by directions that were found on the other corpora."""
     found: list[Observation] = []
     for rest, own in _left_out(described):
-        found += observe(_head(choice), _seen(rest, own, choice), seed=seed)
+        found += observe(_head(choice), _seen(own.plain, _found(rest, choice, reach=reach)), seed=seed)
     return found
 
 
-def _left_out(features: FeatureSet) -> Iterator[tuple[FeatureSet, FeatureSet]]:
+def _left_out(described: Recordings) -> Iterator[tuple[Recordings, Recordings]]:
     """Yield all corpora but one, and that one, in turn."""
-    for corpus in sorted({item.corpus for item in features.utterances}):
-        rest, own = split_by_corpus(features.utterances, [corpus])
-        yield features.subset(rest), features.subset(own)
+    utterances = described.plain.utterances
+    for corpus in sorted({item.corpus for item in utterances}):
+        rest, own = split_by_corpus(utterances, [corpus])
+        yield described.subset(rest), described.subset(own)
 
 
-def _seen(rest: FeatureSet, own: FeatureSet, choice: Choice) -> FeatureSet:
-    """Return some clips with, beside each, what directions found on others see in it."""
-    metric = Discriminant(Given(len(own.clips[0])), n=choice.discriminant, view="emotion")
-    find_directions(metric, rest, views=("emotion",), shrinkage=choice.shrinkage)
-    return FeatureSet(own.utterances, tuple(metric.beside(torch.stack(own.clips))))
+def _found(
+    rest: Recordings,
+    choice: Choice,
+    *,
+    view: View = "emotion",
+    reach: float | None = None,
+    weights: Tensor | None = None,
+) -> Discriminant:
+    """Return directions of a view that were found on some clips; without a reach, recordings are left as they are."""
+    metric = Discriminant(
+        Given(len(rest.plain.clips[0])),
+        n=choice.discriminant,
+        view=view,
+        recording=0 if reach is None else _DIRECTIONS_OF_RECORDINGS,
+    )
+    _find_all(metric, rest, views=(view,), choice=choice, reach=reach, weights=weights)
+    return metric
+
+
+def _find_all(
+    metric: Discriminant,
+    described: Recordings,
+    *,
+    views: Sequence[View],
+    choice: Choice,
+    reach: float | None,
+    weights: Tensor | None,
+) -> None:
+    """Find what recordings change, then how values weigh, then the directions of some views."""
+    z = torch.stack(list(described.plain.clips))
+    if reach is not None:
+        metric.fit_recordings(z, torch.stack(list(described.varied.clips)), reach=reach)
+    if weights is not None:
+        metric.emphasise(z, weights)
+    find_directions(metric, described.plain, views=views, shrinkage=choice.shrinkage)
+
+
+def _seen(own: FeatureSet, metric: Discriminant) -> FeatureSet:
+    """Return clips with, beside each, what directions see in it."""
+    return FeatureSet(own.utterances, tuple(metric.beside(torch.stack(list(own.clips)))))
+
+
+def _uar(choice: Choice, seen: FeatureSet, episodes: Sequence[Episode], spec: EpisodeSpec) -> float:
+    return float(evaluate(_head(choice), seen, episodes, spec=spec).uar.mean())
 
 
 def find_directions(metric: Discriminant, described: FeatureSet, *, views: Sequence[View], shrinkage: float) -> None:
@@ -242,7 +255,7 @@ def find_directions(metric: Discriminant, described: FeatureSet, *, views: Seque
         views: of emotions, of speakers or both.
         shrinkage: of the within-class covariance.
     """
-    z = torch.stack(described.clips)
+    z = torch.stack(tuple(described.clips))
     emotions = [f"{item.corpus}/{item.emotion}" for item in described.utterances]
     speakers = [f"{item.speaker_key}" for item in described.utterances]
     for view in views:

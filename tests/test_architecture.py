@@ -15,7 +15,7 @@ import ser_fewshot
 PACKAGE = Path(ser_fewshot.__file__).parent
 ROWS = (
     ("errors",),
-    ("_acoustics", "_files", "_parallel", "_partings", "_settings", "_stored", "plugins"),
+    ("_acoustics", "_files", "_hub_card", "_parallel", "_partings", "_settings", "_stored", "distributed", "plugins"),
     ("_audio_source",),
     ("_audio_decoder",),
     ("audio",),
@@ -27,14 +27,18 @@ ROWS = (
     ("learners",),
     ("calibration",),
     ("calibrating", "checkpoints"),
-    ("_run", "evaluation"),
+    ("_described", "_run", "evaluation"),
     ("confidence", "training"),
-    ("enrollment", "fitting"),
+    ("enrollment", "fitting", "hub"),
     ("classifier",),
     ("cards", "export", "report"),
-    ("importers", "pipeline", "quickstart"),
+    ("estimator", "importers", "pipeline", "quickstart"),
+    ("benchmark",),
+    ("benchmark_report",),
+    ("benchmark_report",),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 """From left to right; modules of one row do not know each other, files of one package may."""
 PLACE = {name: number for number, row in enumerate(ROWS) for name in row}

@@ -103,6 +103,7 @@ def test_widths_are_as_stated(dim):
         (EncoderSettings(name="transformer", channels=8, blocks=3, width=12), 12),
         (EncoderSettings(name="transformer", channels=16, blocks=1, width=6, functionals=0.5), functionals + 6),
         (EncoderSettings(name="transformer", channels=8, blocks=1, width=2, discriminant=3), 2 + 3),
+        (EncoderSettings(name="statistics", discriminant=3, recording=2), functionals + 3),
         (EncoderSettings(name="statistics", discriminant=3), functionals + 3),
     ]:
         built = build_encoder(dim, settings)

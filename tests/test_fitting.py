@@ -12,7 +12,7 @@ import torch
 from synthetic import DIM, corpus
 from torch import Tensor
 
-from ser_fewshot import fitting
+from ser_fewshot import _described, fitting
 from ser_fewshot.calibrating import observe
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.encoders import Discriminant, Given, Transformer
@@ -112,16 +112,62 @@ def test_the_choice_that_scores_best_is_the_model_that_comes_back(best, monkeypa
         **taught().config.settings["encoder"],
         "functionals": best.functionals,
         "discriminant": best.discriminant,
+        "recording": encoder_of(model).recording.shape[1],
     }
     width = WIDTH + (encoder_of(model).inner.statistics.width if best.functionals else 0)
     assert encoder_of(model).emotion.shape == (width, best.discriminant)
 
 
+@pytest.mark.parametrize("best", fitting.EMPHASES)
+def test_the_functionals_weigh_for_voices_what_left_out_corpora_speak_for(best, monkeypatch):
+    weighed: list[float] = []
+    find = fitting._found
+
+    def found(*parts: Any, weights: Tensor | None = None, **told: Any) -> Discriminant:
+        weighed.extend([] if weights is None else [float(weights[-1] / weights[0])])
+        return find(*parts, weights=weights, **told)
+
+    def judged(*parts: Any, spec: Any) -> Evaluation:
+        score = evaluate(*parts, spec=spec)
+        return replace(score, uar=score.uar * 0 + (spec.label == "speaker" and weighed[-1] == best))
+
+    tasks = [replace(spec, n_way=3) for spec in fitting.SPEAKER_TASKS]
+    monkeypatch.setattr(fitting, "SPEAKER_TASKS", tasks)
+    monkeypatch.setattr(fitting, "_found", found)
+    monkeypatch.setattr(fitting, "evaluate", judged)
+    model, _ = fit_labels(taught(), clips(), choices=[SECOND])
+    emphasis = encoder_of(model).emphasis
+    assert float(emphasis[WIDTH] / emphasis[0]) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("best", fitting.REACHES)
+def test_clips_reach_as_far_along_what_recordings_change_as_left_out_corpora_speak_for(best, monkeypatch):
+    reached: list[float] = []
+    find = fitting._found
+
+    def found(*parts: Any, reach: float | None = None, **told: Any) -> Discriminant:
+        reached.append(reach or 0.0)
+        return find(*parts, reach=reach, **told)
+
+    def judged(*parts: Any, spec: Any) -> Evaluation:
+        score = evaluate(*parts, spec=spec)
+        return replace(score, uar=score.uar * 0 + (reached[-1] == best))
+
+    monkeypatch.setattr(fitting, "_found", found)
+    monkeypatch.setattr(fitting, "evaluate", judged)
+    model, _ = fit_labels(taught(), clips(), choices=[SECOND])
+    metric = encoder_of(model)
+    with torch.no_grad():
+        along = metric.inner(clips().batch(range(len(clips())))) @ metric.recording
+    expected = best * along.std(0)
+    torch.testing.assert_close(metric.reach, expected, rtol=0.05, atol=1e-3)
+
+
 def test_every_choice_is_judged_on_each_corpus_and_task_alike(monkeypatch):
     seen = noted(monkeypatch)
     fit_labels(taught(), clips(), choices=[FIRST, THIRD])
-    assert [name for name, _ in seen] == ["a"] * 4 + ["b"] * 4 + ["c"] * 4  # two choices, two tasks
-    assert all(features.clips[0].shape == (WIDTH + 3,) for _, features in seen)
+    assert [name for name, _ in seen[:12]] == ["a"] * 4 + ["b"] * 4 + ["c"] * 4  # two choices, two tasks
+    assert all(features.clips[0].shape == (WIDTH + 3,) for _, features in seen[:12])
 
 
 def test_a_corpus_is_judged_by_directions_that_its_own_labels_had_no_part_in(monkeypatch):
@@ -133,7 +179,9 @@ def test_a_corpus_is_judged_by_directions_that_its_own_labels_had_no_part_in(mon
     seen = noted(monkeypatch)
     for features in (clips(), FeatureSet(tuple(moved), clips().clips)):
         fit_labels(taught(), features, choices=[FIRST])
-    before, after = ({name: torch.stack(x.clips) for name, x in part} for part in (seen[:6], seen[6:]))
+    before, after = (
+        {name: torch.stack(x.clips) for name, x in part} for part in (seen[: len(seen) // 2], seen[len(seen) // 2 :])
+    )
     assert torch.equal(before["a"], after["a"])
     assert not torch.allclose(before["b"], after["b"], atol=1e-3)
     assert not torch.allclose(before["c"], after["c"], atol=1e-3)
@@ -169,9 +217,9 @@ def test_what_was_taught_is_rounded_to_half_precision_and_not_otherwise_changed_
         assert torch.equal(inner[name], tensor.half().float()) == (name not in ("mean", "scale")), name
     assert any(not torch.equal(inner[name], tensor) for name, tensor in learned.items() if name.endswith("weight"))
     assert all(torch.equal(state(taught())[name], tensor) for name, tensor in before.items())
-    z, found = seen_by_the_taught(), torch.stack(embed_clips(model.learner, clips().clips))[:, :WIDTH]
-    expected = (z - z.mean(0)) / z.std(0, correction=0)
-    torch.testing.assert_close(found / encoder_of(model).gain, expected, rtol=0, atol=0.02)
+    with torch.no_grad():
+        z, found = seen_by_the_taught(), encoder_of(model).inner(clips().batch(range(len(clips()))))[:, :WIDTH]
+    torch.testing.assert_close(found, (z - z.mean(0)) / z.std(0, correction=0), rtol=0, atol=0.02)
 
 
 def test_directions_of_both_views_are_those_of_all_the_clips():
@@ -179,7 +227,9 @@ def test_directions_of_both_views_are_those_of_all_the_clips():
     metric, items = encoder_of(model), clips().utterances
     z = seen_by_the_taught()
     z = (z - z.mean(0)) / z.std(0, correction=0)
-    expected = Discriminant(Given(WIDTH), n=3, view="emotion")
+    expected = Discriminant(Given(WIDTH), n=3, view="emotion", recording=metric.recording.shape[1])
+    for name in ("recording", "middle", "reach"):
+        getattr(expected, name).copy_(getattr(metric, name))
     emotions = [f"{item.corpus}/{item.emotion}" for item in items]
     speakers = [f"{item.corpus}/{item.speaker}" for item in items]
     expected.fit_directions("emotion", z, classes=emotions, nuisance=speakers, shrinkage=0.5)
@@ -224,8 +274,8 @@ def test_the_same_clips_make_the_same_model():
 def test_one_long_clip_does_not_fill_the_memory_when_functionals_are_scaled(monkeypatch):
     long = replace(clips(), clips=(clips().clips[0].repeat(100, 1), *clips().clips[1:]))
     seen: list[int] = []
-    monkeypatch.setattr(fitting, "levelled", lambda features: (seen.append(features.x.shape[1]), features)[1])
-    fitting._parts(taught(), long)
+    monkeypatch.setattr(_described, "levelled", lambda features: (seen.append(features.x.shape[1]), features)[1])
+    _described.describe(taught(), long)
     assert max(seen) <= 1_000 < len(long.clips[0])
 
 

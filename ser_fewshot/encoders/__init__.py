@@ -41,7 +41,9 @@ __all__ = [
 def build_encoder(dim: int, settings: EncoderSettings) -> Encoder:
     """Return a new encoder for frames of `dim` values."""
     encoder = _mixed(dim, settings)
-    return Discriminant(encoder, n=settings.discriminant, view=settings.view) if settings.discriminant else encoder
+    if not settings.discriminant:
+        return encoder
+    return Discriminant(encoder, n=settings.discriminant, view=settings.view, recording=settings.recording)
 
 
 def _mixed(dim: int, settings: EncoderSettings) -> Encoder:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from ser_fewshot.errors import SettingsError
@@ -34,6 +37,8 @@ class EncoderSettings:
             in training) differ alike in every direction: what varies within a class counts less. Good for speakers.
         discriminant: directions that are set beside the embedding, in which classes differ most for how much clips of
             one class do; 0 for none. They are found when the training is done.
+        recording: directions in which recordings of one clip differ, along which an embedding is kept within what is
+            usual; with `discriminant` alone, and found with it.
         view: whether these are the directions of emotions or of speakers.
         functionals: how much the fixed functionals weigh beside what "transformer" sees, which weighs 1.
         channels: width of the network.
@@ -51,6 +56,7 @@ class EncoderSettings:
     name: EncoderName = "conv"
     whitening: bool = False
     discriminant: int = 0
+    recording: int = 0
     view: View = "emotion"
     functionals: float = 0.0
     channels: int = 96
@@ -104,15 +110,18 @@ class EncoderSettings:
     def _check_sizes(self) -> None:
         whole = all(type(value) is int for value in (self.channels, self.width, self.blocks, self.layers))
         positive = (self.channels, self.width, self.layers)
-        whole = whole and type(self.discriminant) is int and 0 <= self.discriminant <= _LARGEST
+        whole = whole and all(
+            type(value) is int and 0 <= value <= _LARGEST for value in (self.discriminant, self.recording)
+        )
+        whole = whole and bool(self.recording) <= bool(self.discriminant)
         sizes = whole and 1 <= min(positive) <= max(positive) <= _LARGEST
         if not sizes or not (self.name == "blocks") <= self.blocks <= _MOST_BLOCKS or not 0 <= self.dropout < 1:
             raise SettingsError(
                 "encoder",
                 found=f"channels {self.channels}, width {self.width}, blocks {self.blocks}, dropout {self.dropout}, "
-                f"discriminant {self.discriminant}",
+                f"discriminant {self.discriminant}, recording {self.recording}",
                 expected=f"channels and width in 1 ... {_LARGEST}, blocks in 0 ... {_MOST_BLOCKS}, dropout in [0, 1), "
-                f"discriminant in 0 ... {_LARGEST}",
+                f"discriminant in 0 ... {_LARGEST}, recording as well and 0 without discriminant",
                 remedy="Change the one that is not.",
             )
         of_heads = self.channels % HEADS == 0 and self.blocks and self.width % (2 * self.blocks) == 0
@@ -126,9 +135,22 @@ class EncoderSettings:
 
 
 class Encoder(nn.Module):
-    """Frames to one embedding a clip; `.width` is the length of the embedding."""
+    """Frames to one embedding a clip.
+
+    Attributes:
+        width: length of the embedding.
+        autocast: the context it computes in: training may choose a lower precision. Embeddings stay in single
+            precision, as what follows, such as a linear system, is small and needs it.
+    """
 
     width: int
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def __call__(self, features: Features) -> Tensor:
+        """(batch, frames, dim) -> (batch, width)."""
+        with self.autocast():
+            z: Tensor = super().__call__(features)
+        return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Learn, from meta-train clips and their class numbers (batch,), the scale of what is fixed.

@@ -23,20 +23,34 @@ class Discriminant(Encoder):
     the directions: classes that nobody trained on may differ in others.
 
     What tells emotions apart is not what tells voices apart. There are directions for either, and the view says which
-    stand beside the embedding.
+    stand beside the embedding; and for voices some values of the embedding may weigh more.
+
+    A room, a background or a telephone moves an embedding along few directions, further than clips lie apart there.
+    Along these, a clip is brought back to where clips usually are. The nuisance attribute projection that this is after
+    takes them away, and with them what they say of emotions: Solomonoff, Campbell and Boardman, "Advances in channel
+    compensation for SVM speaker recognition", 2005, https://doi.org/10.1109/ICASSP.2005.1415192.
     """
 
+    recording: Tensor
+    middle: Tensor
+    reach: Tensor
     emotion: Tensor
     speaker: Tensor
+    emphasis: Tensor
     gain: Tensor
 
-    def __init__(self, inner: Encoder, *, n: int, view: View) -> None:
+    def __init__(self, inner: Encoder, *, n: int, view: View, recording: int = 0) -> None:
         super().__init__()
         self.inner = inner
         self.view = view
         self.width = inner.width + n
+        kept = recording > 0
+        self.register_buffer("recording", torch.zeros(inner.width, recording), persistent=kept)
+        self.register_buffer("middle", torch.zeros(recording), persistent=kept)
+        self.register_buffer("reach", torch.zeros(recording), persistent=kept)
         self.register_buffer("emotion", torch.zeros(inner.width, n))
         self.register_buffer("speaker", torch.zeros(inner.width, n))
+        self.register_buffer("emphasis", torch.ones(inner.width))
         self.register_buffer("gain", torch.ones(()))
 
     def extra_repr(self) -> str:
@@ -60,8 +74,48 @@ class Discriminant(Encoder):
 
         Both parts have a length of 1 on the average of the meta-train clips.
         """
-        directions = self.emotion if self.view == "emotion" else self.speaker
+        z, directions = self._of_view(self.view, self.brought_back(z))
         return torch.cat([z * self.gain, z @ directions], 1)
+
+    def brought_back(self, z: Tensor) -> Tensor:
+        """(n, inner width) -> the same, no further than usual along the directions in which recordings differ."""
+        if not len(self.middle):
+            return z
+        along = z @ self.recording - self.middle
+        beyond: Tensor = along - torch.clamp(along, -self.reach, self.reach)
+        return z - beyond @ self.recording.T
+
+    def fit_recordings(self, z: Tensor, changed: Tensor, *, reach: float) -> None:
+        """Find the directions in which recordings of the same clips differ; before those of any view.
+
+        Args:
+            z: (n, inner width), what the other encoder makes of meta-train clips.
+            changed: (n, inner width), of the same clips through rooms, backgrounds and telephones.
+            reach: how far from the middle a clip may lie along each, in standard deviations of the clips.
+        """
+        from sklearn.utils.extmath import randomized_svd  # noqa: PLC0415 - as below
+
+        n = min(self.recording.shape[1], *z.shape)
+        _, _, found = randomized_svd((changed - z).numpy(), n, random_state=0)
+        self.recording.zero_()
+        self.recording[:, :n] = _rounded(torch.from_numpy(found.T))
+        along = z @ self.recording
+        self.middle.copy_(along.mean(0))
+        self.reach.copy_(reach * along.std(0))
+
+    def emphasise(self, z: Tensor, weights: Tensor) -> None:
+        """Let values weigh more or less where voices are told apart; the average length of an embedding stays.
+
+        Args:
+            z: (n, inner width), what the other encoder makes of meta-train clips.
+            weights: (inner width,) of its values.
+        """
+        z = self.brought_back(z)
+        self.emphasis.copy_(weights * z.norm(dim=1).mean() / (z * weights).norm(dim=1).mean())
+
+    def _of_view(self, view: View, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, inner width) -> the same as a view weighs it, and the directions of that view."""
+        return (z, self.emotion) if view == "emotion" else (z * self.emphasis, self.speaker)
 
     def fit_directions(
         self, view: View, z: Tensor, *, classes: Sequence[str], nuisance: Sequence[str], shrinkage: float
@@ -78,11 +132,11 @@ class Discriminant(Encoder):
             nuisance: (n,) the speaker where the classes are emotions, the emotion where they are speakers.
             shrinkage: of the within-class covariance, 0 to 1.
         """
-        kept = self.emotion if view == "emotion" else self.speaker
+        z, kept = self._of_view(view, self.brought_back(z))
         found = _directions(_centred(z, nuisance), classes, n=kept.shape[1], shrinkage=shrinkage)
         self.gain.copy_(1 / z.norm(dim=1).mean())
         kept.zero_()
-        kept[:, : found.shape[1]] = found / (z @ found).norm(dim=1).mean()
+        kept[:, : found.shape[1]] = _rounded(found / (z @ found).norm(dim=1).mean())
 
 
 def _directions(z: Tensor, y: Sequence[str], *, n: int, shrinkage: float) -> Tensor:
@@ -100,6 +154,11 @@ def _directions(z: Tensor, y: Sequence[str], *, n: int, shrinkage: float) -> Ten
     solver = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage, n_components=n)
     found = solver.fit(x @ components, names[number][several]).scalings_[:, :n]
     return torch.from_numpy(components @ found).to(z)
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """Return values as half precision has them, in which they are stored."""
+    return x.half().to(x)
 
 
 def _centred(z: Tensor, groups: Sequence[str]) -> Tensor:
