@@ -15,6 +15,7 @@ from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, Clip
 from ser_fewshot.errors import AudioError, SilentError, TooLongError, TooShortError
 
 from . import limits
+from .held import ACCOUNT
 from .session import Code, Level, Note, Sound, Value
 from .voice import voice_of
 
@@ -37,13 +38,15 @@ def check(given: Given, *, name: str | None = None, trim: bool = True) -> tuple[
     if given is None:
         return None, (note(Code.NO_CLIP, "error"),)
     name = _short(name or (RECORDING if isinstance(given, tuple) else Path(given).name))
-    if _size(given) > limits.CLIP_BYTES:
+    if size_of(given) > limits.CLIP_BYTES:
         return None, (note(Code.TOO_BIG, "error", name=name, most=limits.CLIP_BYTES // 2**20),)
     try:
         whole = audio.load(given, name=name, trim=False, max_seconds=limits.CLIP_SECONDS)
         clip = audio.load((SAMPLE_RATE, whole.waveform), name=name) if trim else whole
     except AudioError as error:
         return None, (_refusal(name, error),)
+    if not ACCOUNT.hold(clip.waveform, whole.duration):
+        return None, (note(Code.SERVER_FULL, "error", name=name),)
     notes = _oddities(whole)
     return Sound(Clip(clip.waveform, whole.name, whole.warnings), notes), notes
 
@@ -73,7 +76,7 @@ def _refusal(name: str, error: AudioError) -> Note:
     return note(Code.UNREADABLE, "error", name=name, detail=str(error))
 
 
-def _size(given: Given) -> int:
+def size_of(given: Given) -> int:
     """Return the bytes of a file; 0 for what is none, of which the audio door says what it is."""
     with suppress(OSError, ValueError):
         return os.stat(given).st_size if isinstance(given, str | os.PathLike) else 0  # noqa: PTH116 - any path

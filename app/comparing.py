@@ -15,7 +15,6 @@ from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
 
 from .clips import note
-from .enrolled import classes_of
 from .models import LEARNERS, Models
 from .session import Code, Note, Session, Trail
 
@@ -89,7 +88,7 @@ def _scores(classifier: FewShotClassifier) -> dict[int, float]:
 
 def _features(classifier: FewShotClassifier) -> FeatureSet:
     """Return what was kept of all enrolled clips, which the library's evaluation asks for as those of a corpus."""
-    classes = classes_of(classifier)
+    classes = classifier.members
     named = [(name, label) for label, members in classes.items() for name in members.names]
     utterances = tuple(Utterance(name, Path(name), "session", label) for name, label in named)
     return FeatureSet(utterances, tuple(clip for members in classes.values() for clip in members.clips))

@@ -13,28 +13,13 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.audio import Clip
-from ser_fewshot.checkpoints import Model, read_tensors, to_store
+from ser_fewshot.checkpoints import Model, to_store
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.enrollment import Enrolled
+from ser_fewshot.enrollment import Enrolled, load_enrollment
 from ser_fewshot.errors import EnrollmentError
 
 from .models import LEARNERS, Models
 from .session import Mode
-
-Classes = Mapping[str, Enrolled]
-
-
-def classes_of(classifier: FewShotClassifier) -> dict[str, Enrolled]:
-    """Return what is enrolled: label -> embeddings and names."""
-    _, classes = classifier.__getstate__()
-    return classes
-
-
-def of(model: Model, classes: Classes) -> FewShotClassifier:
-    """Return a classifier of a model with these classes."""
-    classifier = FewShotClassifier(model)
-    classifier.__setstate__((model, dict(classes)))
-    return classifier
 
 
 def with_clips(classifier: FewShotClassifier, label: str, clips: Sequence[Clip]) -> FewShotClassifier:
@@ -44,42 +29,38 @@ def with_clips(classifier: FewShotClassifier, label: str, clips: Sequence[Clip])
     return changed
 
 
-def without_clip(classifier: FewShotClassifier, name: str) -> FewShotClassifier:
-    """Return a classifier without the clip of that name; a label goes with its last clip."""
-    classes = {
-        label: _select(members, [row for row, other in enumerate(members.names) if other != name])
-        for label, members in classes_of(classifier).items()
-    }
-    return of(classifier.model, {label: members for label, members in classes.items() if members.names})
-
-
-def without_label(classifier: FewShotClassifier, label: str) -> FewShotClassifier:
-    """Return a classifier without a label."""
+def without(classifier: FewShotClassifier, label: str, *, clip: str | None = None) -> FewShotClassifier:
+    """Return a classifier without a label, or without its clip of one name; a label goes with its last clip."""
     changed = copy.copy(classifier)
-    changed.forget(label)
+    changed.forget(label, clip=clip)
     return changed
 
 
 def kept_of(classifier: FewShotClassifier, clips: Sequence[Clip]) -> tuple[Tensor, ...]:
     """Return what the classifier's learner keeps of clips, (width,) or (frames, dim) each."""
-    return classes_of(with_clips(of(classifier.model, {}), "any", clips))["any"].clips if clips else ()
+    return with_clips(FewShotClassifier(classifier.model), "any", clips).members["any"].clips if clips else ()
 
 
-def on_shared_model(path: Path | str, models: Models) -> tuple[Mode, FewShotClassifier]:
+def on_shared_model(path: Path, told: Mapping[str, Any], models: Models) -> tuple[Mode, FewShotClassifier]:
     """Open an enrolment file and put what is enrolled in it on the page's own model.
 
     Its model must be the page's own, with any of LEARNERS: another might be made to take minutes or gigabytes for a
     clip, so it is not even built.
 
+    Args:
+        path: the file, small enough to be read.
+        told: the config that it tells.
+        models: those of the page.
+
     Raises:
         CheckpointError: the file is no enrolment, or is damaged.
         EnrollmentError: its model is another.
     """
-    mode, shared = _described(path, models)
-    loaded = FewShotClassifier.load(path)
-    if not _same_weights(loaded.model, shared):
+    mode, shared = _described(told, models)
+    model, classes = load_enrollment(path)
+    if not _same_weights(model, shared):
         raise _other_model()
-    return mode, of(shared, _uniquely_named(classes_of(loaded)))
+    return mode, FewShotClassifier(shared, _uniquely_named(classes))
 
 
 def unique(name: str, taken: set[str]) -> str:
@@ -91,7 +72,7 @@ def unique(name: str, taken: set[str]) -> str:
     return free
 
 
-def _uniquely_named(classes: Classes) -> dict[str, Enrolled]:
+def _uniquely_named(classes: Mapping[str, Enrolled]) -> dict[str, Enrolled]:
     taken: set[str] = set()
     renamed = {}
     for label, members in classes.items():
@@ -103,13 +84,8 @@ def _uniquely_named(classes: Classes) -> dict[str, Enrolled]:
     return renamed
 
 
-def _select(members: Enrolled, rows: Sequence[int]) -> Enrolled:
-    return Enrolled(tuple(members.clips[row] for row in rows), tuple(members.names[row] for row in rows))
-
-
-def _described(path: Path | str, models: Models) -> tuple[Mode, Model]:
+def _described(told: Mapping[str, Any], models: Models) -> tuple[Mode, Model]:
     """Return the shared model that a file says it was made with; how sure that is of its answers may differ."""
-    told = _config(path)
     own = models.empty("emotion").model.config.learner
     if told.get("learner") in (own, *LEARNERS):
         for mode in get_args(Mode):
@@ -118,16 +94,6 @@ def _described(path: Path | str, models: Models) -> tuple[Mode, Model]:
             if all(told.get(part) == value for part, value in expected.items() if part != "calibration"):
                 return mode, model
     raise _other_model()
-
-
-def _config(path: Path | str) -> dict[str, Any]:
-    """Return what a file says of its model; nothing where it says nothing that can be read."""
-    _, metadata = read_tensors(Path(path))
-    try:
-        config = json.loads(metadata.get("config", "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _other_model() -> EnrollmentError:

@@ -7,42 +7,47 @@ events at once of one visitor would each start from the same state and one would
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.errors import EnrollmentError, SerFewshotError
+from ser_fewshot.errors import SerFewshotError
 
 from . import enrolled, examples, limits
 from .clips import Given, check, note
+from .contents import contents_of, refusal_of
 from .doubts import doubts_of
-from .intake import fit, legal_name, seconds_of, take
+from .intake import fit, legal_name, name_of, seconds_of, take
 from .models import Models
 from .session import Code, Enrolment, Mode, Note, Recognised, Session, Sound, Trail
 
 FILE_NAME = "my_voice.safetensors"
 
 
-def add_clips(session: Session, label: str, given: Sequence[Given], *, models: Models) -> Session:
+def add_clips(
+    session: Session, label: str, given: Sequence[Given], *, models: Models, name: str | None = None
+) -> Session:
     """Check clips and enrol those that pass under a label, a new one or one that is there.
 
-    `given` are what gradio hands over: paths of dropped files, (rate, samples) of recordings, None for nothing. Notes
-    say of every refused clip why, and how many were added.
+    `given` are what gradio hands over: paths of files, (rate, samples) of recordings, None for nothing; `name` is what
+    to call them, by default as their files. Notes say of every refused clip why, and how many were added.
     """
-    name = _label(label)
-    if isinstance(name, Note):
-        return said(session, name)
+    checked = _label(label)
+    if isinstance(checked, Note):
+        return said(session, checked)
     if not given:
         return said(session, note(Code.NO_CLIP, "error"))
     base = session.enrolment.classifier or models.empty(session.enrolment.mode)
-    sounds, notes = take(given, name, session.enrolment, trim=base.model.frontend.trim)
+    sounds, notes = take(given, checked, session.enrolment, trim=base.model.frontend.trim, name=name)
     if not sounds:
         return said(session, *notes)
-    added = note(Code.ADDED, "info", count=len(sounds), label=name)
-    return _changed(session, _with(session.enrolment, name, sounds, models=models), *notes, added)
+    added = note(Code.ADDED, "info", count=len(sounds), label=checked)
+    return _changed(session, _with(session.enrolment, checked, sounds, models=models), *notes, added)
 
 
 def load_examples(session: Session, *, models: Models) -> Session:
@@ -56,11 +61,10 @@ def load_examples(session: Session, *, models: Models) -> Session:
 
 def remove_clip(session: Session, name: str) -> Session:
     """Remove one clip by its name; a label without clips goes with its last one."""
-    now = session.enrolment
-    label = next((label for label, names in now.clips.items() if name in names), None)
-    if label is None or now.classifier is None:
+    label = session.enrolment.label_of(name)
+    if label is None:
         return said(session, note(Code.UNKNOWN_CLIP, "error", name=str(name)))
-    changed = _of(now, enrolled.without_clip(now.classifier, name))
+    changed = _without(session.enrolment, label, clip=name)
     return _changed(session, changed, note(Code.REMOVED, "info", name=name, label=label))
 
 
@@ -68,10 +72,9 @@ def forget(session: Session, label: str) -> Session:
     """Remove a label and its clips."""
     now = session.enrolment
     name = _label(label)
-    if isinstance(name, Note) or now.classifier is None or name not in now.clips:
+    if isinstance(name, Note) or name not in now.clips:
         return said(session, note(Code.UNKNOWN_LABEL, "error", label=str(label), labels=", ".join(now.clips)))
-    changed = _of(now, enrolled.without_label(now.classifier, name))
-    return _changed(session, changed, note(Code.FORGOTTEN, "info", label=name))
+    return _changed(session, _without(now, name), note(Code.FORGOTTEN, "info", label=name))
 
 
 def forget_everything(session: Session) -> Session:
@@ -93,30 +96,38 @@ def change_mode(session: Session, mode: Mode) -> Session:
     return _changed(session, Enrolment(mode), note(Code.MODE_CHANGED, "info", mode=mode))
 
 
-def recognise(session: Session, trail: Trail, given: Given) -> Trail:
-    """Recognise one clip; the new trail's `last` is the answer, unless its notes hold an error."""
+def recognise(session: Session, trail: Trail, given: Given, *, name: str | None = None) -> Trail:
+    """Recognise one clip; the new trail's `last` is the answer, unless its notes hold an error.
+
+    `name` is what to call the clip, by default as its file.
+    """
     classifier = session.enrolment.classifier
     if classifier is None or not session.can_recognise:
         return replace(trail, notes=(note(Code.TOO_FEW_LABELS, "error", count=len(session.labels)),))
-    sound, notes = check(given, trim=classifier.model.frontend.trim)
+    sound, notes = check(given, name=name, trim=classifier.model.frontend.trim)
     if sound is None:
         return replace(trail, notes=notes)
-    return Trail((*trail.recognised, _recognised(classifier, sound))[-limits.TRAIL :], notes)
+    answer = _recognised(classifier, sound, mode=session.enrolment.mode)
+    return Trail((*trail.recognised, answer)[-limits.TRAIL :], notes)
 
 
 def correct(session: Session, trail: Trail, label: str, *, models: Models) -> tuple[Session, Trail]:
-    """Add the last recognised clip to a label, a new one too ("no, this was awe"), and recognise it again."""
+    """Add the last recognised clip to a label, a new one too ("no, this was awe"), and recognise it again.
+
+    A clip that was corrected before moves from the label that it was given then.
+    """
     name = _label(label)
     if trail.last is None or isinstance(name, Note):
         fault = name if isinstance(name, Note) else note(Code.NOTHING_RECOGNISED, "error")
         return said(session, fault), replace(trail, notes=(fault,))
-    sounds, notes = fit([trail.last.sound], name, session.enrolment)
+    before = session.enrolment if name == trail.last.corrected else _uncorrected(session.enrolment, trail.last)
+    sounds, notes = fit([trail.last.sound], name, before)
     if not sounds:
         return said(session, *notes), replace(trail, notes=notes)
     done = note(Code.CORRECTED, "info", name=sounds[0].clip.name, label=name)
-    changed = _changed(session, _with(session.enrolment, name, sounds, models=models), done)
-    now = changed.enrolment.classifier
-    again = _recognised(now, trail.last.sound) if now is not None and changed.can_recognise else trail.last
+    changed = _changed(session, _with(before, name, sounds, models=models), done)
+    now, mode = changed.enrolment.classifier, changed.enrolment.mode
+    again = _recognised(now, trail.last.sound, mode=mode) if now is not None and changed.can_recognise else trail.last
     return changed, Trail((*trail.recognised[:-1], replace(again, corrected=name)), (done,))
 
 
@@ -132,7 +143,7 @@ def save(session: Session, folder: Path) -> tuple[Session, Path | None]:
     try:
         classifier.save(path)
     except SerFewshotError as error:
-        return said(session, note(Code.BAD_FILE, "error", detail=str(error))), None
+        return said(session, note(Code.BAD_FILE, "error", detail=_without_folder(error, folder))), None
     return said(session, _summary(Code.SAVED, session.enrolment)), path
 
 
@@ -141,16 +152,13 @@ def load(session: Session, path: Path | str | None, *, models: Models) -> Sessio
     if path is None:
         return said(session, note(Code.NO_FILE, "error"))
     try:
-        _check_size(Path(path))
-        mode, classifier = enrolled.on_shared_model(path, models)
+        contents = contents_of(Path(path))
+        refusal = refusal_of(contents)
+        if refusal is not None:
+            return said(session, refusal)
+        loaded = Enrolment(*enrolled.on_shared_model(Path(path), contents.config, models))
     except SerFewshotError as error:
-        return said(session, note(Code.BAD_FILE, "error", detail=_without_folder(error, path)))
-    loaded = Enrolment(mode, classifier)
-    if len(loaded.clips) > limits.LABELS:
-        return said(session, note(Code.TOO_MANY_LABELS, "error", most=limits.LABELS))
-    for label, names in loaded.clips.items():
-        if len(names) > limits.CLIPS:
-            return said(session, note(Code.TOO_MANY_CLIPS, "error", label=label, most=limits.CLIPS))
+        return said(session, note(Code.BAD_FILE, "error", detail=_without_folder(error, Path(path).parent)))
     return _changed(session, loaded, _summary(Code.LOADED, loaded))
 
 
@@ -177,19 +185,30 @@ def _with(enrolment: Enrolment, label: str, sounds: Sequence[Sound], *, models: 
     return replace(enrolment, classifier=classifier, sounds=MappingProxyType({**enrolment.sounds, **new}))
 
 
-def _of(enrolment: Enrolment, classifier: FewShotClassifier) -> Enrolment:
-    """Return an enrolment with fewer clips, and the sounds of those that are left."""
+def _without(enrolment: Enrolment, label: str, *, clip: str | None = None) -> Enrolment:
+    """Return an enrolment without a label that is there, or without one of its clips, and the sounds of the others."""
+    if enrolment.classifier is None:
+        return enrolment
+    classifier = enrolled.without(enrolment.classifier, label, clip=clip)
     left = {name for names in classifier.enrolled.values() for name in names}
     sounds = {name: sound for name, sound in enrolment.sounds.items() if name in left}
     return replace(enrolment, classifier=classifier, sounds=MappingProxyType(sounds))
 
 
-def _recognised(classifier: FewShotClassifier, sound: Sound) -> Recognised:
+def _uncorrected(enrolment: Enrolment, last: Recognised) -> Enrolment:
+    """Return an enrolment without the clip that an earlier correction added to it."""
+    name = None if last.corrected is None else name_of(last.sound, enrolment)
+    label = None if name is None else enrolment.label_of(name)
+    return enrolment if label is None or label != last.corrected else _without(enrolment, label, clip=name)
+
+
+def _recognised(classifier: FewShotClassifier, sound: Sound, *, mode: Mode) -> Recognised:
     """Return what a clip is recognised as; two classes are enrolled."""
     start = time.perf_counter()
     prediction = classifier.predict(sound.clip)
     seconds = time.perf_counter() - start
-    return Recognised(sound, prediction, seconds, doubts_of(classifier, prediction))
+    doubts = doubts_of(classifier, prediction)
+    return Recognised(sound, prediction, seconds, doubts, mode=mode, given_by=weakref.ref(classifier))
 
 
 def _label(label: object) -> str | Note:
@@ -201,16 +220,6 @@ def _summary(code: Code, enrolment: Enrolment) -> Note:
     return note(code, "info", count=enrolment.count, labels=", ".join(enrolment.clips))
 
 
-def _check_size(path: Path) -> None:
-    if path.is_file() and path.stat().st_size > limits.ENROLLMENT_BYTES:
-        raise EnrollmentError(
-            "enrolment",
-            found=f"a file of {path.stat().st_size / 2**20:.0f} MiB",
-            expected=f"at most {limits.ENROLLMENT_BYTES // 2**20} MiB",
-            remedy="Choose the file that this page saved.",
-        )
-
-
-def _without_folder(error: SerFewshotError, path: Path | str) -> str:
+def _without_folder(error: SerFewshotError, folder: Path) -> str:
     """Return an error without the server's folders, which are no visitor's business."""
-    return str(error).replace(str(path), Path(path).name)
+    return str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "")

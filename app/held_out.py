@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,12 +13,13 @@ from ser_fewshot.errors import AdaptationError
 from ser_fewshot.frontends import stack
 from ser_fewshot.learners import evaluating
 
-from .enrolled import classes_of
-
 Answer = tuple[str, str]
 """The label of a clip, and what it is taken for."""
 
 _SINGLY = 100
+_IN_ONE_STEP = frozenset(("ridge", "protonet", "nearest"))
+"""Learners that adapt by a formula, in milliseconds; others descend, and are adapted at most _MOST_FOLDS times."""
+_MOST_FOLDS = 10
 
 _known: WeakKeyDictionary[FewShotClassifier, dict[frozenset[str], tuple[Answer, ...]]] = WeakKeyDictionary()
 # A classifier of the page is never changed, so what it knows of itself is asked once and not for every prediction.
@@ -27,7 +29,8 @@ def leave_one_out(classifier: FewShotClassifier, labels: Collection[str]) -> tup
     """Recognise every clip of some labels by all other clips of these labels, adapting anew without it.
 
     Labels of a single clip cannot be held out and are left aside; the answer is empty for fewer than two labels. Of
-    more than _SINGLY clips, one of each label is held out at a time, or a visitor would wait for seconds.
+    more than _SINGLY clips, one of each label is held out at a time, or a visitor would wait for seconds; of more than
+    _MOST_FOLDS, several are, if the learner takes its time.
     """
     known, asked = _known.setdefault(classifier, {}), frozenset(labels)
     if asked not in known:
@@ -38,9 +41,7 @@ def leave_one_out(classifier: FewShotClassifier, labels: Collection[str]) -> tup
 def _held_out(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[Answer, ...]:
     learner = classifier.model.learner
     classes = {
-        label: members
-        for label, members in classes_of(classifier).items()
-        if label in labels and len(members.names) > 1
+        label: members for label, members in classifier.members.items() if label in labels and len(members.names) > 1
     }
     if len(classes) < 2:
         return ()
@@ -49,7 +50,9 @@ def _held_out(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[A
     y = torch.tensor([number for number, members in enumerate(classes.values()) for _ in members.clips])
     answers: list[Answer] = []
     with evaluating(learner):
-        for rows in _folds([len(members.names) for members in classes.values()]):
+        folds = _folds([len(members.names) for members in classes.values()])
+        most = len(folds) if classifier.model.config.learner in _IN_ONE_STEP else _MOST_FOLDS
+        for rows in _merged(folds, most):
             out = torch.zeros(len(y), dtype=torch.bool)
             out[rows] = True
             try:
@@ -71,6 +74,11 @@ def _folds(sizes: Sequence[int]) -> list[list[int]]:
         [start + place for start, size in zip(starts, sizes, strict=True) if place < size]
         for place in range(max(sizes))
     ]
+
+
+def _merged(folds: list[list[int]], most: int) -> list[list[int]]:
+    """Return at most so many folds, of rows that lie far apart, so that no label is held out as a whole."""
+    return [list(chain.from_iterable(folds[first::most])) for first in range(min(most, len(folds)))]
 
 
 def confused(answers: Collection[Answer], first: str, second: str) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 
@@ -16,7 +18,7 @@ from ser_fewshot.frontends import stack
 
 from .clips import note
 from .doubts import OVERLAP
-from .enrolled import classes_of, kept_of
+from .enrolled import kept_of
 from .held_out import Answer, confused, leave_one_out
 from .session import Code, Enrolment, Note, Session, Trail
 
@@ -51,22 +53,37 @@ class Confusion:
 
 
 def map_points(session: Session, trail: Trail) -> tuple[MapPoint, ...]:
-    """Return all clips on the plane in which the enrolled ones differ most; empty for fewer than three of these."""
+    """Return all clips on the plane in which the enrolled ones differ most; empty for fewer than three of these.
+
+    Recognised ones are there as long as all that their answer names is enrolled.
+    """
     classifier = session.enrolment.classifier
     if classifier is None or session.enrolment.count < 3:
         return ()
-    members = classes_of(classifier)
-    heard = kept_of(classifier, [one.sound.clip for one in trail.recognised])
+    members = classifier.members
+    recognised = [one for one in trail.recognised if one.holds(session.enrolment)]
+    heard = kept_of(classifier, [one.sound.clip for one in recognised])
     enrolled = [clip for those in members.values() for clip in those.clips]
     at = points(stack([*enrolled, *heard])).numpy().astype(np.float64)  # (n, width)
     plane = PCA(n_components=2, svd_solver="full").fit(at[: len(enrolled)]).transform(at)
     names: list[tuple[str, str, Literal["enrolled", "recognised"]]] = [
         (name, label, "enrolled") for label, those in members.items() for name in those.names
     ]
-    names += [(one.sound.clip.name, one.corrected or one.prediction.label, "recognised") for one in trail.recognised]
+    names += [(one.sound.clip.name, one.label, "recognised") for one in recognised]
     return tuple(
         MapPoint(x, y, name, label, kind) for (x, y), (name, label, kind) in zip(plane.tolist(), names, strict=True)
     )
+
+
+def beside(points: Sequence[MapPoint]) -> tuple[MapPoint, ...]:
+    """Return for each point of a map the enrolled one that stands nearest to it, itself aside: the map in words."""
+    if not points:
+        return ()
+    enrolled = [number for number, point in enumerate(points) if point.kind == "enrolled"]
+    at = np.array([(point.x, point.y) for point in points])
+    distances = cdist(at, at[enrolled])  # (n_points, n_enrolled)
+    distances[enrolled, range(len(enrolled))] = np.inf
+    return tuple(points[enrolled[nearest]] for nearest in distances.argmin(1))
 
 
 def confusion(session: Session) -> Confusion:

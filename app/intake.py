@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -16,15 +17,18 @@ from .clips import Given, check, note
 from .enrolled import unique
 from .session import Code, Enrolment, Note, Sound
 
+_UNSEEN = ("Cf", "Co")  # Unicode categories: format characters, of which some turn text around, and private ones
+_JOINERS = "\u200c\u200d"  # Persian and Indic scripts and emoji are written with them
+
 
 def take(
-    given: Sequence[Given], label: str, enrolment: Enrolment, *, trim: bool
+    given: Sequence[Given], label: str, enrolment: Enrolment, *, trim: bool, name: str | None = None
 ) -> tuple[tuple[Sound, ...], tuple[Note, ...]]:
-    """Return the clips that may be enrolled under a label, and what is to be said of all of them."""
+    """Return the clips that may be enrolled under a label, and what is to be said of all of them; see `clips.check`."""
     notes: list[Note] = []
     checked: list[Sound] = []
     for one in given[: limits.CLIPS_AT_ONCE]:
-        sound, said = check(one, trim=trim)
+        sound, said = check(one, name=name, trim=trim)
         notes += said
         checked += [] if sound is None else [sound]
     fitting, refused = fit(checked, label, enrolment)
@@ -52,12 +56,22 @@ def fit(sounds: Iterable[Sound], label: str, enrolment: Enrolment) -> tuple[tupl
 
 
 def legal_name(name: object, *, most: int, otherwise: Code) -> str | Note:
-    """Return the name of a class or a profile as the library keeps it, of at most so many characters, or why not."""
+    """Return the name of a class or a profile as the library keeps it, of at most so many characters, or why not.
+
+    Characters that turn the text around them or are not seen are refused too: two names that look alike would differ.
+    """
     try:
         checked = checked_label(name)
     except EnrollmentError:
         checked = ""
-    return checked if 0 < len(checked) <= most else note(otherwise, "error", most=most)
+    hidden = any(unicodedata.category(char) in _UNSEEN and char not in _JOINERS for char in checked)
+    return checked if 0 < len(checked) <= most and not hidden else note(otherwise, "error", most=most)
+
+
+def name_of(sound: Sound, enrolment: Enrolment) -> str | None:
+    """Return the name under which the very same samples are enrolled already; None if they are not."""
+    same = (name for name, other in enrolment.sounds.items() if _alike(sound, other))
+    return next(same, None)
 
 
 def seconds_of(sounds: Iterable[Sound]) -> float:
@@ -78,8 +92,10 @@ def _refusal(sound: Sound, label: str, enrolment: Enrolment, taken: Mapping[str,
 
 def _label_of(sound: Sound, label: str, enrolment: Enrolment, taken: Mapping[str, Sound]) -> str | None:
     """Return the label under which the very same samples are enrolled already, or were just taken."""
-    labels = {name: other for other, names in enrolment.clips.items() for name in names}
-    for name, other in (*enrolment.sounds.items(), *taken.items()):
-        if np.array_equal(other.clip.waveform, sound.clip.waveform):
-            return labels.get(name, label)
-    return None
+    if (name := name_of(sound, enrolment)) is not None:
+        return enrolment.label_of(name)
+    return label if any(_alike(sound, other) for other in taken.values()) else None
+
+
+def _alike(one: Sound, other: Sound) -> bool:
+    return np.array_equal(one.clip.waveform, other.clip.waveform)

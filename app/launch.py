@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+import gradio
+import gradio.processing_utils
+import gradio.routes
+from fastapi import HTTPException
 from gradio import Blocks
 
 from ser_fewshot.errors import SettingsError
 
-from . import limits
+from . import limits, uploads
 from .models import Models
 from .page import build
 from .profiles import Profiles
 from .theme import theme
 
 STYLE = Path(__file__).parent / "style.css"
-MOST_VISITORS = 200
-"""States that are kept at the same time; beyond that the longest unused one goes."""
+
+_NOTHING_FETCHED = "This page fetches nothing from other addresses: upload the file itself."
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def served(
     profiles = None if store is None else Profiles(store)
     models = Models(model)
     models.warm_up()
-    with tempfile.TemporaryDirectory(prefix="ser-fewshot-") as folder, _environment(GRADIO_TEMP_DIR=folder):
+    with uploads.folder() as folder, _environment(GRADIO_TEMP_DIR=str(folder)), _nothing_fetched():
         blocks = build(models, profiles=profiles)
         try:
             yield _launched(blocks, host=host, port=port, auth=auth)
@@ -83,7 +87,7 @@ def _launch(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple
         server_port=port,
         auth=list(auth) or None,
         max_file_size=limits.ENROLLMENT_BYTES,
-        state_session_capacity=MOST_VISITORS,
+        state_session_capacity=limits.VISITORS,
         theme=theme(),
         css_paths=STYLE,
         footer_links=["api"],
@@ -100,6 +104,32 @@ def _launch(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple
         inbrowser=False,
     )
     return address
+
+
+@contextmanager
+def _nothing_fetched() -> Iterator[None]:
+    """Refuse the addresses that a client may name where a file is expected: gradio would fetch them for him."""
+    refusals = (
+        (gradio.processing_utils, "async_ssrf_protected_download", _refuse_input),
+        (gradio.processing_utils, "async_ssrf_protected_get", _refuse_input),
+        (gradio.routes, "secure_url_stream_response", _refuse_request),  # of /gradio_api/file=ADDRESS
+    )
+    before = [(module, name, getattr(module, name)) for module, name, _ in refusals]
+    for module, name, refusal in refusals:
+        setattr(module, name, refusal)
+    try:
+        yield
+    finally:
+        for module, name, fetch in before:
+            setattr(module, name, fetch)
+
+
+async def _refuse_input(*_: object, **__: object) -> NoReturn:
+    raise gradio.Error(_NOTHING_FETCHED, print_exception=False)
+
+
+async def _refuse_request(*_: object) -> NoReturn:
+    raise HTTPException(403, _NOTHING_FETCHED)
 
 
 @contextmanager

@@ -14,6 +14,10 @@ LABELS = 12
 """Emotions, or speakers, of one session."""
 SOUND_SECONDS = 600.0
 """Of all clips that are enrolled, in s: 37 MiB of samples. Undo may hold as much again."""
+VISITORS = 200
+"""Sessions that are kept at the same time; beyond that the longest unused one goes."""
+ALL_SOUND_SECONDS = 12 * 3600.0
+"""Of all visitors together, in s: enrolled, held for undo and recognised. 2.6 GiB of samples."""
 UNDO_STEPS = 10
 TRAIL = 30
 """Recognised clips that are kept for the map."""
@@ -24,3 +28,9 @@ PROFILES = 100
 """Of one user of a store."""
 ENROLLMENT_BYTES = 64 * 2**20
 """The largest enrolment file: it holds its model too."""
+HEADER_BYTES = 4 * 2**20
+"""Of an enrolment file, the part that names classes and clips: LABELS x CLIPS of the longest names are 1.4 MiB."""
+FRAMES_A_SECOND = 100
+"""Of the densest front-end, the log-mel; no clip in a file is longer than CLIP_SECONDS at this rate."""
+MICROPHONE_HERTZ = (8_000, 192_000)
+"""From the telephone to the fastest sound card."""

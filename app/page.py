@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from . import views
 from .models import Models
 from .profiles import Profiles
 from .sections import endpoints, inside, keep, recognise, shelf, teach
@@ -54,6 +55,7 @@ def build(models: Models, *, profiles: Profiles | None = None) -> gr.Blocks:
             changed += shelf.wire(shelved, page, profiles)
         inside.wire(looking, page)
         endpoints.wire(page)
+        gr.on(None, None, js=views.FOCUS, api_visibility="private")
         _wire_drawing(page, [*changed, saved], teaching, recognising, looking, keeping)
         shows(changed, lambda: "", inputs=[], outputs=[looking.comparison])  # that was of other clips
     return blocks
@@ -109,8 +111,9 @@ def _wire_drawing(
         draw,
         inputs=[page.session, page.trail, page.stream, page.language, looking.is_open],
         outputs=[
-            *(teaching.mode, teaching.label, teaching.notes, teaching.classes),
-            *(recognising.how, recognising.notes, recognising.answer, recognising.about, recognising.timeline),
+            *(teaching.what, teaching.mode, teaching.label, teaching.notes, teaching.classes),
+            *(recognising.how, recognising.notes, recognising.answer, recognising.said, recognising.about),
+            recognising.timeline,
             *(keeping.notes, looking.map, looking.confusion),
         ],
     )

@@ -51,14 +51,19 @@ class Profiles:
         found = (_decoded(path.stem) for path in self._home(user).glob(f"*{_SUFFIX}"))
         return tuple(sorted(name for name in found if name is not None))
 
-    def save(self, session: Session, name: str, *, user: str = "") -> Session:
-        """Keep what is enrolled under a name, in place of what was kept under it; notes say whether it worked."""
+    def save(self, session: Session, name: str, *, user: str = "", replace: bool = False) -> Session:
+        """Keep what is enrolled under a name; notes say whether it worked.
+
+        What was kept under the name before stays, with the note PROFILE_EXISTS, unless it is to be replaced.
+        """
         checked = _checked(name)
         if isinstance(checked, Note):
             return handlers.said(session, checked)
         if session.enrolment.classifier is None or not session.labels:
             return handlers.said(session, note(Code.NOTHING_TO_SAVE, "error"))
         there = self.names(user)
+        if checked in there and not replace:
+            return handlers.said(session, note(Code.PROFILE_EXISTS, "error", name=checked))
         if checked not in there and len(there) >= limits.PROFILES:
             return handlers.said(session, note(Code.STORE_FULL, "error", most=limits.PROFILES))
         try:

@@ -7,7 +7,7 @@ initial values: they are shared by all visitors and handed to the handlers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -37,6 +37,7 @@ class Code(StrEnum):
     TOO_BIG = "too_big"  # {most} MiB
     UNREADABLE = "unreadable"  # {detail}: the library's sentence, in English
     ALREADY_THERE = "already_there"  # {label}: the same sound is enrolled there
+    SERVER_FULL = "server_full"  # the sound of all visitors together is as much as the program holds
     TOO_MANY_AT_ONCE = "too_many_at_once"  # {most} files; those beyond were left out (no name)
 
     CLIPPED = "clipped"
@@ -52,6 +53,7 @@ class Code(StrEnum):
     NOTHING_TO_UNDO = "nothing_to_undo"
     EXAMPLES_LOADED = "examples_loaded"  # {labels}, {count} clips; the voices are synthetic
     BAD_LABEL = "bad_label"  # {most} characters
+    NAME_FIRST = "name_first"  # {most} characters: clips came without a name, and wait for it
     UNKNOWN_LABEL = "unknown_label"  # {label}, {labels}
     UNKNOWN_CLIP = "unknown_clip"  # {name}
     TOO_MANY_CLIPS = "too_many_clips"  # {label}, {most}
@@ -65,14 +67,18 @@ class Code(StrEnum):
     LOADED = "loaded"  # {count} clips, {labels}
     NOTHING_TO_SAVE = "nothing_to_save"
     BAD_FILE = "bad_file"  # {detail}: the library's sentence, in English
+    BAD_LABEL_IN_FILE = "bad_label_in_file"  # {number} of the name in the file, {most} characters
+    CLIP_TOO_LONG_IN_FILE = "clip_too_long_in_file"  # {most} s
     NO_STORE = "no_store"  # the program was started without --store
     BAD_PROFILE_NAME = "bad_profile_name"  # {most} characters
     UNKNOWN_PROFILE = "unknown_profile"  # {name}
     STORE_FULL = "store_full"  # {most} profiles
+    PROFILE_EXISTS = "profile_exists"  # {name}: kept already; nothing is replaced before the visitor says so
     PROFILE_SAVED = "profile_saved"  # {name}
     PROFILE_DELETED = "profile_deleted"  # {name}
 
     # About recognising.
+    BAD_RATE = "bad_rate"  # {rate} Hz of a microphone, {least}, {most}
     TOO_FEW_LABELS = "too_few_labels"  # {count} enrolled; two are needed
     NOTHING_RECOGNISED = "nothing_recognised"  # there is nothing to correct yet
     CORRECTED = "corrected"  # {name}, {label}
@@ -144,10 +150,18 @@ class Enrolment:
         """Label -> names of its clips, in the order of enrolment."""
         return {} if self.classifier is None else self.classifier.enrolled
 
+    def label_of(self, clip: str) -> str | None:
+        """Return the label of the clip of that name; None if there is no such clip."""
+        return next((label for label, names in self.clips.items() if clip in names), None)
+
     @property
     def count(self) -> int:
         """Clips of all labels."""
         return sum(map(len, self.clips.values()))
+
+    def knows(self, prediction: Prediction, *, mode: Mode) -> bool:
+        """Whether every class that a prediction chose from is enrolled here; it was given in a mode."""
+        return mode == self.mode and prediction.probabilities.keys() <= self.clips.keys()
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +203,8 @@ class Recognised:
         seconds: how long recognising took, in s.
         doubts: why the answer may be wrong.
         corrected: what the visitor said it was; None while he said nothing.
+        mode: what was told apart.
+        given_by: what answered, if it is still there; a reference that keeps nothing alive that was forgotten.
     """
 
     sound: Sound
@@ -196,6 +212,17 @@ class Recognised:
     seconds: float
     doubts: tuple[Note, ...] = ()
     corrected: str | None = None
+    mode: Mode = "emotion"
+    given_by: Callable[[], FewShotClassifier | None] = lambda: None
+
+    @property
+    def label(self) -> str:
+        """What it is taken for: what the visitor said, or else the answer."""
+        return self.prediction.label if self.corrected is None else self.corrected
+
+    def holds(self, enrolment: Enrolment) -> bool:
+        """Whether every class that the answer names is still enrolled."""
+        return enrolment.knows(self.prediction, mode=self.mode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,3 +240,7 @@ class Trail:
     def last(self) -> Recognised | None:
         """The latest clip; None before the first, and where the last action recognised nothing."""
         return self.recognised[-1] if self.recognised else None
+
+    def answer(self, enrolment: Enrolment) -> Recognised | None:
+        """Return the latest clip, unless its answer names what is no longer enrolled."""
+        return self.last if self.last is not None and self.last.holds(enrolment) else None

@@ -13,8 +13,9 @@ from ser_fewshot import audio
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.errors import AudioError
 
+from .chunks import taken
 from .clips import Given, note
-from .session import Code, Note, Session
+from .session import Code, Mode, Note, Session
 from .voice import voice_of
 
 WINDOW_SECONDS = 2.0
@@ -34,11 +35,13 @@ class Moment:
         end: when the window ended, in s since the stream began.
         prediction: None where it held no voice.
         latency: from the arrival of the window's last samples to the answer, in s.
+        mode: what was told apart.
     """
 
     end: float
     prediction: Prediction | None
     latency: float
+    mode: Mode = "emotion"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ class Stream:
 
 
 def hear(stream: Stream, session: Session, chunk: Given) -> Stream:
-    """Take the next samples of the microphone, of any length; recognise once a window has moved by a hop.
+    """Take the next samples of the microphone, of up to limits.CLIP_SECONDS; recognise once a window moved by a hop.
 
     Only reads the session, so it needs no turn in the queue of those that change it. A microphone that changes its
     rate or its type of samples begins a new stream.
@@ -74,15 +77,16 @@ def hear(stream: Stream, session: Session, chunk: Given) -> Stream:
     classifier = session.enrolment.classifier
     if classifier is None or not session.can_recognise:
         return Stream(notes=(note(Code.TOO_FEW_LABELS, "error", count=len(session.labels)),))
-    if not isinstance(chunk, tuple) or not len(chunk[1]):
-        return replace(stream, notes=())
-    stream = _extended(stream, *chunk)
+    samples = taken(chunk)
+    if not isinstance(samples, tuple):
+        return replace(stream, notes=() if samples is None else (samples,))
+    stream = _extended(stream, *samples)
     latest = stream.moments[-1].end if stream.moments else 0.0
     full = stream.heard >= WINDOW_SECONDS - _SLACK
     if not full or stream.heard - latest < HOP_SECONDS - _SLACK:
         return stream
     prediction = _recognised(stream, classifier)
-    moment = Moment(stream.heard, prediction, time.perf_counter() - start)
+    moment = Moment(stream.heard, prediction, time.perf_counter() - start, session.enrolment.mode)
     recent = tuple(one for one in stream.moments if one.end > stream.heard - TIMELINE_SECONDS)
     return replace(stream, moments=(*recent, moment))
 
@@ -92,7 +96,8 @@ def _extended(stream: Stream, rate: int, samples: NDArray[Any]) -> Stream:
     alike = (stream.tail.dtype, stream.tail.shape[1:]) == (samples.dtype, samples.shape[1:])
     if stream.rate != rate or not alike:
         stream = Stream(rate, samples[:0])
-    tail = np.concatenate([stream.tail, samples])[-round(WINDOW_SECONDS * rate) :]
+    window = round(WINDOW_SECONDS * rate)
+    tail = np.concatenate([stream.tail, samples[-window:]])[-window:]
     return replace(stream, tail=tail, heard=stream.heard + len(samples) / rate, notes=())
 
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from .session import Code, Note, Value
+from .session import Code, Mode, Note, Value
 
 DEFAULT = "en"
 _FOLDER = Path(__file__).parent / "languages"
@@ -41,6 +41,15 @@ def text(language: str, name: str, /, **values: Value) -> str:
         KeyError: there is no such language, no such text, or a value that it mentions is missing.
     """
     return texts(language)[name].format_map(values)
+
+
+def text_of(language: str, name: str, mode: Mode, /, **values: Value) -> str:
+    """Return a text in the words of a mode: emotions are told apart, or people.
+
+    Raises:
+        KeyError: as `text`.
+    """
+    return text(language, name if mode == "emotion" else f"{name}_{mode}", **values)
 
 
 def sentence(language: str, note: Note) -> str:

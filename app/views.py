@@ -6,6 +6,7 @@ Templates escape what they fill in, so a name with markup is text. A label has a
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,15 +19,18 @@ from ser_fewshot.report import looks, on_canvas
 
 from . import limits
 from .comparing import Comparison
-from .insight import Confusion, MapPoint
+from .insight import Confusion, MapPoint, beside
 from .players import BARS, player, waveform
-from .session import Code, Note, Session, Trail
-from .streaming import HOP_SECONDS, TIMELINE_SECONDS, Stream
-from .texts import sentence, text
+from .session import Code, Note, Recognised, Session, Trail
+from .streaming import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream
+from .texts import sentence, text, text_of
+from .timeline import known, marks, runs, settled
 
 _FOLDER = Path(__file__).parent / "templates"
 ACTIONS = (_FOLDER / "actions.js").read_text(encoding="utf-8")
 """What makes buttons inside the HTML events of the page: "remove", "forget", "correct", each with a name."""
+FOCUS = (_FOLDER / "focus.js").read_text(encoding="utf-8")
+"""What keeps the focus near where it was when a button goes that had it."""
 
 _ABOUT_FILES = frozenset(
     {
@@ -38,13 +42,13 @@ _ABOUT_FILES = frozenset(
         Code.BAD_PROFILE_NAME,
         Code.UNKNOWN_PROFILE,
         Code.STORE_FULL,
+        Code.PROFILE_EXISTS,
         Code.PROFILE_SAVED,
         Code.PROFILE_DELETED,
         Code.EVERYTHING_FORGOTTEN,
     }
 )
 _WIDTH, _HEIGHT, _MARGIN = 560, 360, 20  # of the map, in its own units
-_FAINTEST = 0.3  # of the timeline's marks, so that each can be seen
 
 
 def notes(items: Sequence[Note], *, language: str) -> str:
@@ -67,6 +71,7 @@ def classes(session: Session, *, language: str) -> str:
         "classes.html.j2",
         language,
         clips=clips,
+        nothing=text_of(language, "teach.nothing", session.enrolment.mode),
         sounds=session.enrolment.sounds,
         looks=looks(session.labels),
         most=max(map(len, clips.values()), default=1),
@@ -75,50 +80,87 @@ def classes(session: Session, *, language: str) -> str:
 
 
 def answer(session: Session, trail: Trail, *, language: str) -> str:
-    """Return the latest answer: how probable each label is, what speaks against it, and buttons to correct it."""
-    last = trail.last if session.can_recognise else None
+    """Return the latest answer: how probable each label is, what speaks against it, and buttons to correct it.
+
+    An answer that names what is no longer enrolled is not shown; one from before the last change is marked so.
+    """
+    last = _shown(session, trail)
     return _render(
         "answer.html.j2",
         language,
         last=last,
+        earlier=last is not None and last.given_by() is not session.enrolment.classifier,
         shares=_shares(last.prediction, language=language) if last else (),
         unknown_row=last is not None and last.prediction.novelty is not None,
         sounds=session.enrolment.sounds,
         labels=session.labels,
         looks=looks(session.labels),
-        can_recognise=session.can_recognise,
+        empty=_empty(session, "recognise.ready", language=language),
         most_characters=limits.LABEL_CHARACTERS,
     )
 
 
+def answer_said(session: Session, trail: Trail, *, language: str) -> str:
+    """Return the latest answer for a screen reader, which reads it aloud when it changes: hence the clip's number."""
+    last = _shown(session, trail)
+    if last is None:
+        return ""
+    label, share = max(_shares(last.prediction, language=language), key=lambda share: share[1])
+    said = text(language, "recognise.said", number=len(trail.recognised), label=label, percent=round(100 * share))
+    return _render("said.html.j2", language, said=said)
+
+
 def timeline(stream: Stream, session: Session, *, language: str) -> str:
-    """Return the answers of the last TIMELINE_SECONDS, a row for each label."""
-    look = looks(session.labels)
-    rows = [{"name": name, "look": look[name], "marks": _marks(stream, name)} for name in session.labels]
-    unknown = {"name": text(language, "recognise.unknown"), "look": None, "marks": _marks(stream, None)}
+    """Return the answers of the last TIMELINE_SECONDS, a row for each label, and the same in words."""
+    moments, look = known(stream, session.enrolment), looks(session.labels)
+    rows = [
+        {"name": name, "look": look[name], "marks": marks(moments, name, heard=stream.heard)} for name in session.labels
+    ]
+    unknown = {
+        "name": text(language, "recognise.unknown"),
+        "look": None,
+        "marks": marks(moments, None, heard=stream.heard),
+    }
     return _render(
         "timeline.html.j2",
         language,
-        moments=stream.moments,
+        moments=moments,
         notes=stream.notes,
         rows=[*rows, unknown],
+        runs=[(run, _name(run.prediction, language=language)) for run in runs(moments, heard=stream.heard)],
         looks=look,
-        labels=session.labels,
-        can_recognise=session.can_recognise,
+        heard=stream.heard,
+        empty=_empty(session, "recognise.ready_live", language=language),
         span=round(TIMELINE_SECONDS),
+        window=WINDOW_SECONDS,
         hop=HOP_SECONDS,
     )
 
 
+def timeline_said(stream: Stream, session: Session, *, language: str) -> str:
+    """Return the running answer for a screen reader: it changes only when another answer has settled."""
+    answer = settled(known(stream, session.enrolment))
+    said = "" if answer is None else _name(answer, language=language)
+    return _render("said.html.j2", language, said=said)
+
+
+def waiting(streams: int, *, language: str) -> str:
+    """Return what is seen from the start of the microphone until it is heard: others may be before it."""
+    return _render("waiting.html.j2", language, streams=streams)
+
+
 def clip_map(points: Sequence[MapPoint], *, labels: Sequence[str], language: str) -> str:
-    """Return the map of clips; points of labels that are enrolled no more are left out."""
-    known = [point for point in points if point.label in labels]
-    plane = np.array([(point.x, -point.y) for point in known])  # SVG counts downwards
-    places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist() if known else []
+    """Return the map of clips as a picture, and as a table of which stand beside which."""
+    plane = np.array([(point.x, -point.y) for point in points])  # SVG counts downwards
+    places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist() if points else []
+    pairs = list(zip(points, beside(points), strict=True))
+    stand = Counter((point.label, near.label) for point, near in pairs if point.kind == "enrolled")
     return _render(
         "map.html.j2",
         language,
-        points=[(x, y, point) for (x, y), point in zip(places, known, strict=True)],
+        points=[(x, y, point) for (x, y), point in zip(places, points, strict=True)],
+        beside=[(label, [stand[label, other] for other in labels]) for label in labels],
+        heard=[(point, near) for point, near in pairs if point.kind == "recognised"],
         looks=looks(labels),
         width=_WIDTH,
         height=_HEIGHT,
@@ -150,15 +192,23 @@ def _headline(language: str, prediction: Prediction) -> str:
     return prediction.label
 
 
-def _marks(stream: Stream, label: str | None) -> list[tuple[float, float]]:
-    """Return (start in s, strength) of the windows whose answer was a label; of those that were unknown for None."""
-    answers = [(moment.end, moment.prediction) for moment in stream.moments if moment.prediction is not None]
-    origin = stream.heard - TIMELINE_SECONDS
-    return [
-        (end - origin - HOP_SECONDS, max(answer.probabilities[answer.label], _FAINTEST))
-        for end, answer in answers
-        if label == (None if answer.unknown else answer.label)
-    ]
+def _name(prediction: Prediction | None, *, language: str) -> str:
+    """Return an answer in a word: a label, or that it is none of them, or that nobody spoke."""
+    if prediction is None:
+        return text(language, "recognise.no_voice")
+    return text(language, "recognise.unknown") if prediction.unknown else prediction.label
+
+
+def _shown(session: Session, trail: Trail) -> Recognised | None:
+    """Return the clip whose answer is shown."""
+    return trail.answer(session.enrolment) if session.can_recognise else None
+
+
+def _empty(session: Session, ready: str, *, language: str) -> str:
+    """Return what stands where no answer is: that all is ready, or that there is too little to tell apart."""
+    if session.can_recognise:
+        return text(language, ready)
+    return text_of(language, "recognise.need_two", session.enrolment.mode, count=len(session.labels))
 
 
 @functools.cache

@@ -49,11 +49,29 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: the file is missing, truncated or not safetensors.
     """
+    with _opened(path) as file:
+        # Cloned, because they are views of the file: who writes into it would change them.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Read the shapes of the tensors of a safetensors file and the strings beside them, and no tensor.
+
+    Raises:
+        CheckpointError: the file is missing, truncated or not safetensors.
+    """
+    with _opened(path) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        return shapes, file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file."""
     try:
         _check_is_file(path)
         with safe_open(str(path), framework="pt") as file:
-            # Cloned, because they are views of the file: who writes into it would change them.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            yield file
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             str(path),

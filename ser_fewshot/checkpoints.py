@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ser_fewshot import plugins
 from ser_fewshot._files import write_atomically
 from ser_fewshot._settings import fill
-from ser_fewshot._stored import load_weights, parameters_limited, read_config, read_tensors
+from ser_fewshot._stored import load_weights, parameters_limited, read_config, read_header, read_tensors
 from ser_fewshot.calibration import Calibration
 from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.errors import CheckpointError, SettingsError
@@ -35,6 +35,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "read_config",
+    "read_header",
     "read_tensors",
     "save_model",
     "swap_learner",

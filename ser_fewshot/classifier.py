@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ser_fewshot import audio
+from ser_fewshot import audio, hub
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.calibration import points
 from ser_fewshot.checkpoints import Model, load_model, save_model, swap_learner, with_view
@@ -28,6 +28,7 @@ from ser_fewshot.enrollment import (
     load_enrollment,
     one_line,
     save_enrollment,
+    without,
 )
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import analyse, normalize, stack
@@ -81,8 +82,8 @@ class FewShotClassifier:
         'awe'
     """
 
-    def __init__(self, model: Model) -> None:
-        """Wrap a model.
+    def __init__(self, model: Model, enrolled: Mapping[str, Enrolled] | None = None) -> None:
+        """Wrap a model, with the `members` of another classifier of the same model if they are given.
 
         Raises:
             EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
@@ -95,7 +96,7 @@ class FewShotClassifier:
                 remedy="Train with normalisation 'none' or 'clip'.",
             )
         self.model = model
-        self._state = Enrollment.of(model, {})
+        self._state = Enrollment.of(model, dict(enrolled or {}))
 
     def __getstate__(self) -> tuple[Model, dict[str, Enrolled]]:
         return self.model, self._state.enrolled
@@ -111,16 +112,16 @@ class FewShotClassifier:
         """Return a classifier with nothing enrolled.
 
         Args:
-            folder: a saved model; the one that comes with the package by default.
+            folder: a saved model, or the id of one on the hub to download; the one in the package by default.
             learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
             classes: what to tell apart, "emotion" or "speaker", if the model has a view of either (default: as saved).
 
         Raises:
-            CheckpointError: the folder holds no model that can be trusted.
+            CheckpointError: the folder holds no model that can be trusted, or the hub cannot be reached.
             SettingsError: there are no such classes, or that learner does not exist or does not fit this encoder.
             EnrollmentError: the model needs all clips of a speaker to recognise one.
         """
-        model = load_model(DEFAULT_MODEL if folder is None else Path(folder))
+        model = load_model(DEFAULT_MODEL if folder is None else hub.locate(folder))
         model = model if classes is None else with_view(model, classes)
         return cls(model if learner is None else swap_learner(model, learner))
 
@@ -141,6 +142,11 @@ class FewShotClassifier:
     def enrolled(self) -> dict[str, tuple[str, ...]]:
         """The names of the clips of each class."""
         return {label: members.names for label, members in self._state.enrolled.items()}
+
+    @property
+    def members(self) -> dict[str, Enrolled]:
+        """What is kept of the clips of each class: their names, and what the learner needs of their sound."""
+        return dict(self._state.enrolled)
 
     def enroll(self, clips: Mapping[str, Iterable[Source | Clip]]) -> None:
         """Enrol several classes at once, in place of what was enrolled; all of them or, on an error, none.
@@ -172,24 +178,19 @@ class FewShotClassifier:
             merged = Enrolled(old.clips + new.clips, old.names + new.names)
             self._state = Enrollment.of(self.model, {**enrolled, label: merged})
 
-    def forget(self, label: str) -> None:
-        """Remove a class and all that was kept of its clips.
+    def forget(self, label: str, *, clip: str | None = None) -> None:
+        """Remove a class and all that was kept of its clips, or only its clips of one name.
+
+        Args:
+            label: the class.
+            clip: the name of a clip, as in `enrolled`; a class goes with its last clip.
 
         Raises:
-            EnrollmentError: nothing of that name is enrolled.
+            EnrollmentError: no class of that name is enrolled, or no clip of that name in it.
         """
         label = checked_label(label)
         with _CHANGE:
-            enrolled = self._state.enrolled
-            if label not in enrolled:
-                raise EnrollmentError(
-                    "forget",
-                    found=f"{label!r}, which is not enrolled",
-                    expected=" | ".join(enrolled) or "something enrolled",
-                    remedy="Name one of the enrolled classes.",
-                )
-            rest = {name: members for name, members in enrolled.items() if name != label}
-            self._state = Enrollment.of(self.model, rest)
+            self._state = Enrollment.of(self.model, without(self._state.enrolled, label, clip=clip))
 
     @overload
     def predict(self, clips: list[Source | Clip] | list[Clip] | list[Path]) -> list[Prediction]: ...
@@ -240,10 +241,7 @@ class FewShotClassifier:
             CheckpointError: the file is damaged or is no enrolment.
             EnrollmentError: its model needs all clips of a speaker to recognise one.
         """
-        model, enrolled = load_enrollment(Path(path))
-        classifier = cls(model)
-        classifier._state = Enrollment.of(classifier.model, enrolled)
-        return classifier
+        return cls(*load_enrollment(Path(path)))
 
     def _take(self, sources: Sequence[Source | Clip]) -> Enrolled:
         kept, clips = self._features(sources)

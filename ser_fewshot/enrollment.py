@@ -108,6 +108,34 @@ class Enrollment:
         return self.calibration is not None and novelty is not None and novelty >= self.calibration.threshold
 
 
+def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = None) -> dict[str, Enrolled]:
+    """Return what is enrolled without a class, or without its clips of one name; a class goes with its last clip.
+
+    Raises:
+        EnrollmentError: there is no such class, or no such clip in it.
+    """
+    left: dict[str, Enrolled] = {name: members for name, members in enrolled.items() if name != label}
+    if label not in enrolled:
+        raise _not_enrolled(label, enrolled)
+    if clip is None:
+        return left
+    members = enrolled[label]
+    rows = [row for row, name in enumerate(members.names) if name != clip]
+    if len(rows) == len(members.names):
+        raise _not_enrolled(clip, members.names)
+    rest = Enrolled(tuple(members.clips[row] for row in rows), tuple(members.names[row] for row in rows))
+    return {name: rest if name == label else enrolled[name] for name in enrolled if rows or name != label}
+
+
+def _not_enrolled(name: str, enrolled: Iterable[str]) -> EnrollmentError:
+    return EnrollmentError(
+        "forget",
+        found=f"{name!r}, which is not enrolled",
+        expected=" | ".join(enrolled) or "something enrolled",
+        remedy="Name one of the enrolled.",
+    )
+
+
 def checked_label(label: object) -> str:
     """Return the name of a class: one line, without the white space around it, accents composed (Unicode NFC).
 

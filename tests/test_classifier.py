@@ -200,6 +200,33 @@ def test_forgetting_a_class_is_as_if_it_had_never_been(learner):
     assert_close(made.predict(query), classifier(learner, "low", "high").predict(query), tolerance=1e-5)
 
 
+@LEARNERS
+def test_forgetting_one_clip_is_as_if_it_had_never_been(learner):
+    made, fewer = classifier(learner, "low", "high"), classifier(learner)
+    made.forget("low", clip="low-1")
+    fewer.enroll({"low": clips("low", 0, 2), "high": clips("high", 0, 1, 2)})
+    assert made.enrolled == fewer.enrolled
+    query = clips("middle", 9)[0]
+    assert_close(made.predict(query), fewer.predict(query), tolerance=1e-5)
+
+
+def test_a_class_goes_with_its_last_clip_and_a_clip_that_is_not_there_is_refused():
+    made = classifier("ridge", "low", "high")
+    with pytest.raises(EnrollmentError, match="not enrolled"):
+        made.forget("low", clip="nobody.wav")
+    for name in made.enrolled["low"]:
+        made.forget("low", clip=name)
+    assert made.labels == ("high",)
+
+
+def test_members_make_another_classifier_of_the_same_model():
+    made = classifier("ridge", "low", "high")
+    again = FewShotClassifier(made.model, made.members)
+    query = clips("low", 9)[0]
+    assert again.enrolled == made.enrolled
+    assert_close(again.predict(query), made.predict(query), tolerance=0)
+
+
 def test_with_fewer_than_two_classes_nothing_can_be_told_apart():
     made = classifier()
     with pytest.raises(EnrollmentError, match="0 enrolled classes"):

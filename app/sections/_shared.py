@@ -72,6 +72,22 @@ class Page:
         )
 
 
+def asks(delete: gr.Button, sure: gr.Button, rather_not: gr.Button) -> None:
+    """Let a button that deletes ask first: two others come in its place, and what deletes is the click on `sure`."""
+
+    def answer(asking: bool) -> tuple[Any, Any, Any]:
+        return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking)
+
+    for button, asking in ((delete, True), (sure, False), (rather_not, False)):
+        button.click(
+            functools.partial(answer, asking),
+            outputs=[delete, sure, rather_not],
+            api_visibility="private",
+            show_progress="hidden",
+            queue=False,
+        )
+
+
 def shows(
     after: Sequence[Dependency], draw: Callable[..., Any], *, inputs: Sequence[Block], outputs: Sequence[Block]
 ) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from .. import api
+from .. import api, uploads
 from ..session import Note, Session, Trail
+from ..streaming import Stream
 from ..texts import DEFAULT, sentence
 from ._shared import ONE_AT_A_TIME, Page
 
@@ -37,7 +36,8 @@ def wire(page: Page) -> None:
 
     _add("enroll", enroll, [page.session, label, clips], [page.session, result], _ENROLL, **ONE_AT_A_TIME)
     _add("predict", _predict, [page.session, page.trail, clip], [page.trail, result], _PREDICT, **_SIDE_BY_SIDE)
-    _add("forget", _forget, [page.session, label], [page.session, result], _FORGET, **ONE_AT_A_TIME)
+    forgotten = [page.session, page.trail, page.stream, result]
+    _add("forget", _forget, [page.session, label], forgotten, _FORGET, **ONE_AT_A_TIME)
     _add("save", _save, [page.session], [file], _SAVE, **_SIDE_BY_SIDE)
 
 
@@ -73,14 +73,16 @@ def _predict(session: Session, trail: Trail, clip: str | None) -> tuple[Trail, d
 
 
 @_refusing
-def _forget(session: Session, label: str) -> tuple[Session, dict[str, Any]]:
-    return api.forget(session, label, say=_say)
+def _forget(session: Session, label: str) -> tuple[Session, Any, Any, dict[str, Any]]:
+    session, answer = api.forget(session, label, say=_say)
+    # Not as inputs: what is recognised meanwhile would be overwritten by what was there before.
+    trail, stream = (gr.skip(), gr.skip()) if label else (Trail(), Stream())
+    return session, trail, stream, answer
 
 
-def _save(session: Session) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        # Handed over by yield, so that the folder is there until gradio has taken its copy.
-        yield str(_refusing(api.save)(session, Path(folder), say=_say))
+@_refusing
+def _save(session: Session) -> str:
+    return str(api.save(session, uploads.subfolder(), say=_say))
 
 
 def _say(note: Note) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
 
-from .. import handlers, views
+from .. import handlers, uploads, views
 from ..session import Session, Trail
 from ..streaming import Stream
-from ._shared import Page
+from ._shared import Page, asks
 
 _IN_A_PROGRAM = """
 ```python
@@ -49,9 +46,7 @@ def place(page: Page) -> Keep:
     put(gr.Markdown(), value="keep.what")
     with gr.Row(elem_classes="buttons"):
         save = put(gr.Button(elem_id="save", variant="primary", min_width=180), value="keep.save")
-        load = put(
-            gr.UploadButton(file_types=[".safetensors", ".ser"], elem_id="load", min_width=180), label="keep.load"
-        )
+        load = put(gr.UploadButton(file_types=[".safetensors"], elem_id="load", min_width=180), label="keep.load")
         delete = put(gr.Button(elem_id="delete", variant="stop", min_width=180), value="keep.delete_all")
         sure = put(gr.Button(elem_id="sure", variant="stop", visible=False, min_width=180), value="keep.delete_sure")
         rather_not = put(gr.Button(elem_id="rather-not", visible=False, min_width=120), value="keep.delete_not")
@@ -65,9 +60,7 @@ def place(page: Page) -> Keep:
 
 def wire(keep: Keep, page: Page) -> tuple[list[Dependency], Dependency]:
     """Connect the section; return the events after which other things are enrolled, and that of saving them."""
-    asked = [keep.delete, keep.sure, keep.rather_not]
-    for button, asking in ((keep.delete, True), (keep.rather_not, False), (keep.sure, False)):
-        button.click(lambda asking=asking: _ask(asking), outputs=asked, api_visibility="private", queue=False)
+    asks(keep.delete, keep.sure, keep.rather_not)
 
     def load(session: Session, path: str | None) -> tuple[Session, None]:
         return handlers.load(session, path, models=page.models), None
@@ -84,16 +77,10 @@ def draw(session: Session, language: str) -> str:
     return views.notes_of(session, "keep", language=language)
 
 
-def _save(session: Session) -> Iterator[tuple[Session, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        session, path = handlers.save(session, Path(folder))
-        # Handed over by yield, so that the folder is there until gradio has taken its copy.
-        yield session, gr.update(value=None if path is None else str(path), visible=path is not None)
+def _save(session: Session) -> tuple[Session, Any]:
+    session, path = handlers.save(session, uploads.subfolder())
+    return session, gr.update(value=None if path is None else str(path), visible=path is not None)
 
 
 def _forget_everything(session: Session) -> tuple[Session, Trail, Stream, Any]:
     return handlers.forget_everything(session), Trail(), Stream(), gr.update(value=None, visible=False)
-
-
-def _ask(asking: bool) -> tuple[Any, Any, Any]:
-    return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking)

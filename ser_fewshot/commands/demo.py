@@ -6,8 +6,11 @@ import argparse
 import importlib.util
 import ipaddress
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,18 +25,36 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serve until the program is interrupted."""
+    """Serve until the program is interrupted, by Ctrl+C or SIGTERM."""
     launch = _launch()
     accounts = _accounts(arguments.auth, arguments.auth_file, os.environ.get(ACCOUNTS, ""))
     if not (accounts or _is_loopback(arguments.host)):
         note(
             "warning: everybody who can reach this machine can open the page; --auth or --auth-file asks for a password"
         )
-    with launch.served(
-        host=arguments.host, port=arguments.port, auth=accounts, store=arguments.store, model=arguments.model
-    ) as address:
+    with (
+        _sigterm_like_ctrl_c(),
+        launch.served(
+            host=arguments.host, port=arguments.port, auth=accounts, store=arguments.store, model=arguments.model
+        ) as address,
+    ):
+        if arguments.store is not None and not accounts:
+            note(
+                f"warning: all visitors share the profiles in {arguments.store}, and may replace and delete them; "
+                "--auth or --auth-file gives each user his own"
+            )
         say(f"The page is at {address} (Ctrl+C ends it)")
         threading.Event().wait()
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which ends services and containers, end the page as Ctrl+C does: nothing uploaded stays behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _launch() -> Any:

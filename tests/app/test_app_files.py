@@ -11,10 +11,12 @@ import safetensors.torch
 import torch
 from visitors import codes, enrolled, models, packaged
 
-from app import handlers, limits
+from app import contents, handlers, limits
+from app import enrolled as enrolled_module
 from app.models import Models
 from app.session import Code, Session
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.learners.ridge import Ridge
 
 TWO = enrolled({"low": 2, "high": 2})
 
@@ -58,8 +60,16 @@ def test_a_zip_bomb_is_refused_unopened(tmp_path):
 
 def test_a_file_beyond_the_limit_is_not_read(good, monkeypatch):
     monkeypatch.setattr(limits, "ENROLLMENT_BYTES", 1_000)
-    monkeypatch.setattr(FewShotClassifier, "load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(contents, "read_header", lambda *_: pytest.fail("it was read"))
     refused(good[0])
+
+
+def test_a_file_with_a_header_beyond_the_limit_is_not_read(good, tmp_path, monkeypatch):
+    _, tensors, metadata = good
+    padded = {**metadata, "padding": "x" * limits.HEADER_BYTES}
+    safetensors.torch.save_file(tensors, tmp_path / "padded", padded)
+    monkeypatch.setattr(contents, "read_header", lambda *_: pytest.fail("it was read"))
+    assert "header" in refused(tmp_path / "padded")
 
 
 @pytest.mark.parametrize("size", [0, 3, 8, 100])
@@ -126,7 +136,7 @@ def test_clips_of_one_name_are_told_apart_after_loading(good, tmp_path):
 def test_a_model_that_is_not_the_pages_own_is_refused_unbuilt(good, tmp_path, monkeypatch, change):
     _, tensors, metadata = good
     config = json.loads(metadata["config"])
-    monkeypatch.setattr(FewShotClassifier, "load", lambda *_: pytest.fail("it was built"))
+    monkeypatch.setattr(enrolled_module, "load_enrollment", lambda *_: pytest.fail("it was built"))
     for name, value in change.items():
         config[name] = {**config[name], **value} if isinstance(value, dict) and value else value
     safetensors.torch.save_file(tensors, tmp_path / "other", {**metadata, "config": json.dumps(config)})
@@ -163,7 +173,44 @@ def test_a_config_that_describes_no_model_is_refused(good, tmp_path, config):
 @pytest.mark.parametrize(("limit", "code"), [("LABELS", Code.TOO_MANY_LABELS), ("CLIPS", Code.TOO_MANY_CLIPS)])
 def test_an_enrolment_beyond_the_limits_of_a_session_is_refused(good, monkeypatch, limit, code):
     monkeypatch.setattr(limits, limit, 1)
+    monkeypatch.setattr(enrolled_module, "load_enrollment", lambda *_: pytest.fail("it was built"))
     refused(good[0], code)
+
+
+@pytest.mark.parametrize("label", ["x" * 41, "joy\u202egrief", "joy\u200b", " joy", "a\u0000b", 3, None])
+def test_a_label_that_could_not_be_forgotten_again_is_refused_unbuilt(good, tmp_path, monkeypatch, label):
+    _, tensors, metadata = good
+    classes = json.loads(metadata["classes"])
+    classes[1]["label"] = label
+    safetensors.torch.save_file(tensors, tmp_path / "named", {**metadata, "classes": json.dumps(classes)})
+    monkeypatch.setattr(enrolled_module, "load_enrollment", lambda *_: pytest.fail("it was built"))
+    refused(tmp_path / "named", Code.BAD_LABEL_IN_FILE)
+
+
+@pytest.mark.parametrize(
+    "classes", ["", "3", "[3]", '[{"label": "low"}]', '[{"label": "low", "clips": 5}]', "[" * 9999]
+)
+def test_classes_that_are_not_described_are_refused_unbuilt(good, tmp_path, monkeypatch, classes):
+    _, tensors, metadata = good
+    safetensors.torch.save_file(tensors, tmp_path / "vague", {**metadata, "classes": classes})
+    monkeypatch.setattr(enrolled_module, "load_enrollment", lambda *_: pytest.fail("it was built"))
+    refused(tmp_path / "vague")
+
+
+def test_a_clip_of_minutes_is_refused_unbuilt(good, tmp_path, monkeypatch):
+    _, tensors, metadata = good
+    frames = torch.zeros(round(100 * limits.CLIP_SECONDS) + 2, 1)
+    safetensors.torch.save_file({**tensors, "clip/0/0": frames}, tmp_path / "long", metadata)
+    monkeypatch.setattr(enrolled_module, "load_enrollment", lambda *_: pytest.fail("it was built"))
+    refused(tmp_path / "long", Code.CLIP_TOO_LONG_IN_FILE)
+
+
+def test_a_file_is_adapted_once_and_on_the_model_of_the_page(good, monkeypatch):
+    adapted = []
+    adapt = Ridge.adapt
+    monkeypatch.setattr(Ridge, "adapt", lambda self, *given: adapted.append(self) or adapt(self, *given))
+    handlers.load(TWO, good[0], models=models())
+    assert adapted == [models().empty("emotion").model.learner]
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/no/such/file", "/"])

@@ -1,12 +1,16 @@
 """Every clip is checked as it comes, whatever gradio makes of it."""
 
+import gc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 from conftest import tone
 
-from app import limits
+from app import clips, limits
 from app.clips import RECORDING, check
+from app.held import Account
 from app.session import Code
 from ser_fewshot import audio
 from ser_fewshot.quickstart import DEMO_MANIFEST
@@ -136,3 +140,16 @@ def test_a_recording_has_a_name_too_and_plays_at_the_level_it_was_recorded():
     assert sound.clip.name == RECORDING
     assert (rate, samples.dtype) == (16_000, np.int16)
     assert abs(int(np.abs(samples).max()) - int(np.abs(quiet[1]).max())) <= 1
+
+
+def test_the_sound_of_all_visitors_together_is_limited_and_what_is_dropped_makes_room(monkeypatch):
+    monkeypatch.setattr(clips, "ACCOUNT", Account())
+    monkeypatch.setattr(limits, "ALL_SOUND_SECONDS", 2.5)
+    kept = [check(as_int16(tone(1.0)))[0] for _ in range(2)]
+    refused, notes = check(as_int16(tone(1.0)))
+    assert refused is None
+    assert [(note.code, note.level) for note in notes] == [(Code.SERVER_FULL, "error")]
+    renamed = replace(kept.pop(), clip=replace(kept[0].clip, name="another"))
+    del renamed
+    gc.collect()
+    assert check(as_int16(tone(1.0)))[0] is not None

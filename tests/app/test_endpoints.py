@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
+import safehttpx
+from gradio.data_classes import FileData
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pages import DEMO, clips, page_alone
+from visitors import enrolled, models
 
-from app import limits
+from app import handlers, limits
+from app.page import build
+from app.sections import keep
+from app.session import Session, Trail
+from app.streaming import Stream
 from ser_fewshot.classifier import FewShotClassifier
 
 VISITORS = 8
@@ -132,12 +142,87 @@ def test_a_file_outside_the_page_cannot_be_read_through_it(address):
             assert "event: error" in "".join(events.iter_text())
 
 
-def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c(tmp_path):
+def test_an_address_instead_of_a_file_is_never_fetched(address, monkeypatch):
+    """Gradio would fetch it; its own check, which refuses addresses of this machine, is told to pass them."""
+
+    async def passed(host):
+        return host
+
+    monkeypatch.setattr(safehttpx, "async_validate_url", passed)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.0)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/voice.wav"
+        file = {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}
+        for endpoint, data in (("predict", [file]), ("enroll", ["anger", [file]])):
+            asked = httpx.post(f"{address}gradio_api/call/{endpoint}", json={"data": data}).json()
+            with httpx.stream("GET", f"{address}gradio_api/call/{endpoint}/{asked['event_id']}", timeout=30) as events:
+                answer = "".join(events.iter_text())
+            assert "event: error" in answer
+            assert "fetches nothing from other addresses" in answer
+        answer = httpx.get(f"{address}gradio_api/file={url}", timeout=30)
+        assert (answer.status_code, "fetches nothing" in answer.text) == (403, True)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_forgetting_everything_drops_what_was_recognised_and_heard_and_forgetting_a_label_does_not():
+    blocks = build(models())
+    (forget,) = (fn for fn in blocks.fns.values() if fn.api_name == "forget")
+    states = {blocks.blocks[block._id].value.func: place for place, block in enumerate(forget.outputs[:-1])}
+    assert set(states) == {Session, Trail, Stream}
+    gone = forget.fn(enrolled({"low": 1, "high": 1}), "")
+    trail, stream = gone[states[Trail]], gone[states[Stream]]
+    assert (trail.recognised, stream.heard, gone[states[Session]].labels) == ((), 0.0, ())
+    fewer = forget.fn(enrolled({"low": 1, "high": 1}), "low")
+    assert fewer[states[Trail]] == fewer[states[Stream]] == gr.skip()
+
+
+def test_gradio_decodes_no_sound_of_a_visitor(monkeypatch):
+    """It would decode a whole upload, whatever it grows to, before any limit of the page."""
+    monkeypatch.setattr("gradio.processing_utils.audio_from_file", lambda *_: pytest.fail("it was decoded"))
+    players = [block for block in build(models()).blocks.values() if isinstance(block, gr.Audio)]
+    assert {player.elem_id for player in players} == {"record", "clip", "stream"}
+    for player in players:
+        assert player.preprocess(FileData(path="huge.flac")) == "huge.flac"
+
+
+def test_a_saved_file_lies_where_uploads_do_and_stays_until_it_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    fns = build(models()).fns.values()
+    (of_program,) = (fn.fn for fn in fns if fn.api_name == "save")
+    (of_page,) = (fn.fn for fn in fns if fn.fn is keep._save)
+    two = enrolled({"low": 1, "high": 1})
+    saved = [Path(of_program(two)), Path(of_page(two)[1]["value"])]
+    assert {path.parent.parent for path in saved} == {tmp_path}
+    assert len(set(saved)) == 2
+    assert {FewShotClassifier.load(path).labels for path in saved} == {("low", "high")}
+
+
+def test_only_files_that_the_page_saves_are_offered_to_be_loaded():
+    (load,) = (block for block in build(models()).blocks.values() if isinstance(block, gr.UploadButton))
+    assert load.file_types == [Path(handlers.FILE_NAME).suffix]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c_or_sigterm_and_leaves_no_upload(tmp_path, how):
     command = [sys.executable, "-m", "ser_fewshot.cli", "demo", "--store", str(tmp_path / "store")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as program:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as program:
         line = program.stdout.readline()
         assert line.startswith("The page is at http://127.0.0.1:"), program.stderr.read()
-        assert httpx.get(line.split()[4]).status_code == 200
-        program.send_signal(signal.SIGINT)
+        address = line.split()[4]
+        assert httpx.get(address).status_code == 200
+        httpx.post(f"{address}gradio_api/upload", files={"files": ("voice.ogg", Path(clips("anger")[0]).read_bytes())})
+        assert list(tmp_path.glob("ser-fewshot-*/*/*.ogg"))
+        program.send_signal(how)
         assert program.wait(timeout=60) == 130
-        assert program.stderr.read() == "ser-fewshot: stopped\n"
+        warning, stopped = program.stderr.read().splitlines()
+    assert "all visitors share the profiles" in warning
+    assert stopped == "ser-fewshot: stopped"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

@@ -9,8 +9,10 @@ from conftest import tone
 from visitors import codes, enrolled, models, packaged, recording
 
 from app import examples, handlers, limits
+from app.clips import RECORDING
 from app.session import Code, Session, Trail
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.quickstart import DEMO_MANIFEST
 
 TWO = enrolled({"low": 3, "high": 3})
 
@@ -45,11 +47,18 @@ def test_nothing_recorded_changes_nothing(given):
     assert codes(after) == [Code.NO_CLIP]
 
 
-@pytest.mark.parametrize("label", ["", "  ", "a\nb", None, 3, "x" * 41, "\u200b"])
+@pytest.mark.parametrize(
+    "label", ["", "  ", "a\nb", None, 3, "x" * 41, "\u200b", "joy\u202egrief", "joy\u200b", "\ue000"]
+)
 def test_a_label_that_is_no_name_is_refused(label):
     after = handlers.add_clips(TWO, label, [recording("low")], models=models())
     assert after.enrolment is TWO.enrolment
     assert codes(after) == [Code.BAD_LABEL]
+
+
+@pytest.mark.parametrize("label", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "👨\u200d👩\u200d👧"])
+def test_joiners_that_a_script_is_written_with_are_part_of_a_label(label):
+    assert handlers.add_clips(Session(), label, [recording("low")], models=models()).labels == (label,)
 
 
 def test_a_label_with_markup_is_kept_as_the_text_it_is():
@@ -195,6 +204,36 @@ def test_a_correction_that_cannot_be_made_changes_nothing(trail, label, code):
     assert codes(session) == codes(after) == [code]
 
 
+@pytest.mark.parametrize("label", ["high", "fear"])
+def test_a_second_correction_moves_the_clip_to_the_other_label(label):
+    trail = handlers.recognise(TWO, Trail(), recording("shrill"))
+    first, trail = handlers.correct(TWO, trail, "awe", models=models())
+    second, after = handlers.correct(first, trail, label, models=models())
+    expected, _ = handlers.correct(TWO, trail, label, models=models())
+    assert second.enrolment.clips == expected.enrolment.clips
+    assert second.enrolment.sounds.keys() == expected.enrolment.sounds.keys()
+    assert (after.last.corrected, codes(second)) == (label, [Code.CORRECTED])
+    assert handlers.undo(second).enrolment is first.enrolment
+
+
+def test_a_second_correction_that_does_not_fit_leaves_the_clip_where_it_is(monkeypatch):
+    trail = handlers.recognise(TWO, Trail(), recording("shrill"))
+    first, trail = handlers.correct(TWO, trail, "awe", models=models())
+    monkeypatch.setattr(limits, "CLIPS", 3)
+    second, after = handlers.correct(first, trail, "low", models=models())
+    assert second.enrolment is first.enrolment
+    assert (after.last.corrected, codes(second)) == ("awe", [Code.TOO_MANY_CLIPS])
+    again, _ = handlers.correct(first, trail, "awe", models=models())
+    assert codes(again) == [Code.ALREADY_THERE]
+
+
+def test_a_clip_that_was_corrected_and_undone_is_added_anew():
+    trail = handlers.recognise(TWO, Trail(), recording("shrill"))
+    first, trail = handlers.correct(TWO, trail, "awe", models=models())
+    second, _ = handlers.correct(handlers.undo(first), trail, "low", models=models())
+    assert {label: len(names) for label, names in second.enrolment.clips.items()} == {"low": 4, "high": 3}
+
+
 @pytest.mark.parametrize("mode", ["emotion", "speaker"])
 def test_the_example_set_is_there_at_once_and_recognises_voices_that_are_not_in_it(mode):
     session = handlers.load_examples(handlers.change_mode(TWO, mode), models=packaged())
@@ -238,6 +277,22 @@ def test_what_is_saved_opens_in_python_and_on_the_page_and_holds_no_sound(tmp_pa
     one, other = (handlers.recognise(state, Trail(), query).last.prediction for state in (TWO, back))
     assert one.probabilities == pytest.approx(other.probabilities)
     assert classifier.predict(query).label == one.label
+
+
+def test_an_error_of_saving_does_not_tell_where_the_server_keeps_its_files(tmp_path):
+    (tmp_path / "file").touch()
+    session, path = handlers.save(TWO, tmp_path / "file" / "folder")
+    assert path is None
+    assert codes(session) == [Code.BAD_FILE]
+    assert str(tmp_path) not in session.notes[0].values["detail"]
+
+
+def test_a_recording_is_called_a_recording_whatever_its_file_is_called():
+    clip = str(DEMO_MANIFEST.parent / "anger_en-f1_1.ogg")
+    session = handlers.add_clips(Session(), "anger", [clip], models=packaged(), name=RECORDING)
+    assert session.enrolment.clips == {"anger": ("recording",)}
+    trail = handlers.recognise(TWO, Trail(), clip, name=RECORDING)
+    assert trail.last.sound.clip.name == "recording"
 
 
 def test_nothing_is_saved_where_nothing_is_enrolled(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from visitors import enrolled, models, packaged, recording
 
 from app import handlers, held_out
@@ -11,7 +12,8 @@ from app.held_out import confused, leave_one_out
 from app.insight import confusion, map_points
 from app.models import LEARNERS
 from app.session import Code, Session, Trail
-from ser_fewshot.classifier import NearestClip, Prediction
+from ser_fewshot.classifier import FewShotClassifier, NearestClip, Prediction
+from ser_fewshot.enrollment import Enrolled, kept_of_silence
 
 THREE = enrolled({"low": 3, "high": 3, "shrill": 3})
 
@@ -161,3 +163,24 @@ def test_learners_that_cannot_be_compared_say_why(tmp_path):
 def test_the_packages_model_takes_every_learner_of_the_comparison():
     session = enrolled({"low": 2, "high": 2}, by=packaged())
     assert [row.note for row in compare(session, Trail(), models=packaged())] == [None] * len(LEARNERS)
+
+
+@pytest.mark.parametrize(("learner", "most"), [("protonet", 60), ("finetune", 10), ("mtl", 10)])
+def test_a_learner_that_takes_its_time_is_not_adapted_anew_for_every_clip(monkeypatch, learner, most):
+    """All visitors wait in one queue, and files bring learners and clips of their own."""
+    model = packaged().empty("emotion", learner=learner).model
+    width = len(kept_of_silence(model))
+    noise = torch.randn(60, width, generator=torch.Generator().manual_seed(0))
+    classifier = FewShotClassifier(
+        model,
+        {
+            label: Enrolled(tuple(noise[place : place + 30]), tuple(f"{label} {n}" for n in range(30)))
+            for label, place in (("low", 0), ("high", 30))
+        },
+    )
+    adapted = []
+    adapt = type(model.learner).adapt
+    monkeypatch.setattr(type(model.learner), "adapt", lambda self, *given: adapted.append(1) or adapt(self, *given))
+    answers = leave_one_out(classifier, ("low", "high"))
+    assert [truth for truth, _ in answers].count("low") == 30
+    assert (len(answers), len(adapted)) == (60, most)

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from pages import DEMO, clips
-from playwright.sync_api import Page, expect
+from browsing import enrol, klass, labels, record
+from pages import DEMO, clips, page_alone
+from playwright.sync_api import expect
 
+from app.sections import recognise
 from app.texts import text
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.cli import main
 
 pytest_plugins = ["browsing"]
 
+COUNT = """() => {
+  window.counted = [0, 0];  // answers, and how often a screen reader was told one
+  for (const [number, place] of ["#timeline", "#timeline-said"].entries()) {
+    new MutationObserver(() => { counted[number] += 1; })
+      .observe(document.querySelector(place), {childList: true, subtree: true, characterData: true});
+  }
+}"""
 UNHEARD = str(DEMO / "anger_en-us-Annie_2.ogg")
-
-
-def enrol(page: Page, label: str, files: list[str]) -> None:
-    page.get_by_label("Name of the emotion").fill(label)
-    page.set_input_files("#drop input[type=file]", files)
-    expect(klass(page, label)).to_be_visible()
-
-
-def klass(page: Page, label: str):
-    return page.locator("#classes details", has=page.locator("strong", has_text=label))
-
-
-def record(page: Page, where: str, *, milliseconds: int) -> None:
-    """Record; the microphone begins its file anew every time, so two takes of one length are the same sound."""
-    page.click(f"{where} .record-button")
-    expect(page.locator(f"{where} .stop-button")).to_be_visible()
-    page.wait_for_timeout(milliseconds)
-    page.click(f"{where} .stop-button")
-
-
-def labels(page: Page) -> list[str]:
-    return page.locator("#classes summary strong").all_inner_texts()
 
 
 def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tmp_path, capsys):
@@ -63,11 +50,19 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
 
     # The microphone, live; it was there before it is seen, so that it hears from the first press.
     expect(page.locator("#stream .record-button")).to_be_attached()
+    expect(page.locator("#stream")).to_be_hidden()
     page.get_by_label("Live", exact=True).check()
+    expect(page.locator("#clip")).to_be_hidden()
+    said = page.locator("#timeline-said [role=status][aria-live=polite]")
+    page.evaluate(COUNT)
     page.click("#stream .record-button")
-    expect(page.locator("#live-answer")).to_contain_text("answer after")
-    expect(page.locator("#timeline rect").first).to_be_attached()
+    expect(page.locator("#timeline")).to_contain_text("Listening")
+    expect(page.locator("#live-answer")).to_contain_text("computed in")
+    expect(said).to_have_text("sadness")
+    expect(page.locator("#timeline rect").nth(5)).to_be_attached()
     page.click("#stream .stop-button")
+    windows, sayings = page.evaluate("counted")
+    assert sayings < windows
 
     # One clip less, then the file.
     klass(page, "anger").locator("summary").click()
@@ -124,6 +119,65 @@ def test_a_reloaded_page_begins_anew_and_its_profile_comes_back(page):
     expect(klass(page, "anger")).to_contain_text("5 clips")
 
 
+def test_a_profile_is_neither_replaced_nor_deleted_before_the_visitor_said_so_twice(page):
+    page.click("#examples")
+    expect(klass(page, "anger")).to_contain_text("5 clips")
+    chosen, notes = page.get_by_label("Profile", exact=True), page.locator("#keep-notes")
+    for name in ("aaa", "zzz"):
+        page.get_by_label("Name of the profile").fill(name)
+        page.click("#profile-keep")
+        expect(notes).to_contain_text(f"Profile {name} is kept")
+        expect(chosen).to_have_value(name)
+    page.click("#profile-keep")
+    expect(notes).to_contain_text("There is a profile zzz already")
+    page.click("#profile-replace")
+    expect(notes).to_contain_text("Profile zzz is kept")
+    expect(page.locator("#profile-replace")).to_have_count(0)
+    page.click("#profile-delete")
+    page.click("#profile-rather-not")
+    expect(chosen).to_have_value("zzz")
+    page.click("#profile-delete")
+    page.click("#profile-sure")
+    expect(notes).to_contain_text("Profile zzz is deleted")
+    expect(chosen).not_to_have_value("zzz")
+
+
+def test_a_recording_without_a_name_waits_for_it(page):
+    record(page, "#record", milliseconds=1500)
+    expect(page.locator("#teach-notes")).to_contain_text("Name it first")
+    expect(page.get_by_label("Name of the emotion")).to_be_focused()
+    page.keyboard.type("sadness")
+    page.keyboard.press("Enter")
+    expect(klass(page, "sadness")).to_contain_text("1 clip")
+    expect(page.locator("#add")).to_have_count(0)
+    page.get_by_label("Name of the emotion").fill("")
+    page.set_input_files("#drop input[type=file]", clips("anger", 2))
+    expect(page.locator("#add")).to_be_visible()
+    page.get_by_label("Name of the emotion").fill("anger")
+    page.click("#add")
+    expect(klass(page, "anger")).to_contain_text("2 clips")
+
+
+def test_a_microphone_that_has_to_wait_says_so_and_is_heard_in_its_turn(browser, monkeypatch):
+    monkeypatch.setattr(recognise, "STREAMS", 1)
+    with page_alone() as where:
+        pages = [browser.new_context(locale="en-US").new_page() for _ in range(2)]
+        for page in pages:
+            page.goto(where)
+            page.wait_for_selector("#classes .empty")
+            page.click("#examples")
+            expect(klass(page, "anger")).to_contain_text("5 clips")
+            page.get_by_label("Live", exact=True).check()
+            page.click("#stream .record-button")
+            expect(page.locator("#timeline")).to_contain_text("Listening" if page is pages[0] else "Still waiting")
+        expect(pages[0].locator("#live-answer")).to_be_visible()
+        expect(pages[1].locator("#timeline")).to_contain_text("Still waiting")
+        pages[0].click("#stream .stop-button")
+        expect(pages[1].locator("#live-answer")).to_be_visible()
+        for page in pages:
+            page.context.close()
+
+
 def test_a_clip_that_cannot_be_used_is_refused_with_the_reason(page, tmp_path):
     text_file = tmp_path / "words.wav"
     text_file.write_text("this is no sound")
@@ -144,22 +198,6 @@ def test_a_name_with_markup_and_templates_is_shown_as_text(page):
     expect(page.locator("#map .legend")).to_contain_text(name)
     assert labels(page) == [name, "fear"]
     assert page.locator("#classes img, #answer img, #map img, #teach-notes img").count() == 0
-
-
-def test_the_keyboard_is_enough(page):
-    page.get_by_role("button", name="Load an example set").focus()
-    page.keyboard.press("Enter")
-    expect(klass(page, "anger")).to_contain_text("5 clips")
-    klass(page, "anger").locator("summary").focus()
-    page.keyboard.press("Enter")
-    page.keyboard.press("Tab")  # to the first clip's button or player
-    expect(page.locator("#classes details :focus")).to_have_count(1)
-    klass(page, "anger").get_by_role("button", name="Delete the clip").first.focus()
-    page.keyboard.press("Enter")
-    expect(klass(page, "anger")).to_contain_text("4 clips")
-    page.get_by_role("button", name="Try an example voice").focus()
-    page.keyboard.press("Space")
-    expect(page.locator("#answer .headline")).to_be_visible()
 
 
 def test_everything_that_can_be_used_has_a_name(page):

@@ -5,11 +5,13 @@ import os
 import signal
 import time
 
+import gradio as gr
 import pytest
 from visitors import codes, enrolled, models, packaged, recording
 
 from app import handlers, limits
 from app.profiles import Profiles
+from app.sections.shelf import choices
 from app.session import Code, Session, Trail
 from ser_fewshot.errors import SettingsError
 
@@ -45,7 +47,7 @@ def test_profiles_of_any_name_stay_in_the_folder_and_apart(tmp_path, store):
 
 def test_saving_again_replaces_and_deleting_removes(tmp_path, store):
     store.save(TWO, "mine")
-    store.save(handlers.forget(TWO, "low"), "mine")
+    store.save(handlers.forget(TWO, "low"), "mine", replace=True)
     assert store.names() == ("mine",)
     assert store.load(Session(), "mine", models=models()).labels == ("high",)
     assert codes(store.delete(TWO, "mine")) == [Code.PROFILE_DELETED]
@@ -73,7 +75,25 @@ def test_a_full_store_still_replaces(store, monkeypatch):
     monkeypatch.setattr(limits, "PROFILES", 1)
     store.save(TWO, "mine")
     assert codes(store.save(TWO, "other")) == [Code.STORE_FULL]
-    assert codes(store.save(TWO, "mine")) == [Code.PROFILE_SAVED]
+    assert codes(store.save(TWO, "mine", replace=True)) == [Code.PROFILE_SAVED]
+
+
+def test_a_profile_is_not_replaced_before_the_visitor_says_so(store):
+    store.save(TWO, "mine")
+    after = store.save(handlers.forget(TWO, "low"), " mine ")
+    assert [(note.code, note.level, note.values["name"]) for note in after.notes] == [
+        (Code.PROFILE_EXISTS, "error", "mine")
+    ]
+    assert store.load(Session(), "mine", models=models()).labels == ("low", "high")
+
+
+def test_the_profile_that_was_just_kept_is_the_one_that_is_chosen(store):
+    store.save(TWO, "another")
+    kept = store.save(TWO, "mine ")
+    names = store.names()
+    assert choices(names, kept) == gr.update(choices=["another", "mine"], value="mine")
+    assert choices(names, Session())["value"] == "another"
+    assert choices((), store.delete(TWO, "mine"))["value"] is None
 
 
 def test_nothing_is_kept_of_a_session_with_nothing_enrolled(store):
@@ -122,7 +142,7 @@ def keep_saving(folder, session, started):
     store = Profiles(folder)
     while True:
         for state in (session, handlers.forget(session, "low")):
-            store.save(state, "mine")
+            store.save(state, "mine", replace=True)
             started.set()
 
 

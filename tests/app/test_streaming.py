@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import soundfile
 from visitors import codes, enrolled, packaged
 
-from app import handlers
+from app import chunks, handlers, limits
 from app.session import Code, Session
 from app.streaming import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream, hear
 from ser_fewshot import audio
@@ -82,6 +83,63 @@ def test_a_microphone_that_changes_its_rate_begins_anew():
     stream = said(np.repeat(VOICE[:16_000], 3), rate=48_000, stream=said(VOICE[:48_000])[-1])[-1]
     assert (stream.rate, stream.moments) == (48_000, ())
     assert stream.heard == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("format_", ["WAV", "FLAC"])
+def test_chunks_that_come_as_files_are_the_same_sound(tmp_path, format_):
+    arrays, stream = said(VOICE[:48_000])[-1], Stream()
+    for number in range(6):
+        path = tmp_path / f"{number}.{format_}"
+        soundfile.write(path, VOICE[8_000 * number : 8_000 * (number + 1)], 16_000)
+        stream = hear(stream, TWO, str(path))
+    assert stream.heard == pytest.approx(3.0)
+    for one, other in zip(stream.moments, arrays.moments, strict=True):
+        assert one.prediction.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-4)
+
+
+def test_a_chunk_whose_header_does_not_know_its_length_is_heard(tmp_path):
+    """So Chromium writes them."""
+    path = tmp_path / "chunk.wav"
+    soundfile.write(path, VOICE[:8_000], 16_000)
+    whole = path.read_bytes()
+    assert whole[36:40] == b"data"
+    path.write_bytes(whole[:4] + b"\xff" * 4 + whole[8:40] + b"\xff" * 4 + whole[44:])
+    assert hear(Stream(), TWO, str(path)).heard == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "samples", "code"),
+    [
+        (7_999, VOICE[:4_000], Code.BAD_RATE),
+        (192_010, VOICE[:96_000], Code.BAD_RATE),
+        (16_000, np.resize(VOICE, 16_000 * 15 + 1), Code.TOO_LONG),
+    ],
+)
+@pytest.mark.parametrize("format_", [None, "WAV", "FLAC"])
+def test_a_chunk_beyond_the_limits_is_refused_with_the_reason(tmp_path, rate, samples, code, format_):
+    before, chunk = said(VOICE[:40_000])[-1], (rate, samples)
+    if format_ is not None:
+        chunk = tmp_path / f"chunk.{format_}"
+        soundfile.write(chunk, samples, rate)
+    after = hear(before, TWO, chunk)
+    assert [(note.code, note.level) for note in after.notes] == [(code, "error")]
+    assert (after.heard, after.moments, after.tail is before.tail) == (before.heard, before.moments, True)
+
+
+def test_a_chunk_that_is_too_big_or_no_sound_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "chunk.wav"
+    path.write_bytes(b"no sound")
+    assert codes(hear(Stream(), TWO, str(path))) == [Code.UNREADABLE]
+    monkeypatch.setattr(limits, "CLIP_BYTES", 7)
+    monkeypatch.setattr(chunks, "decoder", lambda *_: pytest.fail("it was opened"))
+    assert codes(hear(Stream(), TWO, str(path))) == [Code.TOO_BIG]
+
+
+def test_a_long_chunk_is_cut_to_the_window_before_it_is_kept():
+    stream = hear(said(VOICE[:16_000])[-1], TWO, (16_000, np.resize(VOICE, 16_000 * 12)))
+    assert stream.heard == pytest.approx(13.0)
+    assert len(stream.tail) == 16_000 * WINDOW_SECONDS
+    assert stream.tail.base is None or len(stream.tail.base) <= 2 * len(stream.tail)
 
 
 @pytest.mark.parametrize("chunk", [None, (16_000, np.zeros(0, dtype=np.int16))])

@@ -47,10 +47,34 @@ def test_every_text_is_used():
     source = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
     named_by_value = [f"note.{code}" for code in Code] + [f"learner.{name}" for name in LEARNERS]
     named_by_value += [f"page.saying_{level}" for level in ("info", "warning", "error")]
-    named_by_value += [f"teach.{name}{kind}" for name in ("label", "label_hint") for kind in ("", "_speaker")]
+    named_by_value += [
+        name for name in texts(DEFAULT) if f'text_of(language, "{name.removesuffix("_speaker")}"' in source
+    ]
     named_by_value += ["inside.enrolled", "inside.recognised"]
     unused = {name for name in texts(DEFAULT) if f'"{name}"' not in source} - set(named_by_value)
     assert unused == set()
+
+
+ABOUT_EMOTIONS = {"en": ("emotion", "feeling"), "ko": ("감정",)}
+OF_BOTH_MODES = {"page.title", "page.lead", "page.ethics", "teach.mode_emotion"}
+"""What the page is for, and the name of the other mode."""
+
+
+@pytest.mark.parametrize("language", languages())
+def test_who_tells_people_apart_reads_nothing_of_emotions(language):
+    seen = {name for name in texts(language) if f"{name}_speaker" not in texts(language)} - OF_BOTH_MODES
+    assert {"teach.what_speaker", "note.too_long", "inside.what"} <= seen
+    assert [
+        name for name in seen if any(word in texts(language)[name].lower() for word in ABOUT_EMOTIONS[language])
+    ] == []
+
+
+def test_korean_says_what_a_native_speaker_would_say():
+    close = sentence("ko", Note(Code.CLOSE_CALL, "info", {"first": "기쁨", "second": "슬픔"}))
+    assert close == "슬픔일 수도 있습니다. 확률이 거의 기쁨만큼 높았습니다."
+    assert "올바른 마이크를 골랐나요?" in texts("ko")["note.silent"]
+    assert "녹음 몇 개로는 충분하지 않습니다" in texts("ko")["page.ethics"]
+    assert text("ko", "inside.time") == "학습 시간"
 
 
 def test_a_name_that_looks_like_a_place_for_a_value_stays_as_it_is():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 from visitors import enrolled, models, recording
 
 from app import handlers, views
-from app.insight import Confusion, confusion, map_points
+from app.insight import Confusion, MapPoint, confusion, map_points
 from app.session import Code, Note, Recognised, Session, Trail
-from app.streaming import Moment, Stream
+from app.streaming import HOP_SECONDS, Moment, Stream
 from ser_fewshot.classifier import NearestClip, Prediction
 
+TWO = enrolled({"low": 3, "high": 3})
 HOSTILE = "<script>alert('x')</script>\"&{{1}}"
 
 
@@ -23,9 +25,14 @@ def hostile() -> tuple[Session, Trail]:
     return session, handlers.recognise(session, Trail(), recording("low", 2))
 
 
-def a_stream(label: str, *, unknown: bool = False) -> Stream:
-    prediction = Prediction(label, {label: 0.9, "plain": 0.1}, NearestClip("a", label, 0.1), unknown=unknown)
-    return Stream(rate=16_000, heard=10.0, moments=(Moment(10.0, prediction, 0.02),))
+def a_stream(*labels: str, unknown: bool = False, known: Sequence[str] = ("low", "high")) -> Stream:
+    """A stream that answered a label in every window; "" where nobody spoke."""
+    answers = [
+        Prediction(label, dict.fromkeys(known, 0.5), NearestClip("a", label, 0.1), unknown=unknown) if label else None
+        for label in labels
+    ]
+    moments = tuple(Moment(10 - HOP_SECONDS * ago, answer, 0.02) for ago, answer in enumerate(answers[::-1]))[::-1]
+    return Stream(rate=16_000, heard=10.0, moments=moments)
 
 
 def test_markup_in_a_name_is_text_wherever_it_is_shown():
@@ -34,7 +41,7 @@ def test_markup_in_a_name_is_text_wherever_it_is_shown():
     for shown in (
         views.classes(session, language="en"),
         views.answer(session, trail, language="en"),
-        views.timeline(a_stream(HOSTILE), session, language="en"),
+        views.timeline(a_stream(HOSTILE, known=session.labels), session, language="en"),
         views.clip_map(points, labels=session.labels, language="en"),
         views.confusion(confusion(session), language="en"),
         views.notes([Note(Code.FORGOTTEN, "info", {"label": HOSTILE})], language="en"),
@@ -53,16 +60,19 @@ def test_every_clip_is_listed_with_its_waveform_its_player_and_a_button_to_delet
 
 
 def test_the_shares_of_an_answer_and_unknown_sum_to_one():
-    prediction = Prediction("a", {"a": 0.8, "b": 0.2}, NearestClip("x", "a", 1.0), unknown=True, novelty=0.5)
+    prediction = Prediction("low", {"low": 0.8, "high": 0.2}, NearestClip("x", "low", 1.0), unknown=True, novelty=0.5)
     session = enrolled({"low": 1, "high": 1})
     sound = next(iter(session.enrolment.sounds.values()))
     shown = views.answer(session, Trail((Recognised(sound, prediction, 0.01),)), language="en")
     assert re.findall(r'class="percent">(\d+) %', shown) == ["40", "10", "50"]
-    assert "Unknown. Most like a" in shown
+    assert "Unknown. Most like low" in shown
 
 
 def test_before_two_labels_there_is_no_answer_but_the_reason():
     assert "two emotions first: 1 so far" in views.answer(enrolled({"low": 2}), Trail(), language="en")
+    people = enrolled({"low": 2}, handlers.change_mode(Session(), "speaker"))
+    assert "two people first: 1 so far" in views.answer(people, Trail(), language="en")
+    assert "Name a person" in views.classes(handlers.change_mode(Session(), "speaker"), language="en")
 
 
 def test_a_window_is_drawn_in_the_row_of_its_answer_and_at_its_time():
@@ -74,12 +84,106 @@ def test_a_window_is_drawn_in_the_row_of_its_answer_and_at_its_time():
     assert unknown.index("high") < unknown.index("<rect")
 
 
-def test_points_of_labels_that_were_forgotten_are_not_on_the_map():
-    session, trail = enrolled({"low": 2, "high": 2}), Trail()
-    trail = handlers.recognise(session, trail, recording("low", 3))
-    points = map_points(session, trail)
-    assert views.clip_map(points, labels=session.labels, language="en").count("<title") == 5
-    assert views.clip_map(points, labels=("high",), language="en").count("<title") == 2
+def test_the_timeline_says_in_words_what_it_shows():
+    stream = a_stream("low", "low", "", "high")
+    shown = views.timeline(stream, TWO, language="en")
+    assert re.findall(r"<li>(.*?)</li>", shown) == [
+        "low, from 2.0 to 1.0 s ago",
+        "no voice, from 1.0 to 0.5 s ago",
+        "high, from 0.5 to 0.0 s ago",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["low"], ""),
+        (["low", "low"], "low"),
+        (["low", "low", "high"], "low"),
+        (["low", "low", "high", "high"], "high"),
+        (["low", "low", "", ""], "low"),
+    ],
+)
+def test_the_running_answer_is_read_aloud_once_two_windows_agree(labels, said):
+    assert views.timeline_said(a_stream(*labels), TWO, language="en") == said
+    assert views.timeline_said(a_stream(*labels, unknown=True), TWO, language="en") == ("unknown" if said else "")
+
+
+def test_the_answer_to_a_clip_is_read_aloud_with_its_number():
+    trail = Trail()
+    for number in (1, 2):
+        trail = handlers.recognise(TWO, trail, recording("low", 3))
+        assert re.fullmatch(rf"Clip {number}: low, \d+ %", views.answer_said(TWO, trail, language="en"))
+    assert views.answer_said(TWO, Trail(), language="en") == ""
+
+
+def test_listening_shows_before_the_first_window_is_full():
+    assert "Ready. Start the microphone" in views.timeline(Stream(), TWO, language="en")
+    assert "Listening: 0.5 of the 2.0 s" in views.timeline(Stream(heard=0.5), TWO, language="en")
+    assert "4 microphones are heard at the same time" in views.waiting(4, language="en")
+
+
+def test_times_are_said_to_be_of_computing_alone():
+    assert "computed in 20 ms" in views.timeline(a_stream("low"), TWO, language="en")
+    trail = handlers.recognise(TWO, Trail(), recording("low", 3))
+    assert re.search(r"computed in \d+ ms", views.answer(TWO, trail, language="en"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: handlers.forget(session, "high"),
+        lambda session: enrolled({"low": 3, "high": 3}, handlers.change_mode(session, "speaker")),
+        handlers.undo,
+    ],
+    ids=["forgotten", "another-mode", "undone"],
+)
+def test_an_answer_that_names_what_is_no_longer_enrolled_goes(change):
+    session = enrolled({"low": 2, "high": 2, "shrill": 2})
+    session = handlers.add_clips(session, "awe", [recording("low", 5)], models=models())
+    trail = handlers.recognise(session, Trail(), recording("high", 5))
+    assert "headline" in views.answer(session, trail, language="en")
+    assert sum(point.kind == "recognised" for point in map_points(session, trail)) == 1
+    changed = change(session)
+    assert changed.can_recognise
+    assert "headline" not in views.answer(changed, trail, language="en")
+    assert views.answer_said(changed, trail, language="en") == ""
+    assert sum(point.kind == "recognised" for point in map_points(changed, trail)) == 0
+
+
+def test_what_the_microphone_was_answered_goes_with_the_label_and_with_the_mode():
+    stream = a_stream("high", "low", "low")
+    for changed in (
+        handlers.forget(enrolled({"shrill": 1}, TWO), "high"),
+        enrolled({"low": 2, "high": 2}, handlers.change_mode(TWO, "speaker")),
+    ):
+        shown = views.timeline(stream, changed, language="en")
+        assert changed.can_recognise
+        assert "<rect" not in shown
+        assert "live-answer" not in shown
+        assert views.timeline_said(stream, changed, language="en") == ""
+
+
+def test_an_answer_from_before_a_change_is_marked_and_points_to_no_clip_that_may_be_gone():
+    trail = handlers.recognise(TWO, Trail(), recording("low", 5))
+    more = enrolled({"shrill": 1}, TWO)
+    assert "before the last change" not in views.answer(TWO, trail, language="en")
+    shown = views.answer(more, trail, language="en")
+    assert "before the last change" in shown
+    assert "Sounds most like" not in shown
+    again = views.answer(handlers.undo(more), trail, language="en")
+    assert "before the last change" not in again
+    assert "Sounds most like" in again
+
+
+def test_the_map_says_in_a_table_which_clips_stand_beside_which():
+    places = {"a": (0, 0, "low"), "b": (1, 0, "low"), "c": (2.5, 0, "high"), "d": (9, 9, "high")}
+    points = [MapPoint(x, y, name, label, "enrolled") for name, (x, y, label) in places.items()]
+    points.append(MapPoint(8, 9, "new", "low", "recognised"))
+    shown = views.clip_map(points, labels=("low", "high"), language="en")
+    table = re.search(r"<table.*</table>", shown, re.DOTALL)[0]
+    assert re.findall(r"<t[hd].*?>(\w+)</t[hd]>", table) == ["low", "high", "low", "2", "0", "high", "1", "1"]
+    assert "new, recognised as low, stands beside d (high)" in shown
 
 
 def test_without_enough_clips_there_is_a_sentence_instead_of_a_table():
