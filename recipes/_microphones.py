@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ser_fewshot.audio import SAMPLE_RATE, Clip
 from ser_fewshot.corpora import Utterance
 
 SNR_DB = 10.0
+SNRS_DB = (20.0, 15.0, SNR_DB, 5.0, 0.0)
 TALKERS = 6
 RT60 = 0.4  # s
 _ROOM = (4.2, 3.4, 2.6)  # m
@@ -39,13 +40,14 @@ _FULL_SCALE = 2**15
 Wave = NDArray[np.float32]
 Voices = Sequence[Wave]  # what babble is mixed of
 Recording = tuple[int, NDArray[np.int16]]
+Condition = Callable[[Wave, np.random.Generator, Voices], Recording]
 
 
-def noisy(wave: Wave, rng: np.random.Generator, voices: Voices) -> Recording:
-    """Add babble to one half of the clips and pink noise to the other, SNR_DB below the speech between silences."""
+def noisy(wave: Wave, rng: np.random.Generator, voices: Voices, *, snr_db: float = SNR_DB) -> Recording:
+    """Add babble to one half of the clips and pink noise to the other, snr_db below the speech between silences."""
     speech = audio.load((SAMPLE_RATE, wave)).waveform
     noise = babble(len(wave), rng, voices) if rng.random() < 0.5 else pink(len(wave), rng)
-    return _recorded(wave + noise * (_rms(speech) / _rms(noise) * 10 ** (-SNR_DB / 20)))
+    return _recorded(wave + noise * (_rms(speech) / _rms(noise) * 10 ** (-snr_db / 20)))
 
 
 def in_a_room(wave: Wave, rng: np.random.Generator, _: Voices) -> Recording:
@@ -75,7 +77,7 @@ def louder(wave: Wave, _: np.random.Generator, __: Voices) -> Recording:
     return SAMPLE_RATE, _integers(wave * 10 ** (6 / 20))
 
 
-CONDITIONS: dict[str, Callable[[Wave, np.random.Generator, Voices], Recording]] = {
+CONDITIONS: dict[str, Condition] = {
     f"noise, {SNR_DB:g} dB": noisy,
     "small room": in_a_room,
     "telephone": by_telephone,
@@ -84,12 +86,17 @@ CONDITIONS: dict[str, Callable[[Wave, np.random.Generator, Voices], Recording]] 
 }
 
 
+NOISES: dict[str, Condition] = {f"noise, {snr_db:g} dB": partial(noisy, snr_db=snr_db) for snr_db in SNRS_DB}
+EVERY: dict[str, Condition] = {**NOISES, **CONDITIONS}
+"""The conditions, with noise of every level that a curve is drawn over."""
+
+
 def heard(clip: Utterance, condition: str, *, voices: Voices, seed: int, trim: bool) -> Clip:
     """Return a clip as it comes through a microphone under a condition.
 
     Args:
         clip: what is said.
-        condition: one of CONDITIONS.
+        condition: one of EVERY.
         voices: what babble is mixed of: clips of other corpora.
         seed: of what is drawn.
         trim: as for `audio.load`.
@@ -100,7 +107,7 @@ def heard(clip: Utterance, condition: str, *, voices: Voices, seed: int, trim: b
     drawn = hashlib.sha256(f"{condition} {clip.id}".encode()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(drawn[:8])])
     wave = audio.load(clip.path, start=clip.start, end=clip.end, trim=False).waveform
-    return audio.load(CONDITIONS[condition](wave, rng, voices), name=f"{clip.path.name}, {condition}", trim=trim)
+    return audio.load(EVERY[condition](wave, rng, voices), name=f"{clip.path.name}, {condition}", trim=trim)
 
 
 def babble(n: int, rng: np.random.Generator, voices: Voices) -> Wave:

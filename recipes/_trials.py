@@ -56,7 +56,7 @@ def under_conditions(trial: Trial) -> dict[str, Any]:
     results = {}
     for condition, degraded in trial.degraded.items():
         renamed = tuple(replace(clip, id=_id(condition, clip.id)) for clip in degraded.utterances)
-        both = FeatureSet(trial.clips.utterances + renamed, trial.clips.clips + degraded.clips)
+        both = FeatureSet(trial.clips.utterances + renamed, (*trial.clips.clips, *degraded.clips))
         episodes = [
             replace(episode, query=tuple(tuple(_id(condition, clip) for clip in part) for part in episode.query))
             for episode in trial.episodes

@@ -32,6 +32,7 @@ from typing import Any
 
 import torch
 from _microphones import CONDITIONS, Wave, heard
+from _models import features_of, trained_on
 from _protocols import frozen
 from _trials import Trial, measured
 
@@ -44,7 +45,7 @@ from ser_fewshot.encoders import View
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
-from ser_fewshot.frontends import FeatureCache, FeatureSet, analyse, default_directory, extract, normalize
+from ser_fewshot.frontends import FeatureSet, analyse, normalize
 from ser_fewshot.learners import embed_clips
 from ser_fewshot.learners.ridge import Ridge
 
@@ -139,14 +140,6 @@ def header(corpus: str, folder: Path, model: Model, arguments: argparse.Namespac
     }
 
 
-def trained_on(folder: Path) -> list[str]:
-    """Return the corpora that a model's card says it was trained on."""
-    card = folder / "README.md"
-    line = re.search(r"^datasets: (\[.*\])$", card.read_text(encoding="utf-8") if card.exists() else "", re.MULTILINE)
-    names: list[str] = json.loads(line[1]) if line else []
-    return names
-
-
 def file_name(name: str) -> str:
     """Return a name as part of a file's name: "Whisper base, layer 2" -> "whisper-base-layer-2"."""
     return re.sub(r"\W+", "-", name.lower()).strip("-")
@@ -165,12 +158,6 @@ def babble_of(others: Sequence[Utterance]) -> list[Wave]:
         audio.load(clip.path, start=clip.start, end=clip.end).waveform
         for clip in others[:: len(others) // VOICES][:VOICES]
     ]
-
-
-def features_of(model: Model, clips: Sequence[Utterance]) -> FeatureSet:
-    """Return the features of clips as they were recorded, from the cache where it knows them."""
-    cache = FeatureCache(default_directory(), model.frontend.identity)
-    return extract(model.frontend, clips, cache=cache, normalization=model.config.normalization)
 
 
 def protocols(

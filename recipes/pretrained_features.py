@@ -1,4 +1,4 @@
-"""Ask what the layers of a pretrained encoder are worth for emotions in a language that nobody trained on.
+"""What are the layers of a pretrained encoder worth in a language that nobody trained on? Each, and weighted.
 
 Each corpus is left out in turn. Episodes are 4-way 5-shot on it, speakers of support and query disjoint. On frozen
 features, mean and standard deviation over time:
@@ -18,29 +18,25 @@ Repeat the command to go on after a kill.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from _models import features_of
+from _recipe import Recipe, Rows, options
 
-from ser_fewshot import corpora
-from ser_fewshot._files import write_atomically
 from ser_fewshot.checkpoints import Model, ModelConfig, load_model
-from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import shares_of
-from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import evaluate
-from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.pipeline import meta_train
-from ser_fewshot.splits import split_by_corpus
 from ser_fewshot.training import TrainSettings
 
-RESULTS = Path(__file__).parent / "results"
+HEADLINE = ("layer 2, mean and std", "weighted, ridge", "weighted, mtl")
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
 TRAIN = TrainSettings(tasks=(EpisodeSpec(n_way=4, k_shot=5, n_query=5),), epochs=6, meta_batch=2)
 # The defaults, 1 and 10, are for a thousand functionals of little noise; a penalty of 0.03 to 0.3 scores alike here.
@@ -48,49 +44,33 @@ RIDGE = {"penalty": 0.1, "sharpness": 4.0}
 SCALE_STEP = 4  # every fourth clip of the other corpora is enough for a scale
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = options(__doc__, corpus=())
     parser.add_argument("--model", type=Path, required=True, help="what 'ser-fewshot import --layer weighted' wrote")
-    parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
     parser.add_argument("--learners", nargs="*", default=["ridge", "protonet", "mtl", "finetune"])
     parser.add_argument("--name", help="of the results file (default: the model's folder)")
     parser.add_argument("--runs", type=Path, default=Path("runs/pretrained_features"))
-    parser.add_argument("--episodes", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    model = load_model(arguments.model)
-    utterances = [clip for scan in corpora.scan_all(arguments.corpora) for clip in scan.utterances]
-    features = extract(model.frontend, utterances, cache=FeatureCache(default_directory(), model.frontend.identity))
-    name = arguments.name or arguments.model.name
-    path = RESULTS / f"pretrained_{name}.json"
-    result: dict[str, Any] = {
-        "command": f"uv run python recipes/pretrained_features.py --model {name} --corpora DIR"
-        f" --episodes {arguments.episodes} --seed {arguments.seed}",
-        "layers": model.frontend.layers,
-        "train": asdict(TRAIN),
-        "corpora": {},
-    }
-    for held_out in sorted({clip.corpus for clip in features.utterances}):
-        result["corpora"][held_out] = leave_out(held_out, model, features, arguments)
-        write_atomically(path, json.dumps(result, indent=1) + "\n")
+    recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
+    model = load_model(recipe.arguments.model)
+    name = recipe.arguments.name or recipe.arguments.model.name
+    path = recipe.path.with_name(f"pretrained_{name}.json")
+    recipe.result.update(layers=model.frontend.layers, train=asdict(recipe.short(TRAIN)))
+    for held_out, own, rest in recipe.asked(features_of(model, recipe.utterances())):
+        runs = recipe.runs / name / held_out
+        recipe.write(held_out, leave_out(recipe, model, own, rest, runs), headline=HEADLINE, path=path)
 
 
-def leave_out(held_out: str, model: Model, features: FeatureSet, arguments: argparse.Namespace) -> dict[str, Any]:
+def leave_out(recipe: Recipe, model: Model, test: FeatureSet, rest: FeatureSet, runs: Path) -> Rows:
     """Score every layer and every learner on the corpus that is left out."""
-    rest, own = split_by_corpus(features.utterances, [held_out])
-    test = features.subset(own)
-    episodes = EpisodeSampler(test.utterances, SPEC, seed=arguments.seed).draw_many(arguments.episodes)
-    rows: dict[str, Any] = {}
+    episodes = recipe.draw(test, SPEC)
+    rows: Rows = {}
     for layer in range(model.frontend.layers):
-        both = layer_of(features, layer, model.frontend.layers)
-        for pooling, of_layer in (("mean and std", both), ("mean", first_half(both))):
-            name = f"layer {layer}, {pooling}"
-            rows[name] = score(untrained(of_layer.subset(rest)), of_layer.subset(own), episodes)
-            print(held_out, name, rows[name]["uar"], flush=True)
-    for name in arguments.learners:
-        trained, shares = train(name, model, features, rest, arguments.runs / arguments.model.name / held_out / name)
+        own, others = (layer_of(clips, layer, model.frontend.layers) for clips in (test, rest))
+        rows[f"layer {layer}, mean and std"] = score(untrained(others), own, episodes)
+        rows[f"layer {layer}, mean"] = score(untrained(first_half(others)), first_half(own), episodes)
+    for name in recipe.arguments.learners:
+        trained, shares = train(name, model, rest, recipe.short(TRAIN), runs / name)
         rows[f"weighted, {name}"] = {**score(trained, test, episodes), "shares": shares}
-        print(held_out, f"weighted, {name}", rows[f"weighted, {name}"]["uar"], shares, flush=True)
     return rows
 
 
@@ -114,9 +94,7 @@ def untrained(clips: FeatureSet) -> Learner:
     return learner
 
 
-def train(
-    name: str, model: Model, features: FeatureSet, rest: Sequence[Utterance], run: Path
-) -> tuple[Learner, list[float]]:
+def train(name: str, model: Model, rest: FeatureSet, settings: TrainSettings, run: Path) -> tuple[Learner, list[float]]:
     """Return a learner that was trained on the weighted layers, and the shares that they ended with."""
     config = ModelConfig(
         learner=name,
@@ -126,9 +104,9 @@ def train(
     )
     trained, _ = meta_train(
         config,
-        lambda _, part: features.subset(part),
-        rest,
-        settings=TRAIN,
+        lambda _, part: rest.subset(part),
+        rest.utterances,
+        settings=settings,
         run=run,
         frontend=model.frontend,
         resume=True,

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from _tables import default_model, default_parts, held_out, pretrained, speed
+from _tables import choosing, default_model, default_parts, demo, growth, held_out, pretrained, recipes, speed
 
 from ser_fewshot._files import write_atomically
 
 HERE = Path(__file__).parent
-PAGES = (HERE.parent / "README.md", HERE.parent / "RESULTS.md", HERE.parent / "docs" / "default_model.md")
+PAGES = (HERE.parent / "README.md", HERE.parent / "RESULTS.md", *sorted((HERE.parent / "docs").rglob("*.md")))
 MARK = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,6 +36,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "emotions": partial(held_out.learners, "emotions"),
     "new_classes": partial(held_out.learners, "classes", "speakers"),
     "contrast": held_out.contrast,
+    "choose_by_question": choosing.by_question,
+    "choose_by_learner": choosing.by_learner,
     "split_protocols": held_out.split_protocols,
     "pretrained": pretrained.pretrained,
     "pretrained_untrimmed": pretrained.pretrained_untrimmed,
@@ -49,9 +51,16 @@ TABLES: dict[str, Callable[[], str]] = {
     "default_ablation": default_parts.default_ablation,
     "default_confidence": default_parts.default_confidence,
     "default_speed": default_model.default_speed,
+    "demo_limits": demo.demo_limits,
+    "demo_speed": demo.demo_speed,
     "learner_speed": speed.learner_speed,
     "frontend_speed": speed.frontend_speed,
+    "growth_extraction": growth.growth_extraction,
+    "growth_processes": growth.growth_processes,
+    "growth_thousand_hours": growth.growth_thousand_hours,
     "speed": speed.speed,
+    "recipes": recipes.recipes,
+    **{f"recipe_{name}": partial(recipes.details, name) for name in recipes.QUESTIONS},
 }
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ser_fewshot.classifier import FewShotClassifier, Prediction
     from ser_fewshot.corpora import Utterance, read_manifest, scan, write_manifest
     from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+    from ser_fewshot.estimator import EmbeddingEstimator, FewShotEstimator
     from ser_fewshot.evaluation import Evaluation, compare, evaluate
 
 __version__ = version("ser-fewshot")
@@ -30,6 +31,8 @@ _HOME = {
     "Episode": "episodes",
     "EpisodeSampler": "episodes",
     "EpisodeSpec": "episodes",
+    "EmbeddingEstimator": "estimator",
+    "FewShotEstimator": "estimator",
     "Evaluation": "evaluation",
     "compare": "evaluation",
     "evaluate": "evaluation",
@@ -37,11 +40,13 @@ _HOME = {
 
 __all__ = [
     "Clip",
+    "EmbeddingEstimator",
     "Episode",
     "EpisodeSampler",
     "EpisodeSpec",
     "Evaluation",
     "FewShotClassifier",
+    "FewShotEstimator",
     "Prediction",
     "Utterance",
     "compare",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -193,3 +194,11 @@ def _line(text: str) -> str:
 def _text(text: str) -> str:
     r"""Return a text as one line that Markdown prints as it is: `a|b` -> `a\|b`."""
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", _line(text))
+
+
+def trained_on(folder: Path) -> list[str]:
+    """Return the corpora that a model's card says it was trained on; none where it says nothing."""
+    card = folder / "README.md"
+    line = re.search(r"^datasets: (\[.*\])$", card.read_text(encoding="utf-8") if card.exists() else "", re.MULTILINE)
+    names: list[str] = json.loads(line[1]) if line else []
+    return names

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from ser_fewshot import __version__, plugins
+from ser_fewshot.commands._benchmarking import add_benchmark
+from ser_fewshot.commands._growing import add_device, add_extract, add_precision
 from ser_fewshot.commands._numbers import count, layer, port, seed
+from ser_fewshot.commands._reporting import add_report
+from ser_fewshot.commands._sharing import SHARING
 from ser_fewshot.commands._text import printable
 from ser_fewshot.errors import SerFewshotError
 
@@ -30,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has ± and every label
     try:
         try:
-            arguments = _parser().parse_args(given)
-            arguments.argv = given
+            parser = _parser()
+            arguments = parser.parse_args(given)
+            arguments.argv, arguments.parser = given, parser
             importlib.import_module(f"ser_fewshot.commands.{_module(arguments.command)}").run(arguments)
         finally:
             sys.stdout.flush()
@@ -87,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ser-fewshot {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_quickstart, _corpora, _scan, _train, _evaluate, _import, _enroll, _predict, _demo, _export, _cache):
+    own = (_quickstart, _corpora, _scan, _train, _evaluate, _import, _enroll, _predict, _demo, _export, _cache)
+    for add in (*own, add_extract, add_benchmark, add_report, *SHARING):
         # Accepted after the command too, where people type it; SUPPRESS keeps what stood before it.
         add(commands).add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
@@ -121,7 +127,11 @@ def _scan(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("corpus", metavar="CORPUS", help=" | ".join(plugins.names("corpora")))
     parser.add_argument("root", metavar="ROOT", type=Path, help="its folder (or file, for a table)")
     parser.add_argument("--out", type=Path, help="the manifest, a CSV table")
-    parser.add_argument("--audio-root", type=Path, help="where relative audio paths begin (emobox, table)")
+    parser.add_argument(
+        "--audio-root",
+        type=Path,
+        help="where relative audio paths begin (emobox, table), or clips are unpacked to (hf_dataset)",
+    )
     parser.add_argument("--fold", type=seed, help="one fold of several (emobox)")
     parser.add_argument("--no-check", action="store_true", help="do not open each clip to see whether it can be read")
     parser.add_argument("--json", action="store_true", help="print as JSON")
@@ -142,6 +152,8 @@ def _train(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=count, help="instead of the configuration's")
     parser.add_argument("--seed", type=seed, help="instead of the configuration's (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last finished epoch")
+    add_device(parser)
+    add_precision(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     _add_normalization(parser)
     _add_cache(parser)
@@ -178,6 +190,7 @@ def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="score on episodes frozen before")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON; - prints it")
+    add_device(parser)
     _add_normalization(parser)
     _add_cache(parser)
     return parser

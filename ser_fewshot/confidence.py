@@ -41,11 +41,11 @@ class ReliabilityBins:
     accuracy: Array
 
     @classmethod
-    def of(cls, probability: Array, right: NDArray[np.bool_]) -> ReliabilityBins:
+    def of(cls, probability: Array, right: NDArray[np.bool_], *, bins: int = BINS) -> ReliabilityBins:
         """(n,) top probabilities, (n,) whether the answer is right -> bins, each open below and closed above."""
-        number = np.clip(np.ceil(probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        count = np.bincount(number, minlength=BINS)
-        sums = (np.bincount(number, weights=values, minlength=BINS) for values in (probability, right.astype(float)))
+        number = np.clip(np.ceil(probability * bins).astype(np.int64) - 1, 0, bins - 1)
+        count = np.bincount(number, minlength=bins)
+        sums = (np.bincount(number, weights=values, minlength=bins) for values in (probability, right.astype(float)))
         confidence, accuracy = (total / count.clip(min=1) for total in sums)
         return cls(count, confidence, accuracy)
 

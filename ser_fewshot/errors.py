@@ -85,3 +85,7 @@ class AdaptationError(SerFewshotError):
 
 class SettingsError(SerFewshotError):
     """A setting, an option or the name of a plug-in is not legal."""
+
+
+class DistributedError(SerFewshotError):
+    """Of several processes that share a work, one is gone, cannot be reached or sees other files."""

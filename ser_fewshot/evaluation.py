@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from ser_fewshot.episode_lists import episodes_hash
 from ser_fewshot.episodes import Episode, EpisodeSpec, class_numbers
 from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, embed_clips, evaluating
+from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
 
 _Z95 = 1.96  # two-sided 95 % of a normal distribution
 
@@ -114,18 +115,20 @@ def evaluate(
     row = {utterance.id: number for number, utterance in enumerate(embedded.utterances)}
     answers: list[NDArray[np.int64] | None] = []
     diverged: dict[int, str] = {}
+    device = device_of(learner)
     with evaluating(learner):
         for episode in track(episodes):
             support, query = (
-                embedded.batch([row[clip] for members in part for clip in members])
+                embedded.batch([row[clip] for members in part for clip in members]).to(device)
                 for part in (episode.support, episode.query)
             )
             try:
-                answers.append(_answers(learner.adapt(support, class_numbers(episode.support))(query), episode))
+                y = class_numbers(episode.support).to(device)
+                answers.append(answered(learner.adapt(support, y)(query), episode))
             except AdaptationError as error:
                 answers.append(None)
                 diverged[episode.index] = str(error)
-    return _score(episodes, spec, answers, diverged)
+    return score(episodes, spec, answers, diverged=diverged)
 
 
 def interval(values: NDArray[np.float64]) -> Interval:
@@ -174,8 +177,12 @@ def _check(episodes: Sequence[Episode], spec: EpisodeSpec, known: Collection[str
             )
 
 
-def _answers(logits: Tensor, episode: Episode) -> NDArray[np.int64]:
-    """(n_query, n_way) -> (n_query,) the class of the largest logit."""
+def answered(logits: Tensor, episode: Episode) -> NDArray[np.int64]:
+    """(n_query, n_way) -> (n_query,) the class of the largest logit.
+
+    Raises:
+        CheckpointError: some are no numbers, so that the learner's weights are damaged.
+    """
     if not bool(logits.isfinite().all()):
         raise CheckpointError(
             f"the learner's answers to episode {episode.index}",
@@ -183,17 +190,18 @@ def _answers(logits: Tensor, episode: Episode) -> NDArray[np.int64]:
             expected="finite ones",
             remedy="Its weights, or the features of a clip, are damaged: take another checkpoint, or clear the cache.",
         )
-    answers: NDArray[np.int64] = logits.argmax(1).numpy()
+    answers: NDArray[np.int64] = logits.argmax(1).cpu().numpy()
     return answers
 
 
-def _score(
+def score(
     episodes: Sequence[Episode],
     spec: EpisodeSpec,
     answers: Sequence[NDArray[np.int64] | None],
-    diverged: Mapping[int, str],
+    *,
+    diverged: Mapping[int, str] = MappingProxyType({}),
 ) -> Evaluation:
-    """Score the answers to each episode; one without answers counts as chance."""
+    """Score the answers (n_query,) to each episode; one without answers, because adapting to it failed, is chance."""
     uar, accuracy = np.full((2, len(episodes)), 1 / spec.n_way)
     truth: list[str] = []
     taken_for: list[str] = []

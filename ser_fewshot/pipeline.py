@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ser_fewshot import distributed
 from ser_fewshot._stored import digest
 from ser_fewshot.augmentation import UNVARIED
 from ser_fewshot.cards import training_card
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, save_model, take_encoder
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.distillation import Lesson
+from ser_fewshot.distributed import Compute
 from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.splits import split_by_speaker
 from ser_fewshot.training import TrainSettings, train
@@ -31,6 +33,7 @@ def meta_train(
     start: Model | None = None,
     resume: bool = False,
     command: str = "",
+    compute: Compute | None = None,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
 ) -> tuple[Model, dict[str, float]]:
     """Train a new model, select its epoch on a fifth of the speakers, and save it with its card under `run`/model.
@@ -47,6 +50,7 @@ def meta_train(
         start: a model whose encoder the new one begins with; without, it is random.
         resume: go on from the run's checkpoint.
         command: what the card says made the model.
+        compute: where, and how exactly; see `ser_fewshot.training.train`.
         track: wraps the steps of an epoch to show progress.
 
     Returns:
@@ -71,11 +75,14 @@ def meta_train(
             objective=objective,
             config=json.dumps(begun, sort_keys=True),
             resume=resume,
+            compute=compute,
             track=track,
         )
     best = max(history, key=lambda record: record["validation_uar"])
-    card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
-    save_model(model, run / "model", card=card)
+    if distributed.is_main():
+        card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
+        save_model(model, run / "model", card=card)
+    distributed.barrier()
     return model, best
 
 
@@ -87,6 +94,7 @@ def distil(
     settings: TrainSettings,
     run: Path,
     resume: bool = False,
+    compute: Compute | None = None,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
 ) -> dict[str, float]:
     """Train the encoder of a model, in place, to see in clips what its teachers see; no label takes part in it.
@@ -98,6 +106,7 @@ def distil(
         settings: how to train.
         run: folder of the run; see `ser_fewshot.training.train`.
         resume: go on from the run's checkpoint.
+        compute: where, and how exactly; see `ser_fewshot.training.train`.
         track: wraps the steps of an epoch to show progress.
 
     Returns:
@@ -118,6 +127,7 @@ def distil(
         targets=lesson.targets,
         config=json.dumps(begun, sort_keys=True),
         resume=resume,
+        compute=compute,
         track=track,
     )
     return min(history, key=lambda record: record["loss"])

@@ -87,7 +87,7 @@ def write_report(
     Raises:
         SettingsError: the page cannot be written there.
     """
-    page = _render(
+    page = render(
         "report.html.j2",
         title=title,
         notice=notice,
@@ -104,9 +104,14 @@ def write_report(
 
 def confusion_figure(evaluation: Evaluation) -> Markup:
     """Return the confusion matrix as an HTML table: each row is a true class and sums to 100 %."""
-    rates = 100 * evaluation.confusion / evaluation.confusion.sum(1, keepdims=True).clip(1)
-    rows = zip(evaluation.labels, rates.tolist(), strict=True)
-    return _render("confusion.html.j2", labels=evaluation.labels, rows=list(rows), dark=_DARK)
+    return confusion_table(evaluation.labels, evaluation.confusion)
+
+
+def confusion_table(labels: Sequence[str], counts: NDArray[np.int64]) -> Markup:
+    """(n_labels,) and (n_labels, n_labels), true class by row -> the matrix as an HTML table, in % of each row."""
+    rates = 100 * counts / counts.sum(1, keepdims=True).clip(1)
+    rows = zip(labels, rates.tolist(), strict=True)
+    return render("confusion.html.j2", labels=labels, rows=list(rows), dark=_DARK)
 
 
 def map_figure(points: Sequence[MapPoint]) -> Markup:
@@ -115,7 +120,7 @@ def map_figure(points: Sequence[MapPoint]) -> Markup:
     labels = list(dict.fromkeys(point.label for point in points))
     places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN)
     marks = [{"x": x, "y": y, "point": point} for (x, y), point in zip(places.tolist(), points, strict=True)]
-    return _render("map.html.j2", marks=marks, looks=looks(labels), width=_WIDTH, height=_HEIGHT, share=100 * share)
+    return render("map.html.j2", marks=marks, looks=looks(labels), width=_WIDTH, height=_HEIGHT, share=100 * share)
 
 
 def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin: float) -> NDArray[np.float64]:
@@ -145,7 +150,8 @@ def _principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float6
     return plane, float((s[:2] ** 2).sum() / max((s**2).sum(), 1e-12))
 
 
-def _render(template: str, **values: object) -> Markup:
+def render(template: str, **values: object) -> Markup:
+    """Return a template of the package, filled in; every value is escaped but for `Markup`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

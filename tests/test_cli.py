@@ -28,7 +28,23 @@ from ser_fewshot.commands._text import printable
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 DEMO = DEMO_MANIFEST.parent
-COMMANDS = ("quickstart", "corpora", "scan", "train", "evaluate", "import", "enroll", "predict", "demo", "cache")
+COMMANDS = (
+    "quickstart",
+    "corpora",
+    "scan",
+    "train",
+    "evaluate",
+    "import",
+    "enroll",
+    "predict",
+    "demo",
+    "cache",
+    "push",
+    "pull",
+    "convert",
+    "completion",
+    "doctor",
+)
 EPISODE = ("--n-way", "3", "--k-shot", "2", "--n-query", "2", "--episodes", "6")
 TINY = """
 [settings.encoder]

@@ -130,7 +130,7 @@ def test_the_class_that_fails_is_the_one_with_the_largest_loss(monkeypatch):
         logits = torch.nn.functional.one_hot(task.query_y, 3).float()
         logits[task.query_y == worst] *= -1
         monkeypatch.setattr(goal.learner, "adapt", lambda *_, logits=logits: lambda _: logits)
-        assert goal.failures(goal.samplers[0], [episode], [task]) == {"synthetic": {episode.classes[worst]}}
+        assert goal.failures(goal.samplers[0], [episode], {0: task}) == {"synthetic": {episode.classes[worst]}}
 
 
 def test_harder_episodes_are_drawn_from_what_failed_and_weigh_like_the_others(monkeypatch):

@@ -25,6 +25,7 @@ from torch import Tensor
 from ser_fewshot import _files
 from ser_fewshot.augmentation import Augmentation
 from ser_fewshot.checkpoints import read_tensors
+from ser_fewshot.distributed import compute
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
@@ -156,7 +157,7 @@ def test_no_episode_is_met_twice_and_none_of_validation_is_trained_on(tmp_path, 
 
     monkeypatch.setattr(EpisodeSampler, "draw", noted)
     features = corpus()
-    trainer = _loop._Trainer(Episodes(learner(), features, replace(SETTINGS, meta_batch=2)))
+    trainer = _loop._Trainer(Episodes(learner(), features, replace(SETTINGS, meta_batch=2)), compute())
     drawn.clear()  # what samplers drew to see whether they can
     for done in range(6):
         trainer.step(done)
@@ -357,7 +358,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[
 
     def told(trained: Learner, *_: Any, **__: Any) -> Evaluation:
         seen.append(weights(trained))
-        uar = np.full(6, scores[len(seen) - 1])
+        uar = np.full(SETTINGS.validation_episodes, scores[len(seen) - 1])
         return Evaluation(SETTINGS.tasks[0], "", (), uar, uar, np.zeros((0, 0), dtype=np.int64))
 
     monkeypatch.setattr(_loop, "evaluate", told)

@@ -68,7 +68,7 @@ def learners(*kinds: str) -> str:
     """Every learner on the questions of some kinds; what is not above the baseline is marked."""
     columns = [
         (f"{result['question']}, {spec.split(' by ')[0]}", {name: row["scores"][spec] for name, row in of.items()})
-        for result in _questions()
+        for result in questions()
         if result["kind"] in kinds
         for of in [result["learners"]]
         for spec in next(iter(of.values()))["scores"]
@@ -95,7 +95,7 @@ def _marked(scores: Mapping[str, Any], name: str, baseline: str) -> str:
 def contrast() -> str:
     """Whether meta-learning, its contrasts or no training at all win a question."""
     rows = []
-    for result in _questions():
+    for result in questions():
         for spec in next(iter(result["learners"].values()))["scores"]:
             scores = {name: row["scores"][spec]["uar"] for name, row in result["learners"].items()}
             meta = [name for name in scores if name not in CONVENTIONAL + UNTRAINED]
@@ -108,7 +108,7 @@ def contrast() -> str:
     return table(["question", "best meta-learner", "best fine-tuning or multi-task", "best untrained", "wins"], rows)
 
 
-def _questions() -> list[dict[str, Any]]:
+def questions() -> list[dict[str, Any]]:
     """Return the results of compare_learners.py, each with what it asked in a few words."""
     results = []
     for path in sorted((RESULTS / "learners").glob("*.json")):

@@ -1,4 +1,7 @@
-"""What several commands print, and how: answers on stdout, notes and progress on stderr."""
+"""What several commands print, and how: answers on stdout, notes and progress on stderr.
+
+Of several processes the first one speaks; only of the files that it could not use, each may.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from ser_fewshot import distributed
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.commands._text import as_json, counted, printable
 from ser_fewshot.corpora import Skipped
@@ -25,13 +29,15 @@ T = TypeVar("T")
 
 def say(line: str) -> None:
     """Print one line of the answer, at once, so that it is not held back behind the notes."""
-    sys.stdout.write(printable(line) + "\n")
-    sys.stdout.flush()
+    if distributed.is_main():
+        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.flush()
 
 
 def note(line: str) -> None:
     """Print one line beside the answer, which stays readable for a program."""
-    sys.stderr.write(printable(line) + "\n")
+    if distributed.is_main():
+        _complain(line)
 
 
 def note_random(model: Model) -> None:
@@ -43,7 +49,8 @@ def note_random(model: Model) -> None:
 
 def say_json(value: object) -> None:
     """Print a value for a program to read."""
-    sys.stdout.write(as_json(value) + "\n")
+    if distributed.is_main():
+        sys.stdout.write(as_json(value) + "\n")
 
 
 def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -62,18 +69,22 @@ def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def report_skipped(skipped: Sequence[Skipped], *, rest: str) -> None:
     """Say on stderr how many files could not be used, list the first, and say where the `rest` can be found."""
     if skipped:
-        note(f"{counted(len(skipped), 'file')} skipped:")
+        _complain(f"{counted(len(skipped), 'file')} skipped:")
     for item in skipped[:_LISTED]:
-        note(f"  {item.path}: {item.reason}")
+        _complain(f"  {item.path}: {item.reason}")
     if len(skipped) > _LISTED:
-        note(f"  and {len(skipped) - _LISTED} more; {rest}")
+        _complain(f"  and {len(skipped) - _LISTED} more; {rest}")
 
 
 def tracker(what: str) -> Callable[[Sequence[T]], Iterable[T]]:
     """Return what wraps a sequence in a progress bar on stderr, gone when it is done."""
     console = Console(stderr=True)
-    hidden = not console.is_terminal  # in a file, a bar would leave empty lines
+    hidden = not (console.is_terminal and distributed.is_main())  # in a file, a bar would leave empty lines
     return lambda items: track(items, description=what, console=console, transient=True, disable=hidden)
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(printable(line) + "\n")
 
 
 def _cell(value: object) -> Text:

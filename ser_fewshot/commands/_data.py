@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
+from ser_fewshot import corpora, distributed
 from ser_fewshot.checkpoints import Model
-from ser_fewshot.commands._console import report_skipped, tracker
+from ser_fewshot.commands._console import note, report_skipped, tracker
+from ser_fewshot.commands._text import counted
 from ser_fewshot.corpora import Scan, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
-from ser_fewshot.frontends import FeatureCache, FeatureSet, Normalization, default_directory, extract
+from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Normalization, default_directory, extract
+
+ELSEWHERE = "check that the audio files stand where the manifest says"
+"""What to do about clips that cannot be used."""
 
 
 def read_manifests(paths: Sequence[Path]) -> Scan:
@@ -29,26 +37,33 @@ def read_manifests(paths: Sequence[Path]) -> Scan:
                 remedy="Write the manifest with 'scan' again.",
             )
     skipped = tuple(item for found in scans for item in found.skipped)
-    report_skipped(skipped, rest="look for empty cells and times that are no numbers")
+    if distributed.is_main():
+        report_skipped(skipped, rest="look for empty cells and times that are no numbers")
     return Scan("manifest", tuple(utterance for found in scans for utterance in found.utterances), skipped)
 
 
 def features_of(
-    model: Model, utterances: Sequence[Utterance], cache: Path | None, *, normalization: Normalization | None = None
+    model: Model,
+    utterances: Sequence[Utterance],
+    cache: Path | None,
+    *,
+    normalization: Normalization | None = None,
+    device: torch.device | str = "cpu",
 ) -> FeatureSet:
-    """Return the features of clips for a model, from the cache where it knows them.
+    """Return the features of clips for a model, from the cache where it knows them; others are made on the device.
 
     Raises:
         CorpusError: not one of the clips can be used.
     """
-    kept = FeatureCache(cache or default_directory(), model.frontend.identity)
-    found = extract(
-        model.frontend,
-        utterances,
-        cache=kept,
-        normalization=normalization or model.config.normalization,
-        track=tracker("features"),
-    )
+    kept = cache_of(model.frontend, cache)
+    with on(model.frontend, device):
+        found = extract(
+            model.frontend,
+            utterances,
+            cache=kept,
+            normalization=normalization or model.config.normalization,
+            track=tracker("features"),
+        )
     if not len(found):
         raise CorpusError(
             "manifest",
@@ -56,5 +71,48 @@ def features_of(
             expected="clips that can be read",
             remedy="Check that the audio files stand where the manifest says.",
         )
-    report_skipped(found.skipped, rest="check that the audio files stand where the manifest says")
+    if distributed.is_main():
+        report_skipped(found.skipped, rest=ELSEWHERE)
     return found
+
+
+def cache_of(frontend: FrontEnd, directory: Path | None) -> FeatureCache:
+    """Return where the features of a front-end are kept, in the user's cache by default."""
+    return FeatureCache(directory or default_directory(), frontend.identity)
+
+
+@contextmanager
+def on(frontend: FrontEnd, device: torch.device | str) -> Iterator[None]:
+    """Let a front-end with a network compute on a device; it comes back to the CPU."""
+    network = frontend.network
+    if network is None:
+        yield
+        return
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.cpu()
+
+
+def clips_of(root: Path) -> tuple[Utterance, ...]:
+    """Return the clips of every corpus of a folder, and of every manifest that lies in it; each has a speaker.
+
+    Raises:
+        CorpusError: there is none, or two of them call a clip the same.
+    """
+    manifests = sorted(root.glob("*.csv")) if root.is_dir() else []
+    scans = [corpora.read_manifest(path) for path in manifests]
+    if not manifests or any((root / name).is_dir() for name in corpora.names()):
+        scans += corpora.scan_all(root)
+    for found in scans:
+        report_skipped(found.skipped, rest=f"see 'ser-fewshot scan {found.corpus}'")
+    clips = [clip for found in scans for clip in found.utterances]
+    known = tuple(clip for clip in clips if clip.speaker is not None)
+    if len(known) < len(clips):
+        note(f"{counted(len(clips) - len(known), 'clip')} without a speaker left out: nothing could be kept apart")
+    if not known:
+        raise CorpusError(
+            str(root), found="no clip with a speaker", expected="corpora", remedy="Give the folder that holds them."
+        )
+    return known

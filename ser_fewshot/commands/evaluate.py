@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot import __version__
+from ser_fewshot import __version__, distributed
 from ser_fewshot._files import write_atomically
 from ser_fewshot.checkpoints import Model, load_model, swap_learner, with_view
 from ser_fewshot.classifier import DEFAULT_MODEL
@@ -30,7 +30,11 @@ Frozen = tuple[tuple[Episode, ...], EpisodeSpec]
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print UAR and accuracy with intervals and chance, per-class recall, and paired differences."""
+    """Print UAR and accuracy with intervals and chance, per-class recall, and paired differences.
+
+    Several processes share the extraction; the first one scores.
+    """
+    device = distributed.compute(arguments.device).device
     frozen = load_episodes(arguments.replay) if _replays(arguments) else None
     spec = frozen[1] if frozen else _spec(arguments)
     manifest = read_manifests(arguments.manifest)
@@ -39,10 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
         EpisodeSampler(manifest.utterances, spec)  # what cannot be drawn is known before minutes of analysis
     first = next(iter(models.values()))
     normalization = arguments.normalization or first.config.normalization
-    features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization)
+    features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization, device=device)
+    if not distributed.is_main():
+        return
     episodes = frozen[0] if frozen else _draw(arguments, features.utterances, spec)
     results = {
-        name: evaluate(model.learner, features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
+        name: evaluate(model.learner.to(device), features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
         for name, model in models.items()
     }
     report = {

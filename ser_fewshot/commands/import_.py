@@ -13,9 +13,8 @@ from ser_fewshot.commands._console import note, note_random, say, say_json
 from ser_fewshot.commands._text import words
 from ser_fewshot.enrollment import save_enrollment
 from ser_fewshot.errors import CheckpointError, SettingsError
+from ser_fewshot.hub import PRIOR
 from ser_fewshot.importers import Choice, Imported, KeyReport, import_model
-
-PRIOR = "prior.safetensors"
 
 _LISTED = 8
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ser_fewshot import distributed
 from ser_fewshot._settings import fill
 from ser_fewshot.checkpoints import Model, ModelConfig, load_model
 from ser_fewshot.commands._console import note, note_random, say, say_json, tracker
@@ -27,6 +28,7 @@ _SECTIONS = ("settings", "train", "augmentation")
 
 def run(arguments: argparse.Namespace) -> None:
     """Meta-train on the speakers, emotions and corpora that are not held out; a fifth of the speakers judge."""
+    compute = distributed.compute(arguments.device, arguments.precision)
     sections = _read_toml(arguments.config)
     settings = _train_settings(sections, arguments)
     settings_of(arguments.learner, sections["settings"])  # a wrong name is known before the manifests are read
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         EpisodeSampler(utterances, task)  # what cannot be drawn is known before minutes of analysis
     _, best = meta_train(
         config,
-        lambda model, part: features_of(model, part, arguments.cache),
+        lambda model, part: features_of(model, part, arguments.cache, device=compute.device),
         utterances,
         settings=settings,
         run=arguments.out,
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         start=start,
         resume=arguments.resume,
         command=shlex.join(["ser-fewshot", *arguments.argv]),
+        compute=compute,
         track=_track_steps,
     )
     saved = arguments.out / "model"

@@ -7,14 +7,17 @@ could not read as `Skipped`. Adding one means adding a file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ser_fewshot import plugins
 from ser_fewshot.audio import check_readable
 from ser_fewshot.corpora import _manifest
+from ser_fewshot.corpora._audformat_out import write_audformat
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
 from ser_fewshot.corpora._files import LOSSY
+from ser_fewshot.corpora._hf_dataset_out import to_dataset
 from ser_fewshot.corpora._utterance import ALIASES, Gender, LabelKind, Utterance, canonical_emotion
 from ser_fewshot.errors import AudioError, CorpusError, SettingsError
 
@@ -28,11 +31,14 @@ __all__ = [
     "Utterance",
     "canonical_emotion",
     "card",
+    "from_dataset",
     "names",
     "permissive",
     "read_manifest",
     "scan",
     "scan_all",
+    "to_dataset",
+    "write_audformat",
     "write_manifest",
 ]
 
@@ -85,7 +91,8 @@ def scan(
         corpus: a name from `names()`.
         root: the unpacked corpus; for the format "table" the table.
         check_audio: read the header of every file; unreadable files are skipped.
-        audio_root: "table" and "emobox" only: the folder that relative files are relative to.
+        audio_root: the folder that relative files are relative to ("table" and "emobox"), or that clips which stand
+            inside tables are unpacked to ("hf_dataset").
         fold: "emobox" only: the fold to read.
 
     Raises:
@@ -131,6 +138,24 @@ def scan_all(folder: Path | str) -> tuple[Scan, ...]:
             remedy="Give the folder that holds the corpora, and name each as it is listed.",
         )
     return tuple(scan(name, root / name) for name in found)
+
+
+def from_dataset(dataset: Any, folder: Path | str, *, corpus: str = "dataset") -> Scan:
+    """Return the clips of a `datasets.Dataset` in memory, or of a `DatasetDict`, whose parts are the splits.
+
+    Args:
+        dataset: with a column of type Audio, and one called emotion or label; see `hf_dataset`.
+        folder: where clips that stand inside the tables are written to.
+        corpus: what it is called, unless a column says so.
+
+    Raises:
+        CorpusError: datasets is not installed, or the columns are others.
+    """
+    reader, target = plugins.load("corpora", "hf_dataset"), _folder(folder)
+    parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
+    items = list(reader.of_parts(parts, corpus=corpus, root=target, folder=target))
+    unique, copies = _without_copies(item for item in items if isinstance(item, Utterance))
+    return Scan(corpus, unique, (*(item for item in items if isinstance(item, Skipped)), *copies))
 
 
 def read_manifest(path: Path | str) -> Scan:

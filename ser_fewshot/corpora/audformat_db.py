@@ -46,6 +46,8 @@ CARD = CorpusCard(
 )
 
 _SCHEMES = ("speaker", "gender", "language", "transcription")
+OUR_ID, OUR_CORPUS = "ser_fewshot.id", "ser_fewshot.corpus"
+"""Schemes of a database that was made of our utterances, which keep what audformat has no place for."""
 
 
 def read(root: Path) -> Iterator[Utterance | Skipped]:
@@ -55,7 +57,7 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
         CorpusError: audformat is not installed, the folder is no database, or it has no emotions.
     """
     require_folder(root, subject=CARD.title, layout=CARD.layout)
-    package = _audformat()
+    package = require_package()
     _require_plain_header(root / "db.yaml")
     with tempfile.TemporaryDirectory() as copy:
         for path in sorted(root.glob("db.*")):
@@ -63,7 +65,7 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
                 shutil.copy(path, copy)
         try:
             database = package.Database.load(copy)
-            rows = database.get("emotion", _SCHEMES).reset_index().to_dict("records")
+            rows = database.get("emotion", (*_SCHEMES, OUR_ID, OUR_CORPUS)).reset_index().to_dict("records")
             whole = {name: _of_files(database, name) for name in _SCHEMES}
             splits = _splits(database)
         except Exception as error:
@@ -78,7 +80,12 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
         yield _utterance(root, database.name, row, cells, splits.get(file))
 
 
-def _audformat() -> ModuleType:
+def require_package() -> ModuleType:
+    """Return audformat.
+
+    Raises:
+        CorpusError: it is not installed.
+    """
     try:
         return importlib.import_module("audformat")
     except ImportError as error:
@@ -132,8 +139,8 @@ def _splits(database: audformat.Database) -> Mapping[str, str]:
     for name in database.tables:
         table = database[name]
         if table.split_id is not None:
-            split = str(database.splits[table.split_id].type)
-            splits.update(dict.fromkeys(map(str, table.files), SPLITS.get(split, split)))
+            kind = str(database.splits[table.split_id].type)
+            splits.update(dict.fromkeys(map(str, table.files), SPLITS.get(kind, table.split_id)))
     return splits
 
 
@@ -142,8 +149,9 @@ def _utterance(
 ) -> Utterance:
     file, emotion = str(row["file"]), _text(row["emotion"])
     start, end = _seconds(row.get("start")), _seconds(row.get("end"))
+    corpus = _text(row[OUR_CORPUS]) or corpus
     return Utterance(
-        id=f"{corpus}/{file}{segment_suffix(start, end)}",
+        id=_text(row[OUR_ID]) or f"{corpus}/{file}{segment_suffix(start, end)}",
         path=root / file,
         corpus=corpus,
         emotion=canonical_emotion(emotion) if emotion else None,

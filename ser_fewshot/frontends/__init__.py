@@ -1,16 +1,10 @@
 """Front-ends: from waveforms to frames of features; one file each."""
 
 from ser_fewshot.frontends._cache import FeatureCache, clear, default_directory, size
-from ser_fewshot.frontends._extract import (
-    FeatureSet,
-    FrontEnd,
-    Normalization,
-    analyse,
-    check_frames,
-    extract,
-    normalize,
-)
+from ser_fewshot.frontends._clips import FeatureSet, StoredClips
+from ser_fewshot.frontends._extract import FrontEnd, analyse, check_frames, extract, fill
 from ser_fewshot.frontends._features import Features, halved, stack
+from ser_fewshot.frontends._normalization import Normalization, normalize
 
 __all__ = [
     "FeatureCache",
@@ -18,11 +12,13 @@ __all__ = [
     "Features",
     "FrontEnd",
     "Normalization",
+    "StoredClips",
     "analyse",
     "check_frames",
     "clear",
     "default_directory",
     "extract",
+    "fill",
     "halved",
     "normalize",
     "size",

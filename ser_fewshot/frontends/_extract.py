@@ -1,30 +1,30 @@
-"""From utterances to features: read, analyse in batches of like length, keep on disk, normalise by explicit choice."""
+"""From utterances to features: read, analyse in batches of like length, keep on disk, normalise by explicit choice.
+
+Clips stream through: what is in memory at a time is some minutes of sound, and features up to a limit.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot import audio
+from ser_fewshot import audio, distributed
 from ser_fewshot.corpora import Skipped, Utterance
 from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache
-from ser_fewshot.frontends._features import Features, stack
+from ser_fewshot.frontends._clips import FeatureSet, StoredClips
+from ser_fewshot.frontends._normalization import Normalization, check_normalization, normalize
 
-Normalization = Literal["none", "clip", "speaker"]
-"""Whose mean and spread each band is measured against: nobody's, the clip's own, or those of all the speaker's clips.
+HELD_BYTES = 2**31
+"""Features that are held in memory; more than that are read from the cache whenever they are needed."""
 
-Per-speaker statistics use every clip of a speaker without their labels, queries included: say so next to such a number.
-"""
-
-_WAITING_SAMPLES = 2_560 * audio.SAMPLE_RATE  # what is read before it is analysed: 160 MB
-_SMALLEST_SPREAD = 1e-5  # a band that never moves is divided by this instead of by nothing
+_WAITING_SAMPLES = 640 * audio.SAMPLE_RATE  # what is read before it is analysed: 40 MB
 
 
 class FrontEnd(Protocol):
@@ -60,34 +60,6 @@ class FrontEnd(Protocol):
         """(samples,) each, at least one -> (frames, dim) each; how to batch them is the front-end's own business."""
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureSet:
-    """Utterances with their features.
-
-    Attributes:
-        utterances: those that could be read, in the order they were asked for.
-        clips: (frames, dim) each; (width,) each once a learner has embedded them.
-        skipped: those that could not be read, with the reason.
-    """
-
-    utterances: tuple[Utterance, ...]
-    clips: tuple[Tensor, ...]
-    skipped: tuple[Skipped, ...] = ()
-
-    def batch(self, rows: Sequence[int]) -> Features:
-        """Pad the clips of some rows to one batch."""
-        return stack([self.clips[row] for row in rows])
-
-    def subset(self, utterances: Iterable[Utterance]) -> FeatureSet:
-        """Return the features of some of the clips, in the order that they have here."""
-        kept = {utterance.id for utterance in utterances}
-        rows = [row for row, utterance in enumerate(self.utterances) if utterance.id in kept]
-        return FeatureSet(tuple(self.utterances[row] for row in rows), tuple(self.clips[row] for row in rows))
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-
 def analyse(frontend: FrontEnd, waveforms: Sequence[Tensor]) -> list[Tensor]:
     """Waveforms of (samples,) each -> features of (frames, dim) each, independent of the company a clip came in.
 
@@ -110,50 +82,62 @@ def extract(
     *,
     cache: FeatureCache | None = None,
     normalization: Normalization = "none",
+    hold: int = HELD_BYTES,
     track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
 ) -> FeatureSet:
-    """Read and analyse utterances, from the cache where it knows them.
+    """Read and analyse utterances, from the cache where it knows them; several processes with a cache share the work.
 
     Args:
         frontend: what analyses.
         utterances: what to read; a clip that cannot be used is skipped, counted and listed.
         cache: where features are kept; None analyses everything anew.
         normalization: see `Normalization`.
+        hold: bytes of features to hold in memory; if there are more, and a cache, they stay there.
         track: wraps the utterances to show progress.
 
     Raises:
         SettingsError: the normalisation is unknown or needs a speaker that a clip does not have; the cache is that of
             another front-end or cannot be written.
+        DistributedError: another process is gone.
     """
     asked = tuple(utterances)
     check_frames(frontend, normalization)
-    _check_normalization(normalization, [utterance.speaker_key for utterance in asked])
-    _check_cache(cache, frontend)
-    kept: dict[int, Tensor] = {}
-    skipped: list[Skipped] = []
-    waiting: list[_Waiting] = []
-    n_waiting = 0  # samples
-    hashed: dict[Path, str] = {}
-    for row, utterance in enumerate(track(asked)):
-        try:
-            known = _read(row, utterance, cache, hashed, trim=frontend.trim)
-        except AudioError as error:
-            skipped.append(_skipped(utterance, error))
-            continue
-        if isinstance(known, Tensor):
-            kept[row] = known
-            continue
-        waiting.append(known)
-        n_waiting += len(known.waveform)
-        if n_waiting >= _WAITING_SAMPLES:
-            kept.update(_analyse_waiting(frontend, waiting, cache))
-            waiting, n_waiting = [], 0
-    kept.update(_analyse_waiting(frontend, waiting, cache))
-    readable = tuple(asked[row] for row in sorted(kept))
-    clips = normalize(
-        [kept[row] for row in sorted(kept)], normalization, speakers=[item.speaker_key for item in readable]
-    )
-    return FeatureSet(readable, tuple(clips), tuple(skipped))
+    check_normalization(normalization, [utterance.speaker_key for utterance in asked])
+    if cache is not None and distributed.world_size() > 1:
+        fill(frontend, asked, cache=cache, track=track)
+        distributed.barrier()
+    stream = _Stream(frontend, cache)
+    held = _Held(cache, hold)
+    for found in stream.of(track(asked)):
+        held.add(found)
+    readable = tuple(asked[row] for row in held.rows)
+    clips = normalize(held.clips(), normalization, speakers=[item.speaker_key for item in readable])
+    return FeatureSet(readable, clips if isinstance(clips, StoredClips) else tuple(clips), tuple(stream.skipped))
+
+
+def fill(
+    frontend: FrontEnd,
+    utterances: Sequence[Utterance],
+    *,
+    cache: FeatureCache,
+    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+) -> tuple[int, list[Skipped]]:
+    """Bring the features of utterances into the cache, holding none of them; each of several processes takes a share.
+
+    Args:
+        frontend: what analyses.
+        utterances: what to read; a clip that cannot be used is skipped.
+        cache: where features are kept.
+        track: wraps the utterances of this process to show progress.
+
+    Returns:
+        How many clips of this process's share are in the cache now, and those that were skipped, with the reason.
+
+    Raises:
+        SettingsError: the cache is that of another front-end or cannot be written.
+    """
+    stream = _Stream(frontend, cache)
+    return sum(1 for _ in stream.of(track(distributed.share(utterances)))), stream.skipped
 
 
 def check_frames(frontend: FrontEnd, normalization: str) -> None:
@@ -171,14 +155,13 @@ def check_frames(frontend: FrontEnd, normalization: str) -> None:
         )
 
 
-def _check_cache(cache: FeatureCache | None, frontend: FrontEnd) -> None:
-    if cache is not None and cache.identity != frontend.identity:
-        raise SettingsError(
-            "feature cache",
-            found=f"one of {cache.identity}",
-            expected=f"one of this front-end, {frontend.identity}",
-            remedy="Build it with the identity of the front-end.",
-        )
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A clip: its row, what it is kept under, and its features (frames, dim)."""
+
+    row: int
+    key: str
+    features: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,18 +173,90 @@ class _Waiting:
     waveform: Tensor
 
 
-def _read(
-    row: int, utterance: Utterance, cache: FeatureCache | None, hashed: dict[Path, str], *, trim: bool
-) -> Tensor | _Waiting:
-    """Return the cached features of a clip, or what they are to be made from."""
-    key = ""
-    if cache is not None:
-        key = _key(utterance, hashed)
-        entry = cache.read(key)
-        if entry is not None:
-            return torch.from_numpy(entry)
-    clip = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=trim)
-    return _Waiting(row, key, torch.from_numpy(clip.waveform))
+class _Stream:
+    """Clips to features, a few minutes of sound at a time; `.skipped` fills up on the way."""
+
+    def __init__(self, frontend: FrontEnd, cache: FeatureCache | None) -> None:
+        if cache is not None and cache.identity != frontend.identity:
+            raise SettingsError(
+                "feature cache",
+                found=f"one of {cache.identity}",
+                expected=f"one of this front-end, {frontend.identity}",
+                remedy="Build it with the identity of the front-end.",
+            )
+        self.frontend = frontend
+        self.cache = cache
+        self.skipped: list[Skipped] = []
+        self._hashed: dict[Path, str] = {}
+
+    def of(self, utterances: Iterable[Utterance]) -> Iterator[_Found]:
+        """Yield every clip that can be used: cached ones at once, others when enough of them wait."""
+        waiting: list[_Waiting] = []
+        n_waiting = 0  # samples
+        for row, utterance in enumerate(utterances):
+            try:
+                read = self._read(row, utterance)
+            except AudioError as error:
+                self.skipped.append(_skipped(utterance, error))
+                continue
+            if isinstance(read, _Found):
+                yield read
+                continue
+            waiting.append(read)
+            n_waiting += len(read.waveform)
+            if n_waiting >= _WAITING_SAMPLES:
+                yield from self._analysed(waiting)
+                waiting, n_waiting = [], 0
+        yield from self._analysed(waiting)
+
+    def _read(self, row: int, utterance: Utterance) -> _Found | _Waiting:
+        """Return the cached features of a clip, or what they are to be made from."""
+        key = ""
+        if self.cache is not None:
+            key = _key(utterance, self._hashed)
+            entry = self.cache.read(key)
+            if entry is not None:
+                return _Found(row, key, torch.from_numpy(entry))
+        clip = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
+        return _Waiting(row, key, torch.from_numpy(clip.waveform))
+
+    def _analysed(self, waiting: Sequence[_Waiting]) -> Iterator[_Found]:
+        for item, exact in zip(waiting, analyse(self.frontend, [item.waveform for item in waiting]), strict=True):
+            features = _rounded(exact, self.frontend.storage)
+            if self.cache is not None:
+                self.cache.write(item.key, features.numpy())
+            yield _Found(item.row, item.key, features)
+
+
+@dataclass(eq=False)
+class _Held:
+    """What was found so far: features up to a limit; beyond it, if there is a cache, only what they are kept under."""
+
+    cache: FeatureCache | None
+    limit: int
+    keys: dict[int, str] = field(default_factory=dict)
+    features: dict[int, Tensor] = field(default_factory=dict)
+    n_bytes: int = 0
+
+    @property
+    def rows(self) -> list[int]:
+        """Of the clips, in order."""
+        return sorted(self.keys)
+
+    def add(self, found: _Found) -> None:
+        """Take a clip in."""
+        self.keys[found.row] = found.key
+        self.n_bytes += found.features.nbytes
+        if self.cache is None or self.n_bytes <= self.limit:
+            self.features[found.row] = found.features
+        else:
+            self.features.clear()
+
+    def clips(self) -> Sequence[Tensor]:
+        """Return the features of all clips, in order."""
+        if self.cache is not None and self.n_bytes > self.limit:
+            return StoredClips(self.cache, [self.keys[row] for row in self.rows])
+        return [self.features[row] for row in self.rows]
 
 
 def _key(utterance: Utterance, hashed: dict[Path, str]) -> str:
@@ -220,68 +275,7 @@ def _skipped(utterance: Utterance, error: AudioError) -> Skipped:
     return Skipped(utterance.path, f"unusable: {error.found}; expected {error.expected}{which}")
 
 
-def _analyse_waiting(
-    frontend: FrontEnd, waiting: Sequence[_Waiting], cache: FeatureCache | None
-) -> Iterator[tuple[int, Tensor]]:
-    for item, exact in zip(waiting, analyse(frontend, [item.waveform for item in waiting]), strict=True):
-        features = _rounded(exact, frontend.storage)
-        if cache is not None:
-            cache.write(item.key, features.numpy())
-        yield item.row, features
-
-
 def _rounded(features: Tensor, storage: torch.dtype) -> Tensor:
     """(frames, dim) as they come back from the disk, so that the first run and the second have the same values."""
     kept = features.to(storage).to(features.dtype)
     return kept if bool(kept.isfinite().all()) else features  # half precision ends at 65,504
-
-
-def normalize(
-    clips: Sequence[Tensor], how: Normalization, *, speakers: Sequence[str | None] | None = None
-) -> list[Tensor]:
-    """Bring each band to mean 0 and standard deviation 1, over a clip or over all clips of its speaker.
-
-    Args:
-        clips: (frames, dim) each.
-        how: see `Normalization`.
-        speakers: (n_clips,) whose clip each is; needed for "speaker".
-
-    Raises:
-        SettingsError: "speaker" is asked for and a clip has no speaker, or nobody knows what is asked for.
-    """
-    owners = [None] * len(clips) if speakers is None else speakers
-    _check_normalization(how, owners)
-    if how == "none":
-        return list(clips)
-    if how == "clip":
-        return [_standardize(clip, clip) for clip in clips]
-    groups: dict[str | None, list[Tensor]] = {}
-    for clip, speaker in zip(clips, owners, strict=True):
-        groups.setdefault(speaker, []).append(clip)
-    references = {speaker: torch.cat(members) for speaker, members in groups.items()}
-    return [_standardize(clip, references[speaker]) for clip, speaker in zip(clips, owners, strict=True)]
-
-
-def _check_normalization(how: str, speakers: Sequence[str | None]) -> None:
-    if how not in get_args(Normalization):
-        raise SettingsError(
-            "normalisation",
-            found=repr(how),
-            expected=" | ".join(get_args(Normalization)),
-            remedy="Choose one of these.",
-        )
-    known = sum(speaker is not None for speaker in speakers)
-    if how == "speaker" and known < len(speakers):
-        raise SettingsError(
-            "per-speaker normalisation",
-            found=f"{known} of {len(speakers)} clips with a known speaker",
-            expected="a speaker for every clip",
-            remedy="Fill the speaker column, or choose the normalisation 'clip' or 'none'.",
-        )
-
-
-def _standardize(clip: Tensor, reference: Tensor) -> Tensor:
-    """(frames, dim) by the mean and spread of (n, dim), in double: a band that never moves must come out as zero."""
-    frames = reference.double()
-    spread = frames.std(0, correction=0).clamp_min(_SMALLEST_SPREAD)
-    return ((clip - frames.mean(0)) / spread).to(clip.dtype)

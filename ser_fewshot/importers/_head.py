@@ -37,7 +37,7 @@ def model_with_head(model: Model, head: Head, speech: FeatureSet) -> tuple[Model
     Raises:
         CheckpointError: the head is not of this encoder, or not finite.
     """
-    frames = torch.cat(speech.clips).float()  # (n_clips, layers * width): a clip is one frame
+    frames = torch.cat(tuple(speech.clips)).float()  # (n_clips, layers * width): a clip is one frame
     _check_fit(head, model)
     encoder, weight, bias = _embedding(head, frames)
     with torch.no_grad():

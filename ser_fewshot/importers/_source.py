@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,12 @@ from typing import Any
 
 from ser_fewshot._stored import read_config
 from ser_fewshot.errors import CheckpointError
+from ser_fewshot.hub import is_id
 from ser_fewshot.importers._files import inside, read_pickled
 from ser_fewshot.importers._hub import download
 
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 _SPEECHBRAIN = ("wav2vec2.ckpt", "hubert.ckpt", "wavlm.ckpt")
-_HUB_ID = r"[\w.-]+/[\w.-]+"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def find(name: str, *, bundle: str | None = None, say: Callable[[str], None] = l
     path = Path(name).expanduser()
     if path.exists():
         return Source(name, path, bundle)
-    if not re.fullmatch(_HUB_ID, name) or ".." in name:
+    if not is_id(name):
         raise CheckpointError(
             name,
             found="no such file or folder",

@@ -13,16 +13,28 @@ import torch
 
 from ser_fewshot import plugins
 from ser_fewshot._settings import fill
-from ser_fewshot.learners._base import Classifier, EmbeddingLearner, Learner, Objective, Task, embed_clips, evaluating
+from ser_fewshot.learners._base import (
+    Classifier,
+    EmbeddingLearner,
+    Learner,
+    Objective,
+    Task,
+    device_of,
+    embed_clips,
+    evaluating,
+)
+from ser_fewshot.learners._gradient import GradientLearner
 
 __all__ = [
     "LARGEST_SIZE",
     "Classifier",
     "EmbeddingLearner",
+    "GradientLearner",
     "Learner",
     "Objective",
     "Task",
     "build_learner",
+    "device_of",
     "embed_clips",
     "evaluating",
     "names",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Literal
 
 import torch
@@ -41,6 +42,11 @@ class Task:
     support_y: Tensor
     query: Features
     query_y: Tensor
+
+    def to(self, device: torch.device) -> Task:
+        """Return the same task on another device."""
+        labels = self.support_y.to(device), self.query_y.to(device)
+        return Task(self.support.to(device), labels[0], self.query.to(device), labels[1])
 
 
 class Learner(nn.Module):
@@ -181,17 +187,26 @@ def evaluating(learner: Learner) -> Iterator[None]:
 def embed_clips(learner: Learner, clips: Sequence[Tensor]) -> list[Tensor]:
     """Return what `Learner.embed` keeps of each clip of (frames, dim): (width,), or (frames, dim) as it was.
 
-    Clips go through in batches of like length; the answer does not depend on the batch.
+    Clips go through in batches of like length, on the learner's device; the answer, on the CPU, does not depend on the
+    batch.
     """
-    order = sorted(range(len(clips)), key=lambda row: len(clips[row]))
-    kept = list(clips)
+    lengths = [len(clip) for clip in clips]
+    order = sorted(range(len(clips)), key=lambda row: lengths[row])
+    device = device_of(learner)
+    kept: dict[int, Tensor] = {}
 
     def embed(rows: list[int]) -> None:
-        embedded = learner.embed(stack([clips[row] for row in rows]))
+        embedded = learner.embed(stack([clips[row] for row in rows]).to(device))
         for position, row in enumerate(rows):
             x = embedded.x[position]
-            kept[row] = x.clone() if embedded.pooled else x[: embedded.lengths[position]].clone()
+            kept[row] = (x if embedded.pooled else x[: embedded.lengths[position]]).clone().cpu()
 
     with evaluating(learner):
         each(embed, [order[start : start + _BATCH_CLIPS] for start in range(0, len(order), _BATCH_CLIPS)])
-    return kept
+    return [kept[row] for row in range(len(clips))]
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module computes; one without weights computes on the CPU."""
+    tensors = chain(module.parameters(), module.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ser_fewshot import distributed
 from ser_fewshot.augmentation import FRAMES_PER_SECOND, augment
 from ser_fewshot.encoders import STRIDE, Discriminant, Transformer, moments
 from ser_fewshot.errors import SettingsError
@@ -68,11 +69,20 @@ class Distillation(Goal):
         augmentation = replace(self.settings.augmentation, tempo=0.0)
         batch = augment([clip for clip, _ in parts], augmentation, generator)
         wanted = stack([target for _, target in parts])
-        said, mask = self._student().frames(batch)
+        n_frames = int(wanted.lengths.sum())
+        own = torch.tensor(distributed.share(range(len(parts))), dtype=torch.int64)
+        if not len(own):
+            return 0.0
+        batch, wanted = batch.select(own).to(self.device), wanted.select(own).to(self.device)
+        student = self._student()
+        with student.autocast():
+            said, mask = student.frames(batch)
+        said = said.float()
         frames = (said - wanted.x) / self.frame_scale
         clips = (_described(said, mask) - _described(wanted.x, mask)) / self.clip_scale
-        loss: Tensor = _bounded(frames[mask]) + _bounded(clips)
-        loss.backward()  # type: ignore[no-untyped-call]
+        shares = int(wanted.lengths.sum()) / n_frames, len(own) / len(parts)  # of what all processes average over
+        loss: Tensor = shares[0] * _bounded(frames[mask]) + shares[1] * _bounded(clips)
+        (self.scale * loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     def _student(self) -> Transformer:
@@ -114,4 +124,6 @@ def _bounded(x: Tensor) -> Tensor:
 
 def _described(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """(batch, frames, dim) -> mean and standard deviation over time, (batch, 2 * dim)."""
-    return torch.cat(moments(x, torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask), 1)
+    return torch.cat(
+        moments(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask), 1
+    )

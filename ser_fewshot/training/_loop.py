@@ -2,33 +2,47 @@
 
 Everything random is a function of (seed, step), and the end of an epoch is written in one atomic file. So a run that
 was killed anywhere and resumed ends with the same weights, bit for bit on CPU, as one that was not.
+
+Several processes share the tasks of each step and the episodes of meta-validation; sums over all processes leave
+the same gradients, weights and scores in each of them, and the first one writes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.amp.grad_scaler import GradScaler
 
-from ser_fewshot._files import TEMPORARY, write_atomically
-from ser_fewshot._run import Progress, fingerprint, load_run, save_run, trained
+from ser_fewshot import distributed
+from ser_fewshot._run import Progress, fingerprint, load_run, trained
+from ser_fewshot.distributed import Compute
+from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler
 from ser_fewshot.errors import EpisodeError, SettingsError
-from ser_fewshot.evaluation import Evaluation, evaluate, interval
+from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
-from ser_fewshot.learners import Learner, Objective
+from ser_fewshot.learners import GradientLearner, Learner, Objective
 from ser_fewshot.training._distillation import Distillation
+from ser_fewshot.training._journal import Journal
 from ser_fewshot.training._objectives import Classes, Episodes, Goal
 from ser_fewshot.training._settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
 
 _SCALE_CLIPS = 2_048  # for a spread 500 would do; a covariance of 1,000 functionals needs more
 _SCALE_FRAMES = 600  # of each of them: one clip of a minute must not pad all the others to a minute
+_PROCESS_STRIDE = 2**52  # more than any seed of a step, so that no two processes drop the same
+
+_Judged = tuple[NDArray[np.float64], int]
+"""(n_episodes,) UAR, and how many episodes diverged."""
 
 
 def train(
@@ -42,6 +56,7 @@ def train(
     targets: Sequence[Tensor] = (),
     config: str = "",
     resume: bool = False,
+    compute: Compute | None = None,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
 ) -> list[dict[str, float]]:
     """Train a learner in place and leave it with the weights that were best on meta-validation.
@@ -57,6 +72,7 @@ def train(
         targets: (frames, dim) of each meta-train clip, what a teacher made of it, for the objective "distillation".
         config: what else made learner and features; a run goes on under the same only.
         resume: go on from the run's checkpoint; begin if it was stopped before it had one.
+        compute: where, and how exactly; by default `ser_fewshot.distributed.compute()`.
         track: wraps the steps of an epoch to show progress.
 
     Returns:
@@ -67,8 +83,10 @@ def train(
         EpisodeError: the clips cannot give the episodes that are asked for.
         CheckpointError: the run to resume is damaged, or was of other settings, clips or another learner.
         SettingsError: the run's folder holds a run already and `resume` was not asked for; it cannot be written; the
-            learner has nothing to train; or the loss is no longer a number.
+            learner has nothing to train, or cannot be trained in this precision; or the loss is no longer a number.
+        DistributedError: another process is gone, or sees other clips or settings.
     """
+    compute = compute or distributed.compute()
     path = run / "checkpoint.safetensors"
     if path.exists() and not resume:
         raise SettingsError(
@@ -78,37 +96,30 @@ def train(
             remedy="Resume that run, or choose another folder.",
         )
     learner.begin(objective)
-    _check_trainable(learner)
+    _check_trainable(learner, compute)
     fit_scale(learner, features, settings)
-    trainer = _Trainer(_goal(objective, learner, features, settings, targets))
+    trainer = _Trainer(_goal(objective, learner, features, settings, targets), compute)
     identity = {
         "settings": json.dumps({"objective": objective, **asdict(settings)}),
         "learner": repr(learner),
         "config": config,
         "clips": fingerprint(*(part for part in (features, validation) if part is not None)),
     }
+    distributed.check_alike("clips or settings", hashlib.sha256(json.dumps(identity).encode()).digest())
     judge = _judge(learner, validation, settings)
     if path.exists():
         trainer.best, trainer.progress = load_run(
             path, trainer.goal, learner, optimizer=trainer.optimizer, identity=identity
         )
-    for leftover in sorted(run.glob(f".*{TEMPORARY}")):
-        leftover.unlink(missing_ok=True)  # the run was killed while it wrote this file
     progress = trainer.progress
-    _write_log(run / "log.jsonl", progress.history)  # the kill may have come between checkpoint and log
-    with SummaryWriter(str(run / "tensorboard"), purge_step=progress.epoch + 1) as board:
+    with Journal(run, progress) as journal:
         while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
             steps = track(range(settings.steps), f"epoch {progress.epoch + 1}")
             loss = sum(trainer.step(progress.epoch * settings.steps + step) for step in steps) / settings.steps
             trainer.finish_epoch(loss, judge())
-            save_run(
-                path, trainer.goal, optimizer=trainer.optimizer, best=trainer.best, progress=progress, identity=identity
-            )
-            _write_log(run / "log.jsonl", progress.history)
-            for name, value in progress.history[-1].items():
-                board.add_scalar(name, value, progress.epoch)
+            journal.note(trainer.goal, optimizer=trainer.optimizer, best=trainer.best, identity=identity)
     learner.load_state_dict(trainer.best)
-    learner.eval()
+    learner.cpu().eval()
     return progress.history
 
 
@@ -123,14 +134,16 @@ def _goal(
 class _Trainer:
     """What is lowered, the optimiser, and how far they have come."""
 
-    def __init__(self, goal: Goal) -> None:
-        self.goal = goal
+    def __init__(self, goal: Goal, compute: Compute) -> None:
+        self.goal = goal.to(compute.device)
+        self.compute = compute
         self.learner = goal.learner
         self.settings = settings = goal.settings
         self.parameters = trained(goal)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.scaler = compute.scaler or GradScaler("cpu", enabled=False)  # of which every method then does nothing
         self.progress = Progress()
         self.best = _copy(self.learner)
 
@@ -145,40 +158,78 @@ class _Trainer:
         self.optimizer.zero_grad()
         seed = settings.seed * SEED_STRIDE + done
         rate = settings.learning_rate * _schedule(done, settings)
-        # Dropout draws from the global generator: seeded by the step here, and given back as it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        self.goal.scale = self.scaler.scale(torch.ones((), device=self.compute.device)).item()
+        with _dropping(seed, self.compute.device), _computing(self.learner, self.compute):
             loss = self.goal.accumulate(done, torch.Generator().manual_seed(seed))
+        loss = distributed.total_gradients(self.parameters, loss)
+        self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm))
-        _check_finite(loss, norm, step=done + 1, rate=rate)
+        if math.isfinite(norm) or self.goal.scale <= 1:  # else the scale is too large: the scaler skips the step
+            _check_finite(loss, norm, step=done + 1, rate=rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return loss
 
-    def finish_epoch(self, loss: float, judged: Evaluation | None) -> None:
+    def finish_epoch(self, loss: float, judged: _Judged | None) -> None:
         """Note what an epoch came to, and keep its weights if they are the best so far."""
         progress = self.progress
         progress.epoch += 1
         record = {"epoch": progress.epoch, "loss": loss, "learning_rate": self.optimizer.param_groups[0]["lr"]}
         score = -loss
         if judged is not None:
-            uar = interval(judged.uar)
+            scores, n_diverged = judged
+            uar = interval(scores)
             score = uar.mean
             record |= {"validation_uar": uar.mean, "validation_ci95": uar.half_width}
-            record |= {"validation_diverged": len(judged.diverged)}
+            record |= {"validation_diverged": n_diverged}
         if score > progress.best_score:
             progress.best_score, progress.best_epoch = score, progress.epoch
             self.best = _copy(self.learner)
         progress.history.append(record)
 
 
-def _judge(learner: Learner, validation: FeatureSet | None, settings: TrainSettings) -> Callable[[], Evaluation | None]:
-    """Return what scores an epoch, on the same episodes every time."""
+@contextmanager
+def _dropping(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed, by the step and the process, the global generators that dropout draws from; they come back as they were."""
+    gpus = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=gpus):
+        for generator in (torch.default_generator, *(torch.cuda.default_generators[gpu.index or 0] for gpu in gpus)):
+            generator.manual_seed(seed + _PROCESS_STRIDE * distributed.rank())
+        yield
+
+
+@contextmanager
+def _computing(learner: Learner, compute: Compute) -> Iterator[None]:
+    """Let a learner's encoders compute in the chosen precision, for a training step."""
+    encoders = [module for module in learner.modules() if isinstance(module, Encoder)]
+    for encoder in encoders:
+        encoder.autocast = compute.autocast
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            del encoder.autocast
+
+
+def _judge(learner: Learner, validation: FeatureSet | None, settings: TrainSettings) -> Callable[[], _Judged | None]:
+    """Return what scores an epoch, on the same episodes every time; processes share them."""
     if validation is None:
         return lambda: None
     episodes = _validation_episodes(validation, settings)
-    return lambda: evaluate(learner, validation, episodes, spec=settings.tasks[0])
+    share = distributed.share(range(len(episodes)))
+    mine = [episodes[number] for number in share]
+
+    def judge() -> _Judged:
+        scores = np.zeros((2, len(episodes)))  # UAR, and whether adapting diverged
+        if mine:
+            found = evaluate(learner, validation, mine, spec=settings.tasks[0])
+            scores[:, share] = found.uar, [episode.index in found.diverged for episode in mine]
+        uar, diverged = distributed.total(torch.from_numpy(scores))
+        return uar.numpy(), int(diverged.sum())
+
+    return judge
 
 
 def _validation_episodes(validation: FeatureSet, settings: TrainSettings) -> tuple[Episode, ...]:
@@ -202,7 +253,14 @@ def _schedule(done: int, settings: TrainSettings) -> float:
     return min((done + 1) / settings.steps, 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * progress)))))
 
 
-def _check_trainable(learner: Learner) -> None:
+def _check_trainable(learner: Learner, compute: Compute) -> None:
+    if compute.scaler is not None and isinstance(learner, GradientLearner):
+        raise SettingsError(
+            "precision",
+            found=f"{compute.precision!r} for {type(learner).__name__}, whose inner steps it would make zero",
+            expected="fp32 | bf16",
+            remedy="Choose one of these.",
+        )
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         raise SettingsError(
             type(learner).__name__,
@@ -239,7 +297,3 @@ def fit_scale(learner: Learner, features: FeatureSet, settings: TrainSettings) -
 
 def _copy(learner: Learner) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in learner.state_dict().items()}
-
-
-def _write_log(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    write_atomically(path, "".join(json.dumps(line) + "\n" for line in history))

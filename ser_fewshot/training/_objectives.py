@@ -1,31 +1,39 @@
 """What a training step lowers: the loss of episodes, or that of classifying all meta-train classes.
 
-Either draws what it trains on from (seed, step) alone, and its state is what a checkpoint keeps.
+Either draws what it trains on from (seed, step) alone, and its state is what a checkpoint keeps. Where several
+processes train, each draws and varies all of a step and computes its share: the gradients add up to those of one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from ser_fewshot import distributed
 from ser_fewshot.augmentation import augment
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, Task, evaluating
+from ser_fewshot.learners import Learner, Task, device_of, evaluating
 from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
 
 _NO_CLASS = -100  # what the cross-entropy leaves out
 
 
 class Goal(nn.Module):
-    """A learner, what training needs beside it, and the clips."""
+    """A learner, what training needs beside it, and the clips.
+
+    Attributes:
+        scale: of the gradients, above 1 where half precision would lose small ones.
+    """
+
+    scale: float = 1.0
 
     def __init__(self, learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
         super().__init__()
@@ -33,8 +41,13 @@ class Goal(nn.Module):
         self.features = features
         self.settings = settings
 
+    @property
+    def device(self) -> torch.device:
+        """Where the learner computes; clips wait in the machine's own memory."""
+        return device_of(self.learner)
+
     def accumulate(self, done: int, generator: torch.Generator) -> float:
-        """Add the gradient of step `done` (0, 1, ...) to the parameters, and return its mean loss."""
+        """Add this process's part of the gradient of step `done` (0, 1, ...), and return its part of the mean loss."""
         raise NotImplementedError
 
 
@@ -51,34 +64,54 @@ class Episodes(Goal):
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
         """Add the gradient of a meta-batch, then that of the harder episodes it leads to."""
-        weight = 1 / ((self.settings.meta_batch + self.learner.hard_tasks) * len(self.samplers))
+        n_tasks = (self.settings.meta_batch + self.learner.hard_tasks) * len(self.samplers)
+        weight = self.scale / n_tasks
         losses: list[float] = []
-        for sampler in self.samplers:
+        for number, sampler in enumerate(self.samplers):
             first = done * self.settings.meta_batch
-            episodes = [sampler.draw(first + number) for number in range(self.settings.meta_batch)]
-            tasks = [self._task(episode, generator) for episode in episodes]
-            losses += self.learner.accumulate_many(tasks, weight)
+            episodes = [sampler.draw(first + n) for n in range(self.settings.meta_batch)]
+            tasks = self._tasks(episodes, generator, before=number * self.settings.meta_batch)
+            losses += self.learner.accumulate_many(list(tasks.values()), weight)
             if self.learner.hard_tasks:
                 failed = self.failures(sampler, episodes, tasks)
                 first = done * self.learner.hard_tasks
                 harder = [sampler.draw_harder(first + n, failed) for n in range(self.learner.hard_tasks)]
-                losses += self.learner.accumulate_many([self._task(one, generator) for one in harder], weight)
-        return sum(losses) / len(losses)
+                tasks = self._tasks(harder, generator, before=number * self.learner.hard_tasks)
+                losses += self.learner.accumulate_many(list(tasks.values()), weight)
+        return sum(losses) / n_tasks
 
     def failures(
-        self, sampler: EpisodeSampler, episodes: Sequence[Episode], tasks: Sequence[Task]
+        self, sampler: EpisodeSampler, episodes: Sequence[Episode], tasks: Mapping[int, Task]
     ) -> dict[str, set[str]]:
-        """Return the class of each episode that is recognised worst, by the corpus it is from ("" where they mix)."""
-        failed: dict[str, set[str]] = {}
+        """Return the class of each episode that is recognised worst, by the corpus it is from ("" where they mix).
+
+        Args:
+            sampler: what drew the episodes.
+            episodes: of all processes.
+            tasks: those that this process has, by their place among the episodes.
+        """
+        worst = torch.zeros(len(episodes), dtype=torch.int64)
         with evaluating(self.learner):
-            for episode, task in zip(episodes, tasks, strict=True):
+            for place, task in tasks.items():
                 logits = self.learner.adapt(task.support, task.support_y)(task.query)
                 loss = nn.functional.cross_entropy(logits, task.query_y, reduction="none")
-                per_class = torch.zeros(len(episode.classes)).index_add_(0, task.query_y, loss)
-                mixed = sampler.spec.mix_corpora
-                corpus = "" if mixed else self.features.utterances[self._row[episode.query[0][0]]].corpus
-                failed.setdefault(corpus, set()).add(episode.classes[int(per_class.argmax())])
+                per_class = loss.new_zeros(len(episodes[place].classes)).index_add_(0, task.query_y, loss)
+                worst[place] = per_class.argmax()
+        failed: dict[str, set[str]] = {}
+        for episode, number in zip(episodes, distributed.total(worst).tolist(), strict=True):
+            mixed = sampler.spec.mix_corpora
+            corpus = "" if mixed else self.features.utterances[self._row[episode.query[0][0]]].corpus
+            failed.setdefault(corpus, set()).add(episode.classes[number])
         return failed
+
+    def _tasks(self, episodes: Sequence[Episode], generator: torch.Generator, *, before: int) -> dict[int, Task]:
+        """Return this process's share of some episodes, by their place; `before` have been shared out before them.
+
+        All are varied, so that the generator goes on in every process as in one alone.
+        """
+        size, rank = distributed.world_size(), distributed.rank()
+        tasks = {place: self._task(episode, generator) for place, episode in enumerate(episodes)}
+        return {place: task.to(self.device) for place, task in tasks.items() if (before + place) % size == rank}
 
     def _task(self, episode: Episode, generator: torch.Generator) -> Task:
         """Return an episode as augmented tensors."""
@@ -129,14 +162,19 @@ class Classes(Goal):
         """Add the gradient of one batch of clips, drawn in an order that is shuffled anew for every pass over them."""
         rows = self._rows(done)
         batch = augment([self.features.clips[row] for row in rows], self.settings.augmentation, generator)
-        z = self._encoder()(batch)  # (batch, width)
-        total = torch.zeros(())
+        own = torch.tensor(distributed.share(range(len(rows))), dtype=torch.int64)
+        if not len(own):
+            return 0.0
+        z = self._encoder()(batch.select(own).to(self.device))  # (own, width)
+        total = z.new_zeros(())
         for head, (weight, y, _) in zip(self.heads.values(), self.labels.values(), strict=True):
             wanted = y[rows]
-            if bool((wanted != _NO_CLASS).any()):
-                total = total + weight * nn.functional.cross_entropy(head(z), wanted, ignore_index=_NO_CLASS)
+            n_wanted, mine = int((wanted != _NO_CLASS).sum()), wanted[own].to(self.device)
+            if part := int((mine != _NO_CLASS).sum()):
+                loss = nn.functional.cross_entropy(head(z), mine, ignore_index=_NO_CLASS)
+                total = total + weight * (part / n_wanted) * loss
         if total.requires_grad:
-            total.backward()  # type: ignore[no-untyped-call]
+            (self.scale * total).backward()  # type: ignore[no-untyped-call]
         return total.item()
 
     def _encoder(self) -> Encoder:

@@ -17,7 +17,7 @@ from ser_fewshot.errors import CorpusError, SettingsError
 
 from .trees import plant
 
-FORMATS = {"audformat_db", "emobox", "folder", "table"}
+FORMATS = {"audformat_db", "emobox", "folder", "hf_dataset", "table"}
 CORPORA = sorted(set(names()) - FORMATS)
 DESIRED = set("ased baved crema_d emodb emovo esd nemo ravdess savee shemo tess turev_db urdu".split())  # noqa: SIM905
 
@@ -151,7 +151,7 @@ def loaded_after(statement: str) -> Iterable[str]:
 
 def test_importing_and_listing_the_corpora_loads_nothing_heavy():
     modules = loaded_after("import ser_fewshot.corpora as c; [c.card(name) for name in c.names()]")
-    assert not {"torch", "librosa", "audformat", "pandas", "yaml"} & set(modules)
+    assert not {"torch", "librosa", "audformat", "datasets", "pandas", "yaml"} & set(modules)
 
 
 def test_every_corpus_below_a_folder_is_scanned_under_its_name(tmp_path):

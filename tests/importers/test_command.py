@@ -7,13 +7,14 @@ import re
 from functools import cache
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from ser_fewshot.checkpoints import load_model
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.importers import Choice, _hub, import_model
+from ser_fewshot.importers import Choice, import_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 from .conftest import built, features
@@ -234,7 +235,7 @@ def test_without_a_network_a_hub_id_says_so(tmp_path, run, monkeypatch):
     def offline(*_: object, **__: object) -> None:
         raise LocalEntryNotFoundError("cannot reach the hub")
 
-    monkeypatch.setattr(_hub, "snapshot_download", offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     code, printed, complaint = run("import", "someone/model", "--out", tmp_path / "out")
     assert code == 2
     assert printed == ""
@@ -247,11 +248,13 @@ def test_without_a_network_a_hub_id_says_so(tmp_path, run, monkeypatch):
 
 def test_a_hub_id_is_downloaded_without_code_and_without_the_same_weights_twice(source, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(_hub, "snapshot_download", lambda repo, **told: asked.append((repo, told)) or str(source))
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda repo, **told: asked.append((repo, told)) or str(source)
+    )
     said: list[str] = []
     imported = import_model("someone/model", Choice(layer=1), say=said.append)
     assert imported.checkpoint.layout == "huggingface"
-    assert asked == [("someone/model", {"allow_patterns": ["*.json", "*.safetensors"]})]
+    assert asked == [("someone/model", {"revision": None, "allow_patterns": ["*.json", "*.safetensors"]})]
     assert len(said) == 1
 
 
@@ -259,7 +262,9 @@ def test_a_hub_model_without_safetensors_is_downloaded_as_it_is(tmp_path, monkey
     asked = []
     source = write_speechbrain(small(), tmp_path / "sb")
     monkeypatch.setattr(
-        _hub, "snapshot_download", lambda _, allow_patterns: asked.append(allow_patterns) or str(source)
+        huggingface_hub,
+        "snapshot_download",
+        lambda _, allow_patterns, **__: asked.append(allow_patterns) or str(source),
     )
     assert import_model("someone/model", Choice(layer=1)).checkpoint.layout == "speechbrain"
     assert asked[1] == ["*.json", "pytorch_model*.bin", "wav2vec2.ckpt", "hubert.ckpt", "wavlm.ckpt"]
@@ -267,7 +272,7 @@ def test_a_hub_model_without_safetensors_is_downloaded_as_it_is(tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["gone", "gone/", "../gone", "a/b/c", "", "/gone/model", "http://a/b"])
 def test_what_is_no_hub_id_is_never_looked_up(name, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(_hub, "snapshot_download", lambda *_, **__: pytest.fail("it was looked up"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("it was looked up"))
     monkeypatch.chdir(tmp_path)
     code, _, complaint = run("import", name, "--out", tmp_path / "out")
     assert code == 2

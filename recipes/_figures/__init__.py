@@ -1,0 +1,1 @@
+"""The figures of docs/concepts, by topic: each function draws one and returns it."""

@@ -1,0 +1,40 @@
+"""What every figure is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+COLOURS = {"anger": "#c0392b", "fear": "#7d3c98", "sadness": "#2471a3", "awe": "#1e8449"}
+BLUE = "#2471a3"
+GREY = "#d5d8dc"
+INK = "#222222"
+
+
+def canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of a size in inches with so many empty places, which no global state of pyplot keeps."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    places = list(figure.subplots(1, columns, squeeze=False)[0])
+    for place in places:
+        place.axis("off")
+    return figure, places
+
+
+def box(place: Axes, x: float, y: float, text: str, *, colour: str, size: tuple[float, float] = (0.86, 0.62)) -> None:
+    """Draw a rounded box around (x, y) with a text in it."""
+    width, height = size
+    corner = (x - width / 2, y - height / 2)
+    shape = FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.08", facecolor=colour)
+    shape.set_edgecolor("white")
+    place.add_patch(shape)
+    dark = colour != GREY
+    place.text(x, y, text, ha="center", va="center", color="white" if dark else INK, fontsize=9)
+
+
+def arrow(place: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
+    """Draw an arrow from one point to another."""
+    look = {"arrowstyle": "->", "color": INK, "lw": 1.5, "shrinkA": 0, "shrinkB": 0, **style}
+    place.annotate("", xy=end, xytext=start, arrowprops=look)

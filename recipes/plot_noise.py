@@ -1,0 +1,61 @@
+"""Draw how UAR falls with noise, a room and the telephone, for clips enrolled as recorded and through them.
+
+    uv run python recipes/plot_noise.py
+
+Reads what recipes/noise_robustness.py wrote; writes docs/noise.svg.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ser_fewshot._files import write_atomically
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "noise_robustness.json"
+FIGURE = HERE.parent / "docs" / "noise.svg"
+LOOKS = {"recorded": ("tab:gray", "o"), "augmented": ("tab:blue", "s"), "matched": ("tab:green", "^")}
+
+
+def main() -> None:
+    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    write_atomically(FIGURE, drawn(result["corpora"]))
+
+
+def drawn(corpora: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the figure as SVG: a place for each corpus, a line for each kind of support."""
+    with mpl.rc_context({"svg.hashsalt": "noise", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(3.2 * len(corpora), 3.8), layout="constrained")
+        places = figure.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
+        for place, (corpus, rows) in zip(places, corpora.items(), strict=True):
+            draw(place, corpus, rows)
+        places[0].set_ylabel("UAR, %")
+        places[0].legend(title="clips enrolled", fontsize="small")
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())
+
+
+def draw(place: Any, corpus: str, rows: Mapping[str, Any]) -> None:
+    """Draw UAR with its interval under every condition, and chance."""
+    conditions = list(dict.fromkeys(name.partition(", support ")[0] for name in rows))
+    for support, (colour, marker) in LOOKS.items():
+        found = {number: rows.get(f"{name}, support {support}") for number, name in enumerate(conditions)}
+        points = [(number, row["uar"]["mean"], row["uar"]["ci95"]) for number, row in found.items() if row]
+        at, uar, half = (np.array(values) for values in zip(*points, strict=True))
+        place.errorbar(at, 100 * uar, 100 * half, color=colour, marker=marker, markersize=4, label=support)
+    place.axhline(100 * next(iter(rows.values()))["chance"], color="black", linewidth=0.5, linestyle="--")
+    place.set_xticks(range(len(conditions)), conditions, rotation=60, ha="right", fontsize="small")
+    place.set_title(corpus)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The card of a saved model as the Hugging Face hub wants it: with the metadata that models are found and judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ser_fewshot.errors import CheckpointError, SettingsError
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+CARD = "README.md"
+_PLACE = "THIS_FOLDER"  # what cards call the place of their model
+_TASK = "audio-classification"
+_TAGS = (_TASK, "speech-emotion-recognition", "few-shot")
+_NOT_LOOKED_UP = "see-source"  # the licence's name on the card of an import
+
+
+def hub_card(folder: Path, name: str, *, licence: str | None = None, results: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return the card of a saved model with its id on the hub, and the metadata that is still missing.
+
+    Args:
+        folder: the model.
+        name: its id on the hub.
+        licence: its identifier on the hub, instead of the one that the card states.
+        results: what `evaluate --json` wrote, for the index of the model.
+
+    Raises:
+        CheckpointError: the folder has no card.
+        SettingsError: the metadata cannot be read, nobody has said under which licence the weights are, or a result is
+            of another model or of a corpus that the model was trained on.
+    """
+    card = _read(folder / CARD)
+    data = cast("ModelCardData", card.data)
+    if licence is not None:
+        data.license, data.license_name, data.license_link = licence, None, None
+    if not data.license or data.license_name == _NOT_LOOKED_UP:
+        raise SettingsError(
+            str(folder / CARD),
+            found="a licence that nobody has looked up" if data.license else "no licence",
+            expected="the licence under which others may use the weights",
+            remedy="Look up what the encoder and the corpora allow, and state it with --license.",
+        )
+    data.library_name, data.pipeline_tag = data.library_name or "ser_fewshot", data.pipeline_tag or _TASK
+    data.tags = list(dict.fromkeys([*(data.tags or ()), *_TAGS]))
+    if results:
+        heard = data.datasets or []
+        data.model_name = name.rpartition("/")[2]
+        data.eval_results = [_result(told, folder, heard=list(heard)) for told in results]
+    card.text = card.text.replace(_PLACE, name)
+    return str(card)
+
+
+def _read(path: Path) -> ModelCard:
+    from huggingface_hub import ModelCard  # noqa: PLC0415 - for the few who use a hub
+
+    try:
+        return ModelCard(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            str(path), found=error.strerror or "no card", expected="a card", remedy="Save the model again."
+        ) from error
+    except Exception as error:  # of YAML, or of what the hub makes of it
+        raise SettingsError(
+            str(path), found=f"{error!s:.200}", expected="metadata in YAML", remedy="Correct its first lines."
+        ) from error
+
+
+def _result(told: Mapping[str, Any], folder: Path, *, heard: Sequence[str]) -> EvalResult:
+    """Return a score as the hub lists it: UAR, which is the mean recall of the classes."""
+    from huggingface_hub import EvalResult  # noqa: PLC0415 - for the few who use a hub
+
+    try:
+        corpora = [Path(manifest).stem for manifest in told["manifests"]]
+        learner, score = next(iter(told["learners"].items()))
+        episodes = f"{score['episodes']}, {score['episodes_sha256'][:12]}"
+        name, uar, spread = f"UAR, {score['protocol']}", float(score["uar"]["mean"]), score["uar"]["ci95"]
+        model = Path(told["model"])
+    except (AttributeError, KeyError, TypeError, ValueError, StopIteration) as error:
+        raise _refused(f"{type(error).__name__}: {error}", "what 'evaluate --json' wrote") from error
+    if model.resolve() != folder.resolve():
+        raise _refused(f"scores of {model}", f"those of {folder}")
+    if known := sorted({*corpora} & {*heard}):
+        raise _refused(f"scores on {', '.join(known)}", "a corpus that the model was not trained on")
+    return EvalResult(
+        task_type=_TASK,
+        dataset_type="-".join(corpora),
+        dataset_name=" and ".join(corpora),
+        metric_type="recall",
+        metric_name=name,
+        metric_value=round(uar, 4),
+        metric_args={"average": "macro", "ci95": spread, "learner": learner, "episodes": episodes},
+    )
+
+
+def _refused(found: str, expected: str) -> SettingsError:
+    return SettingsError("--results", found=found, expected=expected, remedy="Evaluate this model on another corpus.")

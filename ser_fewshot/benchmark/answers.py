@@ -1,0 +1,156 @@
+"""What a method answers to the queries of episodes, as logits; and everything that is counted from them.
+
+A method adapts once to each episode, and all measures are read from those answers. The open set alone needs others:
+episodes of which one class is left out of the support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from ser_fewshot.calibrating import Observation, observed
+from ser_fewshot.corpora import LabelKind, Utterance
+from ser_fewshot.episodes import Episode, class_numbers
+from ser_fewshot.errors import AdaptationError, EpisodeError
+from ser_fewshot.evaluation import answered
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner, embed_clips, evaluating
+
+FOLDS = 5
+_STRENGTH = 0.01  # C of the probe: a thousand functionals, a few hundred clips
+_MOST_STEPS = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What was said of the queries of each episode.
+
+    Attributes:
+        logits: (n_query, n_way) of each episode; None where adapting diverged.
+        classes: (n_query,) the class of the largest logit, of each episode.
+        diverged: the reason, by the index of the episode.
+
+    Raises:
+        CheckpointError: logits are no numbers.
+    """
+
+    logits: tuple[Tensor | None, ...]
+    classes: tuple[NDArray[np.int64] | None, ...]
+    diverged: Mapping[int, str]
+
+    @classmethod
+    def to(
+        cls, episodes: Sequence[Episode], logits: Sequence[Tensor | None], diverged: Mapping[int, str] = {}
+    ) -> Answers:
+        """Return the answers to some episodes."""
+        pairs = zip(logits, episodes, strict=True)
+        classes = (None if values is None else answered(values, episode) for values, episode in pairs)
+        return cls(tuple(logits), tuple(classes), dict(diverged))
+
+
+class Answerer(Protocol):
+    """What can be asked about episodes of some clips."""
+
+    def answers(self, episodes: Sequence[Episode]) -> Answers:
+        """Return what it says of the queries of each episode."""
+
+    def unknowns(self, episodes: Sequence[Episode]) -> list[Observation]:
+        """Return what it says where one class of each episode is not enrolled; nothing if it has no novelty."""
+
+
+class Adapting:
+    """A learner on clips that it has embedded."""
+
+    def __init__(self, learner: Learner, features: FeatureSet) -> None:
+        self.learner = learner
+        self.embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
+        self._row = {clip.id: number for number, clip in enumerate(features.utterances)}
+
+    def answers(self, episodes: Sequence[Episode]) -> Answers:
+        """Adapt to each support and ask for its queries."""
+        logits: list[Tensor | None] = []
+        diverged: dict[int, str] = {}
+        with evaluating(self.learner):
+            for episode in episodes:
+                support, query = (
+                    self.embedded.batch([self._row[clip] for members in part for clip in members])
+                    for part in (episode.support, episode.query)
+                )
+                try:
+                    logits.append(self.learner.adapt(support, class_numbers(episode.support))(query))
+                except AdaptationError as error:
+                    logits.append(None)
+                    diverged[episode.index] = str(error)
+        return Answers.to(episodes, logits, diverged)
+
+    def unknowns(self, episodes: Sequence[Episode]) -> list[Observation]:
+        """Adapt to all classes but one."""
+        return list(observed(self.learner, self.embedded, episodes=episodes, leave_out=True))
+
+
+class Probing:
+    """A linear classifier that has seen the labels of all other clips: the ceiling of what the features can give.
+
+    With emotions as classes, each clip is answered by one that was fitted to the corpus's other speakers (Alain and
+    Bengio, "Understanding intermediate layers using linear classifier probes", 2016, https://arxiv.org/abs/1610.01644);
+    with speakers as classes, by one that was fitted to the speaker's other clips. It ignores the support.
+
+    Raises:
+        EpisodeError: there are too few speakers or clips to part.
+    """
+
+    def __init__(self, learner: Learner, features: FeatureSet, kind: LabelKind) -> None:
+        z = torch.stack(embed_clips(learner, features.clips)).double().numpy()  # (n_clips, width)
+        clips = [clip for clip in features.utterances if clip.label(kind) is not None]
+        kept = np.array([clip.label(kind) is not None for clip in features.utterances])
+        self._row = {clip.id: number for number, clip in enumerate(clips)}
+        self.labels = sorted({clip.label(kind) or "" for clip in clips})
+        self._table = _cross_fitted(z[kept], clips, kind, self.labels)
+
+    def answers(self, episodes: Sequence[Episode]) -> Answers:
+        """Look every query up, among the classes of its episode."""
+        found = []
+        for episode in episodes:
+            rows = [self._row[clip] for members in episode.query for clip in members]
+            columns = [self.labels.index(label) for label in episode.classes]
+            found.append(torch.from_numpy(self._table[rows][:, columns]))
+        return Answers.to(episodes, found)
+
+    def unknowns(self, episodes: Sequence[Episode]) -> list[Observation]:
+        """Return nothing: it knows all classes."""
+        return []
+
+
+def _cross_fitted(
+    z: NDArray[np.float64], clips: Sequence[Utterance], kind: LabelKind, labels: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return (n_clips, n_labels) logarithms of probabilities, each clip's by a classifier that never saw it."""
+    y = np.array([clip.label(kind) for clip in clips])
+    groups = np.array([clip.speaker_key for clip in clips])
+    n_folds = min(FOLDS, len(set(groups) if kind == "emotion" else clips))
+    if n_folds < 2:
+        raise EpisodeError(
+            "linear probe", found="1 speaker", expected="2", remedy="Leave this baseline out of such a corpus."
+        )
+    if kind == "emotion":
+        parts = GroupKFold(n_folds).split(z, y, groups)
+    else:
+        parts = KFold(n_folds, shuffle=True, random_state=0).split(z)
+    table = np.full((len(clips), len(labels)), np.log(1e-12))
+    for known, asked in parts:
+        scaler, probe = StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=_MOST_STEPS, class_weight="balanced")
+        make_pipeline(scaler, probe).fit(z[known], y[known])
+        columns = [labels.index(label) for label in probe.classes_]
+        table[np.ix_(asked, columns)] = probe.predict_log_proba(scaler.transform(z[asked]))
+    return table

@@ -1,0 +1,132 @@
+"""The cells of a run on disk: one file each, written whole, so that a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_fewshot._files import write_atomically
+from ser_fewshot.benchmark.making import slug
+from ser_fewshot.benchmark.methods import Method
+from ser_fewshot.benchmark.protocols import LeftOut, Question
+from ser_fewshot.benchmark.records import Record, read_record
+from ser_fewshot.errors import SettingsError
+
+CELLS = "cells"
+RUN = "run.json"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """What one process does in one go: a method is made once for a split, and asked all questions on it."""
+
+    method: Method
+    questions: tuple[Question, ...]
+
+    @property
+    def name(self) -> str:
+        """Unique in a run, and part of a path."""
+        first = self.questions[0]
+        return f"{first.split}/{first.spec.label}/{slug(self.method.name)}"
+
+
+def key_of(question: Question | LeftOut, method: Method | None = None) -> str:
+    """Return what a cell is called in the results and for --only."""
+    name = f"{question.protocol.name}/{question.corpus}"
+    return name if method is None else f"{name}/{method.name}"
+
+
+def jobs_of(methods: Sequence[Method], questions: Sequence[Question]) -> list[Job]:
+    """Return the work of a run, the methods in turn, so that every n-th job is as long as any other n-th."""
+    groups: dict[tuple[str, str, str], list[tuple[Method, Question]]] = {}
+    for method in methods:
+        for question in questions:
+            groups.setdefault((method.name, question.split, question.spec.label), []).append((method, question))
+    return [Job(method=of[0][0], questions=tuple(question for _, question in of)) for of in groups.values()]
+
+
+def keys_of(methods: Sequence[Method], asked: Sequence[Question | LeftOut]) -> list[str]:
+    """Return the keys of all cells of a run, and of what is left out of it."""
+    keys = [key_of(one) for one in asked if isinstance(one, LeftOut)]
+    return keys + [key_of(one, method) for one in asked if isinstance(one, Question) for method in methods]
+
+
+def path_of(out: Path, key: str) -> Path:
+    """Return where the record of a cell lies."""
+    return out / CELLS / f"{key.replace('/', '--').replace(':', '-')}.json"
+
+
+def write_cell(out: Path, record: Record) -> None:
+    """Keep a record."""
+    write_atomically(path_of(out, record.key), record.as_json() + "\n")
+
+
+def read_cell(out: Path, key: str) -> Record | None:
+    """Return the record of a cell, None where it is not there yet.
+
+    Raises:
+        SettingsError: the file is damaged.
+    """
+    path = path_of(out, key)
+    return read_record(path.read_text(encoding="utf-8"), origin=str(path)) if path.exists() else None
+
+
+def read_cells(out: Path) -> list[Record]:
+    """Return the records of all cells that are there.
+
+    Raises:
+        SettingsError: a file is damaged.
+    """
+    paths = sorted((out / CELLS).glob("*.json"))
+    return [read_record(path.read_text(encoding="utf-8"), origin=str(path)) for path in paths]
+
+
+def is_finished(out: Path, key: str) -> bool:
+    """Return whether a cell needs no more work; one that failed is tried again."""
+    record = read_cell(out, key)
+    return record is not None and record.done
+
+
+def check_run(out: Path, told: Mapping[str, Any]) -> None:
+    """Note what all cells of a folder have in common, or refuse to add others to them.
+
+    Args:
+        out: folder of the run.
+        told: what decides the value of every cell: episodes, seed, clips.
+
+    Raises:
+        SettingsError: the folder holds a run of something else.
+    """
+    path = out / RUN
+    given = json.loads(json.dumps(told))
+    if not path.exists():
+        write_atomically(path, json.dumps(given, indent=1) + "\n")
+        return
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        known = None
+    if known != given:
+        known = known if isinstance(known, dict) else {}
+        changed = [f"{name} {known.get(name)!r:.60}" for name in given if known.get(name) != given[name]]
+        raise SettingsError(
+            str(out),
+            found=f"a run with {', '.join(changed)}",
+            expected=", ".join(f"{name} {given[name]!r:.60}" for name in given if known.get(name) != given[name]),
+            remedy="Give the same options and corpora to go on with it, or another folder.",
+        )
+
+
+def now() -> str:
+    """Return the time, ISO 8601, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def as_values(item: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON has it."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(item)))
+    return values

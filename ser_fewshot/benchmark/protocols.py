@@ -1,0 +1,247 @@
+"""What is asked of every method, and how it is asked of one corpus: a protocol becomes a question, or a reason why not.
+
+A protocol says what must be new at the test (a corpus, its speakers, or its classes) and what an episode is. Ways are
+lowered only where a corpus has fewer emotions than the protocol wants, and the question notes it; speakers as classes
+are never fewer than asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ser_fewshot.benchmark.records import Portion, Split
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
+from ser_fewshot.errors import EpisodeError
+from ser_fewshot.splits import Parts, split_by_class, split_by_corpus, split_by_speaker
+
+Clips = Sequence[Utterance]
+New = Literal["corpus", "speakers", "classes"]
+
+TEST_SPEAKERS = 1 / 3
+UNSEEN = ("disgust", "fear", "surprise", "boredom", "calm", "contempt", "frustration")
+"""Emotions in the order in which they are held out: the four that nearly every corpus has are trained on."""
+N_UNSEEN = 3
+_LEAST_KNOWN = 3
+_QUERIES = (10, 5, 3)  # of a class of emotions, where a corpus is too small for the first
+_PREFIX = {"corpus": "without", "speakers": "speakers-of", "classes": "classes-of"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One question to ask of every corpus.
+
+    Attributes:
+        name: of its rows and files.
+        title: the same for people.
+        new: what of the test was not met in training.
+        spec: of the episodes.
+    """
+
+    name: str
+    title: str
+    new: New
+    spec: EpisodeSpec
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Question:
+    """A protocol as one corpus can be asked it.
+
+    Attributes:
+        protocol, corpus: which.
+        spec: of the episodes on this corpus.
+        train, test: the clips of both sides.
+        notes: what was changed for this corpus.
+    """
+
+    protocol: Protocol
+    corpus: str
+    spec: EpisodeSpec
+    train: Clips
+    test: Clips
+    notes: tuple[str, ...] = ()
+
+    @property
+    def split(self) -> str:
+        """The name of the split, which questions that differ in the episodes alone share."""
+        return f"{_PREFIX[self.protocol.new]}-{self.corpus}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A protocol that a corpus cannot be asked, and why."""
+
+    protocol: Protocol
+    corpus: str
+    reason: str
+
+
+_EMOTIONS = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
+_SPEAKERS = EpisodeSpec(n_way=5, k_shot=1, n_query=5, label="speaker", query_speaker="same")
+_UNSEEN = replace(_EMOTIONS, n_way=N_UNSEEN)
+
+PROTOCOLS = (
+    Protocol(
+        name="cross-corpus-1-shot",
+        title="A corpus never heard, 1 clip an emotion",
+        new="corpus",
+        spec=replace(_EMOTIONS, k_shot=1),
+    ),
+    Protocol(
+        name="cross-corpus-5-shot", title="A corpus never heard, 5 clips an emotion", new="corpus", spec=_EMOTIONS
+    ),
+    Protocol(
+        name="unseen-speakers-5-shot",
+        title="New speakers of a corpus that was trained on, 5 clips an emotion",
+        new="speakers",
+        spec=_EMOTIONS,
+    ),
+    Protocol(
+        name="unseen-classes-1-shot",
+        title="Emotions and speakers never met, of a corpus that was trained on, 1 clip an emotion",
+        new="classes",
+        spec=replace(_UNSEEN, k_shot=1),
+    ),
+    Protocol(
+        name="unseen-classes-5-shot",
+        title="Emotions and speakers never met, of a corpus that was trained on, 5 clips an emotion",
+        new="classes",
+        spec=_UNSEEN,
+    ),
+    Protocol(
+        name="speakers-5-way-1-shot",
+        title="Speakers of a corpus never heard as classes, 1 clip each",
+        new="corpus",
+        spec=_SPEAKERS,
+    ),
+    Protocol(
+        name="speakers-20-way-5-shot",
+        title="20 speakers of a corpus never heard as classes, 5 clips each",
+        new="corpus",
+        spec=replace(_SPEAKERS, n_way=20, k_shot=5),
+    ),
+    Protocol(
+        name="personal-5-shot",
+        title="One person of a corpus never heard enrols 5 clips an emotion and is recognised",
+        new="corpus",
+        # One speaker rarely says more than eight clips in one emotion.
+        spec=replace(_EMOTIONS, n_query=3, query_speaker="same"),
+    ),
+)
+
+
+def questions(
+    utterances: Clips, protocols: Sequence[Protocol] = PROTOCOLS, *, seed: int
+) -> Iterator[Question | LeftOut]:
+    """Yield every protocol as every corpus can be asked it, or why it cannot.
+
+    Args:
+        utterances: of all corpora, each with a speaker.
+        protocols: what to ask.
+        seed: which speakers are held out within a corpus.
+    """
+    for protocol in protocols:
+        for corpus in sorted({clip.corpus for clip in utterances}):
+            try:
+                train, test = _parted(protocol.new, corpus, utterances, seed=seed)
+                spec, notes = _fitting(protocol.spec, test)
+            except EpisodeError as error:
+                found = re.sub(r" \(.*\)", "", error.found)  # without a list of every class
+                reason = f"found {found}; expected {error.expected}"
+                yield LeftOut(protocol=protocol, corpus=corpus, reason=reason)
+            else:
+                yield Question(protocol=protocol, corpus=corpus, spec=spec, train=train, test=test, notes=notes)
+
+
+def split_of(name: str, train: Clips, test: Clips) -> Split:
+    """Return how much lies on either side, and a digest of what."""
+    content = hashlib.sha256()
+    for part in (train, test):
+        content.update("\n".join(sorted(clip.id for clip in part)).encode() + b"\n\n")
+    return Split(name=name, train=_portions(train), test=_portions(test), sha256=content.hexdigest())
+
+
+def _portions(clips: Clips) -> tuple[Portion, ...]:
+    by_corpus: dict[str, list[Utterance]] = {}
+    for clip in clips:
+        by_corpus.setdefault(clip.corpus, []).append(clip)
+    return tuple(
+        Portion(
+            corpus=corpus,
+            clips=len(members),
+            speakers=len({clip.speaker_key for clip in members} - {None}),
+            emotions=tuple(sorted({clip.emotion for clip in members if clip.emotion})),
+        )
+        for corpus, members in sorted(by_corpus.items())
+    )
+
+
+def _parted(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
+    """Return what may be learned from and what is tested on.
+
+    Raises:
+        EpisodeError: the corpus cannot be parted so.
+    """
+    if new == "corpus":
+        return split_by_corpus(utterances, [corpus])
+    own = [clip for clip in utterances if clip.corpus == corpus]
+    if new == "speakers":
+        return split_by_speaker(own, test_fraction=TEST_SPEAKERS, seed=seed)
+    known, unseen = split_by_class(own, _held_out(corpus, own))
+    train, _ = split_by_speaker(known, test_fraction=TEST_SPEAKERS, seed=seed)
+    heard = {clip.speaker_key for clip in train}
+    return train, tuple(clip for clip in unseen if clip.speaker_key not in heard)
+
+
+def _held_out(corpus: str, clips: Clips) -> list[str]:
+    """Return the emotions of a corpus to hold out.
+
+    Raises:
+        EpisodeError: it has too few to hold any out.
+    """
+    emotions = {clip.emotion for clip in clips if clip.emotion}
+    held_out = [name for name in UNSEEN if name in emotions][:N_UNSEEN]
+    if len(held_out) < N_UNSEEN or len(emotions) - N_UNSEEN < _LEAST_KNOWN:
+        raise EpisodeError(
+            corpus,
+            found=f"the emotions {', '.join(sorted(emotions))}",
+            expected=f"{N_UNSEEN} of {', '.join(UNSEEN)} to hold out, and {_LEAST_KNOWN} others to train on",
+            remedy="Ask this of a corpus with more emotions.",
+        )
+    return held_out
+
+
+def _fitting(spec: EpisodeSpec, test: Clips) -> tuple[EpisodeSpec, tuple[str, ...]]:
+    """Return the episodes that a corpus can give, nearest to those that are asked for, and what was changed.
+
+    Raises:
+        EpisodeError: it can give none.
+    """
+    ways, queries = [spec.n_way], [spec.n_query]
+    if spec.label == "emotion":
+        n_emotions = len({clip.emotion for clip in test if clip.emotion})
+        ways = [n_way for n_way in range(spec.n_way, 1, -1) if n_way == spec.n_way or n_way <= n_emotions < spec.n_way]
+        queries = sorted({n for n in _QUERIES if n <= spec.n_query} | {spec.n_query}, reverse=True)
+    first: EpisodeError | None = None
+    for n_way in ways:
+        for n_query in queries:
+            asked = replace(spec, n_way=n_way, n_query=n_query)
+            try:
+                EpisodeSampler(test, asked)
+            except EpisodeError as error:
+                first = first or error
+                continue
+            return asked, tuple(_changes(spec, asked))
+    raise first or EpisodeError(str(spec), found="nothing", expected="two classes", remedy="Add clips.")
+
+
+def _changes(asked: EpisodeSpec, given: EpisodeSpec) -> Iterator[str]:
+    if given.n_way < asked.n_way:
+        yield f"{given.n_way} ways instead of {asked.n_way}: the corpus has no more emotions"
+    if given.n_query < asked.n_query:
+        yield f"{given.n_query} queries a class instead of {asked.n_query}: the corpus is small"

@@ -1,0 +1,168 @@
+"""Run every method on every protocol over all corpora of a folder, and write the tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol as Interface
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ser_fewshot.benchmark.assembling import PAGE, assemble
+from ser_fewshot.benchmark.cells import keys_of
+from ser_fewshot.benchmark.making import frontend_of
+from ser_fewshot.benchmark.methods import Method, chosen, named
+from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
+from ser_fewshot.benchmark.records import Record, read_results
+from ser_fewshot.benchmark.running import Plan, run_grid, usable
+from ser_fewshot.benchmark_report import PAGE as REPORT
+from ser_fewshot.commands._console import note, report_skipped, say, say_json, tracker
+from ser_fewshot.commands._data import clips_of
+from ser_fewshot.commands._text import counted
+from ser_fewshot.commands.report import write_page
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import default_directory
+
+_EPISODES = 600
+_SMOKE_EPISODES = 4
+_SLASHES = 2  # in the key of a cell
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compute the cells that are missing, and write everything that is made of them."""
+    only = arguments.only
+    if only is not None and only.count("/") < _SLASHES:
+        raise SettingsError(
+            "--only",
+            found=repr(only),
+            expected="PROTOCOL/CORPUS/METHOD",
+            remedy="Name a cell as results.jsonl does; what is left out is none.",
+        )
+    methods, protocols = _methods(arguments), _protocols([only.partition("/")[0]] if only else arguments.protocols)
+    for method in methods:
+        frontend_of(method)  # what is not installed is known before an hour of work
+    cache = arguments.cache or default_directory()
+    plan = Plan(
+        utterances=_readable(clips_of(arguments.corpora), cache),
+        methods=methods,
+        protocols=protocols,
+        out=arguments.out,
+        cache=cache,
+        episodes=arguments.episodes or (_SMOKE_EPISODES if arguments.smoke else _EPISODES),
+        seed=arguments.seed,
+        smoke=arguments.smoke,
+        device=arguments.device,
+        command=_command(arguments),
+    )
+    with _progress() as track:
+        run_grid(plan, workers=arguments.workers or _workers(), only=only, track=track)
+    records, missing = assemble(arguments.out, [only] if only else keys_of(plan.methods, plan.asked()))
+    if only is None:
+        write_page(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
+    if arguments.against:
+        _compare(records, arguments.against)
+    _tell(records, missing, arguments)
+
+
+def _readable(clips: Sequence[Utterance], cache: Path) -> tuple[Utterance, ...]:
+    """Return the clips that can be read, and say which cannot."""
+    found = usable(clips, cache, track=tracker("features"))
+    report_skipped(found.skipped, rest="check that the audio files stand where the manifest says")
+    return found.utterances
+
+
+def _methods(arguments: argparse.Namespace) -> tuple[Method, ...]:
+    if arguments.only:
+        return (named(arguments.only.split("/", 2)[-1]),)
+    return chosen(arguments.learners, baselines=arguments.baselines)
+
+
+def _protocols(names: Sequence[str] | None) -> tuple[Protocol, ...]:
+    """Return the protocols of some names; all of them by default.
+
+    Raises:
+        SettingsError: there is no protocol of a name.
+    """
+    known = {protocol.name: protocol for protocol in PROTOCOLS}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise SettingsError(
+            "--protocols", found=", ".join(unknown), expected=" | ".join(known), remedy="Choose some of these."
+        )
+    return tuple(known[name] for name in names or known)
+
+
+def _workers() -> int:
+    """Return how many processes this machine has cores for; one beside others that a launcher started."""
+    if "RANK" in os.environ:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _command(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return what repeats a cell, without its key and the folders of this machine."""
+    episodes = arguments.episodes or (_SMOKE_EPISODES if arguments.smoke else _EPISODES)
+    words = ["ser-fewshot", "benchmark", "--corpora", "CORPORA", "--out", "OUT"]
+    words += ["--episodes", str(episodes), "--seed", str(arguments.seed)]
+    words += ["--device", arguments.device] if arguments.device != "cpu" else []
+    return (*words, *(["--smoke"] if arguments.smoke else []))
+
+
+class _Track(Interface):
+    def __call__(self, total: int, done: str) -> None: ...
+
+
+@contextmanager
+def _progress() -> Iterator[_Track]:
+    """Show how many jobs are done on a terminal; in a file, a line for each."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal) as bar:
+        task, finished = bar.add_task("benchmark", total=None), 0
+
+        def track(total: int, done: str) -> None:
+            nonlocal finished
+            finished += 1
+            bar.update(task, total=total, completed=finished, description=done)
+            if not console.is_terminal:
+                note(f"{finished} of {total}: {done}")
+
+        yield track
+
+
+def _compare(records: Sequence[Record], other: Path) -> None:
+    """Say whether cells are, to the bit, those of another run.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    theirs = {record.key: record for record in read_results(other)}
+    both = [record for record in records if record.key in theirs]
+    differing = [record.key for record in both if record.measured() != theirs[record.key].measured()]
+    if differing or not both:
+        raise SettingsError(
+            "--against",
+            found=f"other values in {', '.join(differing)}" if differing else "no cell that both runs have",
+            expected=f"the values of {other}",
+            remedy="Compare the versions and the machine that both records name.",
+        )
+    say(f"{counted(len(both), 'cell')} the same to the bit as in {other}")
+
+
+def _tell(records: Sequence[Record], missing: Sequence[str], arguments: argparse.Namespace) -> None:
+    counts = {status: [one.key for one in records if one.status == status] for status in ("done", "failed", "left out")}
+    if arguments.json:
+        say_json({**counts, "missing": list(missing), "page": str(arguments.out / PAGE)})
+        return
+    for record in records:
+        if record.status == "failed":
+            note(f"failed: {record.key}: {record.reason}")
+    numbers = ", ".join(f"{len(keys)} {status}" for status, keys in {**counts, "missing": missing}.items() if keys)
+    say(f"{numbers}; tables: {arguments.out / PAGE}")
+    if arguments.only is None:
+        say(f"report: {arguments.out / REPORT}")

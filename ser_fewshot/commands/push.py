@@ -1,0 +1,28 @@
+"""Send a saved model to the Hugging Face hub."""
+
+from __future__ import annotations
+
+import argparse
+
+from ser_fewshot.checkpoints import load_model, read_config
+from ser_fewshot.commands._console import note, note_random, say, say_json
+from ser_fewshot.hub import push
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Send a model that can be read, and say where it lies now."""
+    results = [read_config(path) for path in arguments.results]
+    note_random(load_model(arguments.folder))  # what cannot be read here is of no use to anybody there
+    note(f"sending {arguments.folder} to the Hugging Face hub as {arguments.id}")
+    sent = push(
+        arguments.folder,
+        arguments.id,
+        licence=arguments.license,
+        results=results,
+        private=arguments.private,
+        message=arguments.message,
+    )
+    if arguments.json:
+        say_json({"repo": sent.repo, "revision": sent.revision, "url": sent.url})
+    else:
+        say(f"{sent.url}; get it with 'ser-fewshot pull {sent.repo}@{sent.revision[:12]} --out DIR'")

@@ -1,0 +1,242 @@
+"""One process of several, as `torchrun` or `accelerate launch` start them: which, on what device, and sums over all.
+
+The only place that knows accelerate. Where there is one process, nothing here imports it, opens a port or waits, and
+every function says what is true of one. Only numbers travel between processes, never objects: nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args
+
+from ser_fewshot.errors import DistributedError, SettingsError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.amp.grad_scaler import GradScaler
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""What the encoder computes in while it is trained; its weights, and all that follows it, stay in single precision."""
+
+Item = TypeVar("Item")
+
+_PATIENCE = timedelta(minutes=30)  # for a process that is alive and does not answer; one that dies is noticed at once
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
+
+
+def world_size() -> int:
+    """Return how many processes there are, on all nodes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def is_main() -> bool:
+    """Return whether this is the process that writes and speaks."""
+    return rank() == 0
+
+
+def share(items: Sequence[Item]) -> list[Item]:
+    """Return every so-manieth item: what this process takes of a work that all of them share."""
+    return list(items[rank() :: world_size()])
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """Where networks compute, and how exactly.
+
+    Attributes:
+        device: of weights and batches.
+        precision: of the encoder in training.
+        autocast: a context in which operations choose that precision.
+        scaler: keeps gradients of half precision from vanishing; None where the precision needs none.
+    """
+
+    device: torch.device
+    precision: Precision = "fp32"
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    scaler: GradScaler | None = None
+
+
+def compute(device: str = "cpu", precision: Precision = "fp32") -> Compute:
+    """Join the other processes, if there are any, and return where and how this one computes.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one; each of several processes has its own.
+        precision: see `Precision`.
+
+    Raises:
+        SettingsError: there is no such device, it cannot compute in this precision, or several processes are to share
+            one GPU.
+        DistributedError: the other processes cannot be reached.
+    """
+    chosen = _device(device)
+    if precision not in get_args(Precision):
+        expected = " | ".join(get_args(Precision))
+        raise SettingsError("precision", found=repr(precision), expected=expected, remedy="Choose one of these.")
+    if world_size() > 1:
+        joined = _join(cpu=chosen.type == "cpu")
+        chosen = chosen if chosen.type == "cpu" else joined.device
+    if precision == "fp32":
+        return Compute(chosen)
+    _check_precision(chosen, precision)
+    accelerator = _accelerator(precision, cpu=chosen.type == "cpu")
+    return Compute(chosen, precision, accelerator.autocast, accelerator.scaler)
+
+
+def barrier() -> None:
+    """Wait until every process is here.
+
+    Raises:
+        DistributedError: one of them is gone.
+    """
+    if world_size() > 1:
+        with _explained():
+            _join().wait_for_everyone()
+
+
+def total(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, on its own device: the same in each of them, to the bit.
+
+    Raises:
+        DistributedError: one of them is gone.
+    """
+    if world_size() == 1:
+        return values
+    from accelerate.utils import reduce  # noqa: PLC0415
+
+    with _explained():
+        summed: Tensor = reduce(values.to(_join().device), "sum")
+    return summed.to(values.device)
+
+
+def total_gradients(parameters: Sequence[torch.nn.Parameter], loss: float) -> float:
+    """Replace each gradient by its sum over all processes, in one message, and return the sum of a loss.
+
+    A parameter that has a gradient in no process has none afterwards, so that an optimiser leaves it alone.
+
+    Raises:
+        DistributedError: a process is gone.
+    """
+    if world_size() == 1:
+        return loss
+    import torch  # noqa: PLC0415
+
+    grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+    known = grads[0].new_tensor([*(one.grad is not None for one in parameters), loss])
+    summed = total(torch.cat([*(grad.flatten() for grad in grads), known]))
+    *parts, known = torch.split(summed, [*(grad.numel() for grad in grads), len(known)])
+    for parameter, part, has in zip(parameters, parts, known[:-1].tolist(), strict=True):
+        parameter.grad = part.view_as(parameter) if has else None
+    return float(known[-1])
+
+
+def check_alike(what: str, digest: bytes) -> None:
+    """Refuse to go on where processes do not see the same.
+
+    Args:
+        what: is the same everywhere, for the error.
+        digest: of it.
+
+    Raises:
+        DistributedError: a process sees something else, or is gone.
+    """
+    if world_size() == 1:
+        return
+    import torch  # noqa: PLC0415
+
+    own = torch.tensor(list(digest), dtype=torch.int64)
+    moments = total(torch.stack([own, own.square()]))
+    if not torch.equal(moments, world_size() * torch.stack([own, own.square()])):
+        raise DistributedError(
+            f"process {rank()} of {world_size()}",
+            found=f"{what} that are not those of every other process",
+            expected="the same everywhere",
+            remedy="Let all nodes see the same files at the same places, with the same versions of the libraries.",
+        )
+
+
+def _device(asked: str) -> torch.device:
+    import torch  # noqa: PLC0415
+
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = asked.partition(":")
+    n_gpus = torch.cuda.device_count()
+    found = f"{asked!r}, and {n_gpus} GPUs that torch {torch.__version__} can use"
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
+        remedy = "Choose one of these."
+    elif kind == "cuda" and int(number or 0) >= n_gpus:
+        remedy = "Choose another device, or install a torch that is built for your GPU."
+    elif number and world_size() > 1:
+        found, remedy = f"{asked!r} for {world_size()} processes", "Say 'cuda': each process takes a GPU of its own."
+    else:
+        return torch.device(asked)
+    raise SettingsError("device", found=found, expected="cpu | cuda | cuda:NUMBER | auto", remedy=remedy)
+
+
+def _check_precision(device: torch.device, precision: Precision) -> None:
+    import torch  # noqa: PLC0415
+
+    if precision == "fp16" and device.type != "cuda":
+        found = f"'fp16' on {device}, whose half precision is slower than single"
+    elif precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        found = f"'bf16' on {torch.cuda.get_device_name(device)}, which has no such numbers"
+    else:
+        return
+    expected = "fp32 | bf16" if device.type == "cpu" else "fp32 | fp16"
+    raise SettingsError("precision", found=found, expected=expected, remedy="Choose one of these, or another device.")
+
+
+def _accelerator(precision: Precision, *, cpu: bool) -> Any:
+    from accelerate import Accelerator  # noqa: PLC0415
+    from accelerate.state import AcceleratorState  # noqa: PLC0415
+
+    AcceleratorState._reset_state()  # a program may train twice, in different precisions
+    return Accelerator(cpu=cpu, mixed_precision=precision)
+
+
+def _join(*, cpu: bool | None = None) -> Any:
+    """Return accelerate's state of this process; the first call meets the others."""
+    import torch  # noqa: PLC0415
+    from accelerate import PartialState  # noqa: PLC0415
+
+    if PartialState._shared_state:
+        return PartialState()
+    with _explained():
+        state = PartialState(cpu=not torch.cuda.is_available() if cpu is None else cpu, timeout=_PATIENCE)
+    # What starts the processes ends those that are left when one of them dies, and so does a cluster at the time limit.
+    if threading.current_thread() is threading.main_thread():  # the only one that may; Ray works in another
+        signal.signal(signal.SIGTERM, _ended)
+    return state
+
+
+def _ended(_number: int, _frame: object) -> NoReturn:
+    raise _lost("a request to end, as the others get when one of the processes dies, or all at a time limit")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say in our words what torch raises where a process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise _lost(str(error).partition("\n")[0]) from error
+
+
+def _lost(found: str) -> DistributedError:
+    return DistributedError(
+        f"process {rank()} of {world_size()}",
+        found=found,
+        expected="every process to the end",
+        remedy="See above which one failed first; start the same command again, with --resume where it has that.",
+    )

@@ -1,0 +1,91 @@
+"""Records on disk and in tables: the same after reading, in an order of their own, and with their marks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from ser_fewshot.benchmark import cells
+from ser_fewshot.benchmark.assembling import PAGE, assemble
+from ser_fewshot.benchmark.records import read_record, read_results, write_results
+from ser_fewshot.benchmark.tables import as_markdown, tables_of
+from ser_fewshot.errors import SettingsError
+
+from .rooms import record
+
+GOOD, BAD = (0.8, 0.9, 0.7) * 20, (0.3, 0.4, 0.2) * 20
+COLUMN = (
+    record(method="protonet", scores=GOOD),
+    record(method="ridge", scores=(0.9, 0.8, 0.69) * 20),
+    record(method="nearest", scores=BAD),
+    record(method="linear-probe", kind="ceiling", scores=(0.9,) * 60),
+    record(method="default-model", kind="model", heard=True, scores=(0.95,) * 60, notes=("it heard this",)),
+)
+
+
+def test_records_come_back_as_they_were_and_in_order(tmp_path):
+    write_results(tmp_path / "results.jsonl", COLUMN)
+    found = read_results(tmp_path)
+    assert found == tuple(sorted(COLUMN, key=lambda one: one.key)) == read_results(tmp_path / "results.jsonl")
+    before = (tmp_path / "results.jsonl").read_bytes()
+    write_results(tmp_path / "results.jsonl", reversed(COLUMN))
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', '{"keys": "a"}', "null"])
+def test_what_is_no_record_is_refused(text):
+    with pytest.raises(SettingsError, match="a record as the benchmark writes it"):
+        read_record(text, origin="here")
+
+
+def test_a_record_of_another_format_is_refused():
+    values = {**json.loads(COLUMN[0].as_json()), "format": 2}
+    with pytest.raises(SettingsError, match="format 1"):
+        read_record(json.dumps(values), origin="here")
+
+
+def test_what_must_repeat_leaves_out_where_and_when():
+    one = COLUMN[0]
+    other = dataclasses.replace(one, origin=dataclasses.replace(one.origin, finished="later", minutes_to_train=9.0))
+    assert one.measured() == other.measured()
+    assert one.measured() != dataclasses.replace(one, chance=0.5).measured()
+
+
+def test_a_table_marks_the_best_what_is_like_it_and_what_heard_the_corpus():
+    page = as_markdown(tables_of(COLUMN)[0])
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2].strip() for line in page.splitlines() if line.startswith("|")
+    }
+    assert rows["protonet"] == "**80.0 ± 1.0**"
+    assert rows["ridge"] == "79.7 ± 1.0 †"
+    assert rows["nearest"] == "30.0 ± 1.0"
+    assert rows["linear-probe"] == "90.0 ± 1.0"
+    assert rows["default-model"] == "95.0 ± 1.0 ‡"
+    assert rows["chance"] == "25.0"
+    assert list(rows)[2:] == ["nearest", "protonet", "ridge", "default-model", "linear-probe", "chance"]
+    assert "- it heard this: default-model on one" in page
+    assert "`eeeeeeeeeeee`" in page
+
+
+def test_the_page_says_what_was_left_out_failed_and_is_missing(tmp_path):
+    out = dataclasses.replace(record(method=""), status="left out", reason="too few speakers", uar=None)
+    broken = dataclasses.replace(record(method="maml"), status="failed", reason="it ran away", uar=None)
+    for one in (*COLUMN, out, broken):
+        cells.write_cell(tmp_path, one)
+    _, missing = assemble(tmp_path, [COLUMN[0].key, "cross-corpus-5-shot/one/siamese"])
+    assert missing == ["cross-corpus-5-shot/one/siamese"]
+    page = (tmp_path / PAGE).read_text()
+    assert "- cross-corpus-5-shot, one: too few speakers" in page
+    assert "`cross-corpus-5-shot/one/maml`: it ran away" in page
+    assert "- `cross-corpus-5-shot/one/siamese`" in page
+    assert "5 cells: 5 minutes of one core to train and calibrate, 2 to score" in page
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    cells.write_cell(tmp_path, COLUMN[0])
+    path = cells.path_of(tmp_path, COLUMN[0].key)
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(SettingsError, match=path.name):
+        assemble(tmp_path, [])

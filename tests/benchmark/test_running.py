@@ -1,0 +1,181 @@
+"""A run: killed and gone on with, shared between processes, repeated to the bit, and not stopped by one cell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_fewshot.benchmark import running, scoring
+from ser_fewshot.benchmark.assembling import PAGE, assemble
+from ser_fewshot.benchmark.cells import keys_of
+from ser_fewshot.benchmark.running import run_grid
+from ser_fewshot.errors import SettingsError
+
+from .rooms import RATE, make_corpora, plan, protocols, results
+
+LEARNERS = ("nearest", "protonet", "ridge")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return make_corpora(tmp_path_factory.mktemp("corpora"))
+
+
+def ages(out):
+    return {path.name: path.stat().st_mtime_ns for path in sorted((out / "cells").glob("*.json"))}
+
+
+def test_a_killed_run_goes_on_without_repeating_a_finished_cell(root, tmp_path, run):
+    out = tmp_path / "run"
+    command = ["benchmark", "--corpora", root, "--out", out, "--learners", *LEARNERS, "--protocols"]
+    command += ["cross-corpus-1-shot", "cross-corpus-5-shot", "--smoke", "--workers", "1", "--cache", tmp_path]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ser_fewshot", *map(str, command)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((out / "cells").glob("*.json")):
+        assert started.poll() is None
+        time.sleep(0.005)
+    started.send_signal(signal.SIGKILL)
+    assert started.wait() == -signal.SIGKILL
+    before = ages(out)
+    assert before
+    assert not (out / PAGE).exists()
+    code, _, err = run(*command)
+    assert code == 0, err
+    after = ages(out)
+    assert {name: age for name, age in after.items() if name in before} == before
+    assert len(after) == 4 * (len(LEARNERS) + 1) > len(before)
+    assert sorted(one.status for one in results(out).values()) == ["done"] * len(after)
+
+
+def test_a_row_is_repeated_to_the_bit_by_the_command_in_its_record(root, tmp_path, run):
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = ("--corpora", root, "--cache", tmp_path, "--workers", "1")
+    told = ("--learners", "protonet", "--protocols", "unseen-speakers-5-shot", "speakers-5-way-1-shot", "--smoke")
+    assert run("benchmark", *options, "--out", first, *told)[0] == 0
+    done = {key: record for key, record in results(first).items() if record.done}
+    assert len(done) == 8
+    for key, record in done.items():
+        words = record.origin.command.split()
+        assert words[:2] == ["ser-fewshot", "benchmark"]
+        repeated = [{"CORPORA": root, "OUT": second / key.replace("/", "-")}.get(word, word) for word in words[1:]]
+        code, out, err = run(*repeated, "--cache", tmp_path, "--workers", "1", "--against", first)
+        assert code == 0, err
+        assert "1 cell the same to the bit" in out
+
+
+def test_a_row_that_comes_out_otherwise_is_an_error(root, tmp_path, run):
+    options = ("--corpora", root, "--cache", tmp_path, "--workers", "1", "--smoke")
+    key = "cross-corpus-5-shot/one/nearest"
+    assert run("benchmark", *options, "--out", tmp_path / "a", "--only", key)[0] == 0
+    code, _, err = run(
+        "benchmark", *options, "--out", tmp_path / "b", "--only", key, "--seed", "1", "--against", tmp_path / "a"
+    )
+    assert code == 2
+    assert f"found other values in {key}" in err
+
+
+def test_a_cell_that_raises_is_written_down_and_stops_no_other(root, tmp_path, monkeypatch):
+    def scored(question, method, made, *, common):
+        if method.name == "ridge" and question.corpus == "two":
+            raise ZeroDivisionError("of all things")
+        return honest(question, method, made, common=common)
+
+    honest = scoring.scored
+    monkeypatch.setattr(scoring, "scored", scored)
+    task = plan(root, tmp_path, learners=("nearest", "ridge"))
+    run_grid(task, workers=1)
+    records, missing = assemble(tmp_path, keys_of(task.methods, task.asked()))
+    assert not missing
+    failed = {one.key: one.reason for one in records if one.status == "failed"}
+    assert failed == {f"cross-corpus-{k}-shot/two/ridge": "ZeroDivisionError: of all things" for k in (1, 5)}
+    assert sum(one.done for one in records) == 6
+    assert "`cross-corpus-1-shot/two/ridge`: ZeroDivisionError" in (tmp_path / PAGE).read_text()
+    monkeypatch.undo()
+    run_grid(task, workers=1)  # what failed is tried again
+    assert all(one.done for one in assemble(tmp_path, [])[0])
+
+
+def test_a_method_that_cannot_be_made_fails_in_all_cells_of_its_split(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "make", lambda *_, **__: 1 / 0)
+    run_grid(plan(root, tmp_path), workers=1)
+    assert [one.reason for one in assemble(tmp_path, [])[0]] == ["ZeroDivisionError: division by zero"] * 4
+
+
+def test_cells_that_are_missing_are_named(root, tmp_path):
+    task = plan(root, tmp_path)
+    run_grid(task, workers=1, only="cross-corpus-5-shot/one/nearest")
+    records, missing = assemble(tmp_path, keys_of(task.methods, task.asked()))
+    assert [one.key for one in records] == ["cross-corpus-5-shot/one/nearest"]
+    assert len(missing) == 3
+    assert all(f"- `{key}`" in (tmp_path / PAGE).read_text() for key in missing)
+
+
+def test_a_folder_takes_no_cells_of_another_run(root, tmp_path):
+    run_grid(plan(root, tmp_path), workers=1)
+    with pytest.raises(SettingsError, match="a run with episodes 4"):
+        run_grid(plan(root, tmp_path, episodes=5), workers=1)
+
+
+def test_a_cell_that_is_not_there_is_an_error(root, tmp_path):
+    with pytest.raises(SettingsError, match="PROTOCOL/CORPUS/METHOD"):
+        run_grid(plan(root, tmp_path), workers=1, only="cross-corpus-5-shot/three/nearest")
+
+
+def test_processes_that_a_launcher_started_take_their_share_each(root, tmp_path, monkeypatch):
+    task = plan(root, tmp_path, learners=("nearest", "ridge"))
+    made: list[set[str]] = []
+    for rank in ("0", "1"):
+        before = set(ages(tmp_path))
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        run_grid(task, workers=1)
+        assert "RANK" not in os.environ  # a training must not wait for that of the other process
+        made.append(set(ages(tmp_path)) - before)
+    assert len(made[0]) == len(made[1]) == 4
+    assert not assemble(tmp_path, keys_of(task.methods, task.asked()))[1]
+
+
+def test_a_missing_package_is_known_before_the_work_and_named(root, tmp_path, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    code, _, err = run("benchmark", "--corpora", root, "--out", tmp_path, "--baselines", "--smoke")
+    assert code == 2
+    assert "pip install ser-fewshot[bench]" in err
+    assert not (tmp_path / "cells").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bits_of_one(root, tmp_path):
+    for workers in (1, 2):
+        run_grid(plan(root, tmp_path / str(workers), learners=LEARNERS), workers=workers)
+    one, two = (assemble(tmp_path / str(workers), [])[0] for workers in (1, 2))
+    assert [record.measured() for record in one] == [record.measured() for record in two]
+    assert len(one) == 12
+
+
+def test_a_clip_that_cannot_be_read_is_told_and_never_drawn(tmp_path, run):
+    corpora = make_corpora(tmp_path / "corpora")
+    silent = tmp_path / "corpora" / "one" / "anger-0-0.wav"
+    soundfile.write(silent, np.zeros(RATE), RATE)
+    options = ("--protocols", "cross-corpus-5-shot", "--learners", "nearest", "--smoke", "--workers", "1")
+    code, _, err = run("benchmark", "--corpora", corpora, "--out", tmp_path, "--cache", tmp_path, *options)
+    assert code == 0, err
+    assert str(silent) in err
+    record = results(tmp_path)["cross-corpus-5-shot/one/nearest"]
+    assert record.done
+    assert record.split.test[0].clips == 119
+
+
+def test_the_protocols_can_be_chosen(run, root, tmp_path):
+    code, _, err = run("benchmark", "--corpora", root, "--out", tmp_path, "--protocols", "nothing")
+    assert code == 2
+    assert "cross-corpus-5-shot | unseen-speakers-5-shot" in err
+    assert protocols("personal-5-shot")[0].spec.query_speaker == "same"

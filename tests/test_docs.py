@@ -1,0 +1,197 @@
+"""What the pages promise: each block of code runs, the figures are as drawn, the reference is whole."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import plot_concepts
+import pytest
+from doc_blocks import Block, blocks_of, commands_of, faults_of, run_page
+from importers.layouts import encoder, write_huggingface
+
+import ser_fewshot
+from ser_fewshot import cli
+from ser_fewshot.corpora import Utterance, read_manifest, write_manifest
+from ser_fewshot.quickstart import DEMO_MANIFEST
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PLUGINS = ("corpora", "frontends", "learners")
+EMODB = {"anger": "W", "boredom": "L", "fear": "A", "happiness": "F", "sadness": "T"}
+LAB = {"anger": "ang", "fear": "fea", "sadness": "sad", "boredom": "neu"}
+NAMED = {"anger": "anger", "sadness": "sadness", "awe": "fear", "joy": "happiness"}
+"""What pages call the classes that they enrol, and which of the synthetic clips these are."""
+
+
+def page(name: str) -> list[Block]:
+    return blocks_of((ROOT / name).read_text(encoding="utf-8"))
+
+
+def demo_clips() -> dict[str, list[Utterance]]:
+    clips: dict[str, list[Utterance]] = {}
+    for clip in read_manifest(DEMO_MANIFEST).utterances:
+        clips.setdefault(clip.emotion, []).append(clip)
+    return clips
+
+
+def place(source: Utterance, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(source.path, path))
+
+
+def renamed(clip: Utterance, corpus: str, speaker: str, take: int = 0) -> Utterance:
+    return Utterance(f"{corpus}/{speaker}/{clip.id}/{take}", clip.path, corpus, clip.emotion, speaker=speaker)
+
+
+def larger(corpus: str) -> list[Utterance]:
+    """Four emotions by ten speakers, five times each, as training wants them; some clips go by several names."""
+    return [
+        renamed(clips[(speaker + take) % len(clips)], corpus, f"s{speaker}", take)
+        for clips in list(demo_clips().values())[:4]
+        for speaker in range(10)
+        for take in range(5)
+    ]
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory):
+    """What the pages take for granted: clips, corpora under their own file names, manifests, an encoder."""
+    folder = tmp_path_factory.mktemp("reader")
+    for emotion, clips in demo_clips().items():
+        speakers = sorted({clip.speaker for clip in clips})
+        for number, clip in enumerate(clips):
+            voice, text = speakers.index(clip.speaker), number % 2
+            place(clip, folder / f"path/to/emodb/wav/{voice + 9:02}a0{text + 1}{EMODB[emotion]}a.wav")
+            if emotion in LAB:
+                place(clip, folder / f"path/to/lab_voices/spk{voice:02}_{LAB[emotion]}_{text:02}.wav")
+            if number < 4:
+                word = {"anger": "angry", "sadness": "sad"}.get(emotion, emotion)
+                place(clip, folder / f"my_corpus/{word}/{'maria' if number < 2 else 'jan'}/{number}.wav")
+    for label, emotion in NAMED.items():
+        for number, clip in enumerate(demo_clips()[emotion][:3], start=1):
+            place(clip, folder / f"{label}_{number}.wav")
+            place(clip, folder / f"recordings/{label}/{number}.wav")
+    place(demo_clips()["fear"][-1], folder / "new.wav")
+    for number in (1, 2):
+        place(demo_clips()["anger"][number], folder / f"recording_{number}.wav")
+    everything = [clip for clips in demo_clips().values() for clip in clips]
+    write_manifest(folder / "emodb.csv", [renamed(clip, "emodb", clip.speaker) for clip in everything])
+    for corpus in ("ravdess", "ased"):
+        write_manifest(folder / f"{corpus}.csv", larger(corpus))
+    write_huggingface(encoder(), folder / "path/to/wav2vec2-base")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def features(tmp_path_factory):
+    """One cache of features for all pages: they hear the same clips."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def reader(stage, features, tmp_path, monkeypatch):
+    """The folder that a reader works in, where files that he adds to the package's folders of plug-ins are found."""
+    folder = tmp_path / "reader"
+    shutil.copytree(stage, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SER_FEWSHOT_CACHE", str(features))
+    before = set(sys.modules)
+    for name in PLUGINS:
+        package = importlib.import_module(f"ser_fewshot.{name}")
+        folders = [*package.__path__, str(folder / "ser_fewshot" / name)]
+        monkeypatch.setattr(package, "__path__", folders)
+        monkeypatch.setattr(package.__spec__, "submodule_search_locations", folders)
+    yield folder
+    added = [
+        name for name in set(sys.modules) - before if str(folder) in str(getattr(sys.modules[name], "__file__", ""))
+    ]
+    for name in added:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_of_a_page_runs_in_its_order(name, reader):
+    blocks = page(name)
+    expected = [
+        block.line for block in blocks if block.title or (block.language in ("bash", "python") and not block.excuse)
+    ]
+    assert run_page(name, blocks, reader) == expected
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_is_run_or_data_or_says_why_not(name):
+    assert faults_of(page(name)) == []
+
+
+def test_what_is_not_run_is_this_and_no_more():
+    told = [f"{name}:{block.line}: {block.excuse}" for name in PAGES for block in page(name) if block.excuse]
+    assert 0 < len(told) <= 20
+    assert all(len(line.split(": ", 1)[1]) > 20 for line in told)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_command_that_is_not_run_is_legal_all_the_same(name):
+    for block in page(name):
+        if block.language == "bash" and block.excuse:
+            for program, *arguments in commands_of(block.code):
+                if program == "ser-fewshot":
+                    assert cli._parser().parse_args(arguments).command
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("```\nx\n```\n", "(none)"),
+        ("```js\nx\n```\n", "js"),
+        ("<!-- not run: no reason is needed -->\n```csv\na,b\n```\n", "needs no reason"),
+    ],
+)
+def test_a_block_of_no_known_kind_is_a_fault(text, fault):
+    (found,) = faults_of(blocks_of(text))
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("```bash\nrm -r /\n```\n", "rm is not run by tests"),
+        ("```bash\nser-fewshot predict nothing.safetensors new.wav\n```\n", "ser-fewshot predict"),
+        ("```python\nassert False, 'as it should'\n```\n", "as it should"),
+        ("<!-- not run: -->\n```python\nassert False, 'no reason'\n```\n", "no reason"),
+    ],
+)
+def test_a_block_that_fails_fails_its_page(text, error, reader):
+    with pytest.raises(AssertionError, match=re.escape(error)):
+        run_page("page", blocks_of(text), reader)
+
+
+@pytest.mark.parametrize("name", sorted(plot_concepts.FIGURES))
+def test_a_figure_is_what_the_code_draws(name):
+    drawn = plot_concepts.drawn(name)
+    assert (plot_concepts.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == drawn
+    assert drawn == plot_concepts.drawn(name)
+
+
+def test_every_figure_is_shown_and_described():
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in PAGES)
+    shown = {Path(path).stem: words for words, path in re.findall(r"!\[([^\]]*)\]\(([^)]*figures/[^)]*)\)", text)}
+    assert set(shown) == set(plot_concepts.FIGURES)
+    assert all(len(words) > 40 for words in shown.values())
+
+
+def test_the_reference_holds_every_public_name():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: ser_fewshot\.(\w+)$", text, re.MULTILINE)) == sorted(ser_fewshot.__all__)
+
+
+def test_result_files_hold_the_command_that_wrote_them():
+    results = [
+        json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "recipes/results/learners").glob("*.json")
+    ]
+    assert results
+    assert all(re.fullmatch(r"uv run python recipes/\w+\.py .*--seed 0", result["command"]) for result in results)

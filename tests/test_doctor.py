@@ -1,0 +1,162 @@
+"""`ser-fewshot doctor`: what works and what does not, with a remedy, whatever is broken, and without a traceback."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ser_fewshot.commands import _checks
+from ser_fewshot.commands._checks import PURPOSES, findings
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave out what takes longest; the tests that are about it put it back."""
+    monkeypatch.setattr(_checks, "_model", lambda: iter(()))
+
+
+def found(cache: Path) -> dict[str, _checks.Finding]:
+    return {finding.name: finding for finding in findings(cache)}
+
+
+def test_what_is_installed_here_is_found_to_work(run, tmp_path):
+    code, printed, noted = run("doctor", "--cache", tmp_path)
+    assert (code, noted) == (0, "")
+    lines = printed.splitlines()
+    assert all(re.match(r"(ok|missing) +\w|         -> |ser-fewshot ", line) for line in lines)
+    for part in ("Python", "packages", "torch", "processor", "GPU", "audio formats", "default model", "cache"):
+        assert any(line.startswith(f"ok       {part}: ") for line in lines), part
+    assert f"torch {importlib.metadata.version('torch')}" in printed
+    assert "WAV, FLAC, Vorbis, Opus, MP3, by libsndfile " in printed
+    assert lines[-1].endswith(": it can be used")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_json_it_says_the_same_for_a_program(run, quick, tmp_path):
+    code, printed, _ = run("doctor", "--json", "--cache", tmp_path)
+    told = json.loads(printed)
+    assert (code, told["usable"]) == (0, True)
+    assert {row["name"]: row["state"] for row in told["findings"]}["torch"] == "ok"
+    assert all(row["remedy"] for row in told["findings"] if row["state"] != "ok")
+
+
+def test_every_extra_is_listed_with_what_it_is_for(quick, tmp_path):
+    extras = importlib.metadata.metadata("ser-fewshot").get_all("Provides-Extra")
+    assert set(extras) == set(PURPOSES)
+    told = found(tmp_path)
+    for extra in extras:
+        assert PURPOSES[extra] in told[f"extra {extra}"].found
+
+
+def test_an_extra_that_is_missing_breaks_nothing(quick, tmp_path, monkeypatch, run):
+    version = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name == "audformat":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.0.1" if name == "peft" else version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    told = found(tmp_path)
+    assert told["extra audformat"].state == "missing"
+    assert "pip install 'ser-fewshot[audformat]'" in told["extra audformat"].remedy
+    assert "version 0.0.1 does not fit" in told["extra finetune"].found
+    assert run("doctor", "--cache", tmp_path)[0] == 0
+
+
+def test_a_package_that_is_missing_is_broken(quick, tmp_path, monkeypatch, run):
+    version = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name == "soxr":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    code, printed, noted = run("doctor", "--cache", tmp_path)
+    assert (code, noted) == (1, "")
+    assert "broken   package soxr" in printed
+    assert "-> Install it: pip install 'soxr>=" in printed
+    assert printed.splitlines()[-1].endswith("1 broken: see what to do above")
+
+
+@pytest.mark.parametrize("name", ["torch", "torchaudio", "numpy", "soundfile", "packaging"])
+@pytest.mark.parametrize(
+    "error", [ImportError("no module"), OSError("libcudart.so.13: cannot open"), RuntimeError("?")]
+)
+def test_whatever_does_not_import_is_said_without_a_traceback(tmp_path, monkeypatch, run, name, error):
+    load = importlib.import_module
+
+    def failing(module: str, package: str | None = None):
+        if module == name:
+            raise error
+        return load(module, package)
+
+    monkeypatch.setattr(_checks, "importlib", SimpleNamespace(import_module=failing, metadata=importlib.metadata))
+    if name == "packaging":
+        monkeypatch.setitem(sys.modules, "packaging.specifiers", None)
+        monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    code, printed, noted = run("doctor", "--cache", tmp_path)
+    assert (code, noted) == (1, "")
+    assert re.search(r"^broken .*(no module|libcudart|\?|packaging)", printed, re.MULTILINE)
+    assert "Traceback" not in printed
+
+
+def test_two_that_are_no_pair_are_named(quick, tmp_path, monkeypatch):
+    import torchaudio
+
+    monkeypatch.setattr(torchaudio, "__version__", "2.9.1+cpu")
+    told = found(tmp_path)["torch"]
+    assert told.state == "broken"
+    assert "torchaudio 2.9.1+cpu, which are no pair" in told.found
+
+
+def test_a_model_that_does_not_load_is_broken(tmp_path, monkeypatch):
+    from ser_fewshot import classifier
+
+    monkeypatch.setattr(classifier, "DEFAULT_MODEL", tmp_path / "gone")
+    told = found(tmp_path)["default model"]
+    assert told.state == "broken"
+    assert "config.json" in told.found
+
+
+def test_a_cache_that_cannot_be_written_is_broken(quick, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    told = found(tmp_path / "file")["cache"]
+    assert told.state == "broken"
+    assert "SER_FEWSHOT_CACHE" in told.remedy
+
+
+def test_a_format_that_cannot_be_decoded_is_missing(quick, tmp_path, monkeypatch):
+    from ser_fewshot import audio
+
+    load = audio.load
+
+    def without_mp3(source):
+        if b"LAME" in source or source[:2] == b"\xff\xfb":
+            raise ValueError("no MP3 here")
+        return load(source)
+
+    monkeypatch.setattr(audio, "load", without_mp3)
+    states = [(finding.state, finding.found) for finding in findings(tmp_path) if finding.name == "audio formats"]
+    assert [state for state, _ in states] == ["ok", "missing"]
+    assert "MP3 (no MP3 here)" in states[1][1]
+
+
+def test_a_torchaudio_that_breaks_at_its_import_is_told_by_a_fresh_program(tmp_path):
+    (tmp_path / "torchaudio.py").write_text("raise OSError('libtorchaudio.so: undefined symbol: _ZN3c10')\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ser_fewshot.cli", "doctor", "--cache", str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "broken   torchaudio: OSError: libtorchaudio.so: undefined symbol" in done.stdout
+    assert "built as a pair" in done.stdout
