@@ -37,8 +37,8 @@ def enroll(
     return changed, _classes(changed, say)
 
 
-def predict(session: Session, trail: Trail, clip: Given, *, say: Say) -> tuple[Trail, dict[str, Any]]:
-    """Recognise a clip.
+def predict(session: Session, clip: Given, *, say: Say) -> dict[str, Any]:
+    """Recognise a clip, and keep nothing of it.
 
     The answer is {"label", "probabilities": {label: p}, "unknown": bool, "novelty": p | None, "nearest": {"name",
     "label", "distance"}, "warnings": [sentences], "doubts": [sentences], "seconds"}.
@@ -46,16 +46,15 @@ def predict(session: Session, trail: Trail, clip: Given, *, say: Say) -> tuple[T
     Raises:
         ApiError: the clip cannot be used, or fewer than two classes are enrolled.
     """
-    heard = handlers.recognise(session, trail, clip)
+    heard = handlers.recognise(session, Trail(), clip)
     _require(heard.notes, say)
     last = heard.recognised[-1]
-    answer = {
+    return {
         **asdict(last.prediction),
         "warnings": [say(one) for one in heard.notes],
         "doubts": [say(one) for one in last.doubts],
         "seconds": last.seconds,
     }
-    return heard, answer
 
 
 def forget(session: Session, label: str, *, say: Say) -> tuple[Session, dict[str, Any]]:
@@ -64,7 +63,7 @@ def forget(session: Session, label: str, *, say: Say) -> tuple[Session, dict[str
     Raises:
         ApiError: there is no such label.
     """
-    changed = handlers.forget(session, label) if label else handlers.forget_everything(session)
+    changed = handlers.forget_everything(session) if label == "" else handlers.forget(session, label)
     _require(changed.notes, say)
     return changed, _classes(changed, say)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.errors import SerFewshotError
@@ -91,7 +92,7 @@ def undo(session: Session) -> Session:
 
 def change_mode(session: Session, mode: Mode) -> Session:
     """Tell other things apart, "emotion" or "speaker": begins with nothing enrolled; undo brings back what was."""
-    if mode == session.enrolment.mode:
+    if mode == session.enrolment.mode or mode not in get_args(Mode):  # a program may send anything
         return said(session)
     return _changed(session, Enrolment(mode), note(Code.MODE_CHANGED, "info", mode=mode))
 

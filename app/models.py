@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import get_args
 
 from ser_fewshot import audio
 from ser_fewshot.checkpoints import Model, swap_learner, with_view
 from ser_fewshot.classifier import FewShotClassifier
 
-from .examples import queries
+from . import examples
 from .session import Mode
 from .voice import voice_of
 
@@ -33,10 +34,12 @@ class Models:
             CheckpointError, EnrollmentError: the folder holds no model, or one that cannot be used here.
         """
         classifier = self.empty("emotion")
-        sound = audio.load(queries()[0].path)
+        sound = audio.load(examples.queries()[0].path)
         classifier.enroll({"one": [sound], "other": [sound]})
         classifier.predict(sound)
         voice_of(sound.waveform)
+        for mode in get_args(Mode):  # now, while there is room for all of them
+            examples.sounds(mode, trim=classifier.model.frontend.trim)
 
     def empty(self, mode: Mode, *, learner: str | None = None) -> FewShotClassifier:
         """Return a classifier with nothing enrolled, on the shared model.

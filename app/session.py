@@ -244,3 +244,8 @@ class Trail:
     def answer(self, enrolment: Enrolment) -> Recognised | None:
         """Return the latest clip, unless its answer names what is no longer enrolled."""
         return self.last if self.last is not None and self.last.holds(enrolment) else None
+
+    def valid_notes(self, enrolment: Enrolment) -> tuple[Note, ...]:
+        """Return the notes without a correction that was undone since, or belongs to another enrolment."""
+        now = self.last is not None and self.last.given_by() is enrolment.classifier
+        return tuple(one for one in self.notes if now or one.code is not Code.CORRECTED)

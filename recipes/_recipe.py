@@ -193,6 +193,7 @@ class Recipe:
         self.result["corpora"][corpus] = rows
         self.result["headline"] = list(dict.fromkeys([*self.result["headline"], *headline]))
         self.result["minutes"] = round((time.monotonic() - self.started) / 60, 1)
+        self.result["processor_minutes"] = round(time.process_time() / 60, 1)
         write_atomically(path or self.path, json.dumps(self.result, indent=1) + "\n")
         for name, row in rows.items():
             print(f"{corpus}: {name}: {100 * row['uar']['mean']:.1f} ± {100 * row['uar']['ci95']:.1f}", flush=True)

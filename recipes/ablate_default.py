@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,8 +121,9 @@ def variants(name: str, model: Model, features: FeatureSet, said: Mapping[str, T
     encoder = cast("Discriminant", model.learner.get_submodule("encoder"))
     inner = cast("Transformer", encoder.inner)
     whole = torch.stack(embed_clips(model.learner, features.clips))
-    student, functionals = (part.contiguous() for part in whole.tensor_split([len(inner.mean)], 1))
-    functionals = functionals[:, : inner.width - len(inner.mean)]
+    encoder.reach.fill_(math.inf)  # and now without bringing anything back
+    plain = torch.stack(embed_clips(model.learner, features.clips))[:, : inner.width]
+    student, functionals = (part.contiguous() for part in plain.tensor_split([len(inner.mean)], 1))
     if functionals.shape[1]:
         yield "functionals", functionals
     for who, z in said.items():
@@ -130,8 +132,9 @@ def variants(name: str, model: Model, features: FeatureSet, said: Mapping[str, T
     yield "student", student
     yield "student, directions", directed(student)
     if functionals.shape[1]:
-        yield "student, functionals", whole[:, : inner.width]
-    yield "default: student, functionals, directions", whole
+        yield "student, functionals", plain
+        yield "student, functionals, directions", directed(plain)
+    yield "default: all that, and recordings brought back", whole
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ser_fewshot.learners import Classifier, evaluating
 
 MOST_CLIPS = 5_000
 """Clips of one enrolment. Few-shot means tens of them; ridge regression takes their number to the third power."""
+_LARGEST = 1e6  # of the values of a clip: no network makes such ones, and their squares must stay finite
 
 _LONGEST_NAME = 255  # characters, as in file systems
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories that break a line, or a terminal, or UTF-8
@@ -282,10 +283,10 @@ def _check_clips(model: Model, clips: Mapping[str, Tensor], *, origin: str) -> N
     made = kept_of_silence(model)
     for name, clip in clips.items():
         fits = clip.ndim == made.ndim and clip.shape[-1] == made.shape[-1] and clip.numel() > 0
-        if not fits or clip.dtype != made.dtype or not bool(clip.isfinite().all()):
+        if not fits or clip.dtype != made.dtype or not bool((clip.abs() < _LARGEST).all()):
             raise CheckpointError(
                 f"{origin}, {name}",
-                found=f"the shape {tuple(clip.shape)} and type {clip.dtype}, or values that are not finite",
-                expected=f"finite values of type {made.dtype} and width {made.shape[-1]}",
+                found=f"the shape {tuple(clip.shape)} and type {clip.dtype}, or values that no model makes",
+                expected=f"values below {_LARGEST:g} of type {made.dtype} and width {made.shape[-1]}",
                 remedy="The file was damaged or changed: save the enrolment again.",
             )

@@ -94,10 +94,11 @@ def fit_labels(
     best = max(choices, key=lambda choice: mean[choice])
     described = parts.beside(best.functionals)
     reach = _reach(described, best, seed=seed)
-    emphasis = _emphasis(parts, best, reach, seed=seed)
+    emphasis = _emphasis(parts, best, seed=seed)
     final = scaled(_room_for(model, best), parts)
     weights = parts.weighing(emphasis, len(described.plain.clips[0]))
-    _find_all(metric_of(final), described, views=("emotion", "speaker"), choice=best, reach=reach, weights=weights)
+    # Emotions last: the gain is that of the view by default.
+    _find_all(metric_of(final), described, views=("speaker", "emotion"), choice=best, reach=reach, weights=weights)
     calibration = fit(_observations(described, best, reach, seed=seed))
     table = [{**asdict(choice), "uar": score} for choice, score in mean.items()]
     return Model(replace(final.config, calibration=calibration), final.frontend, final.learner), table
@@ -170,7 +171,7 @@ def _reach(described: Recordings, choice: Choice, *, seed: int) -> float:
     return max(REACHES, key=lambda reach: sum(scores[reach]))
 
 
-def _emphasis(parts: Parts, choice: Choice, reach: float, *, seed: int) -> float:
+def _emphasis(parts: Parts, choice: Choice, *, seed: int) -> float:
     """Return how much more the functionals should weigh for voices: 1 where there are none, or nothing to judge by."""
     if not choice.functionals:
         return 1.0
@@ -179,7 +180,7 @@ def _emphasis(parts: Parts, choice: Choice, reach: float, *, seed: int) -> float
         episodes = [(spec, found) for spec in SPEAKER_TASKS if (found := drawn(own.plain, spec, seed, _EPISODES))]
         for emphasis in EMPHASES if episodes else ():
             weights = parts.weighing(emphasis, len(own.plain.clips[0]))
-            seen = _seen(own.plain, _found(rest, choice, view="speaker", reach=reach, weights=weights))
+            seen = _seen(own.plain, _found(rest, choice, view="speaker", weights=weights))
             scores[emphasis] += [_uar(choice, seen, found, spec) for spec, found in episodes]
     return max(EMPHASES, key=lambda emphasis: sum(scores[emphasis]))
 

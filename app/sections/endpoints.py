@@ -35,7 +35,7 @@ def wire(page: Page) -> None:
         return api.enroll(session, label, clips or [], models=page.models, say=_say)
 
     _add("enroll", enroll, [page.session, label, clips], [page.session, result], _ENROLL, **ONE_AT_A_TIME)
-    _add("predict", _predict, [page.session, page.trail, clip], [page.trail, result], _PREDICT, **_SIDE_BY_SIDE)
+    _add("predict", _predict, [page.session, clip], [result], _PREDICT, **_SIDE_BY_SIDE)
     forgotten = [page.session, page.trail, page.stream, result]
     _add("forget", _forget, [page.session, label], forgotten, _FORGET, **ONE_AT_A_TIME)
     _add("save", _save, [page.session], [file], _SAVE, **_SIDE_BY_SIDE)
@@ -68,15 +68,15 @@ def _refusing(answer: Callable[P, T]) -> Callable[P, T]:
 
 
 @_refusing
-def _predict(session: Session, trail: Trail, clip: str | None) -> tuple[Trail, dict[str, Any]]:
-    return api.predict(session, trail, clip, say=_say)
+def _predict(session: Session, clip: str | None) -> dict[str, Any]:
+    return api.predict(session, clip, say=_say)
 
 
 @_refusing
 def _forget(session: Session, label: str) -> tuple[Session, Any, Any, dict[str, Any]]:
     session, answer = api.forget(session, label, say=_say)
     # Not as inputs: what is recognised meanwhile would be overwritten by what was there before.
-    trail, stream = (gr.skip(), gr.skip()) if label else (Trail(), Stream())
+    trail, stream = (Trail(), Stream()) if label == "" else (gr.skip(), gr.skip())
     return session, trail, stream, answer
 
 

@@ -88,7 +88,7 @@ def draw(session: Session, trail: Trail, stream: Stream, language: str) -> tuple
     """Return updates of how, notes, answer, what is said of it, about and timeline."""
     return (
         gr.update(choices=_ways(language), label=text(language, "recognise.how")),
-        views.notes(trail.notes, language=language),
+        views.notes(trail.valid_notes(session.enrolment), language=language),
         views.answer(session, trail, language=language),
         views.answer_said(session, trail, language=language),
         _about(language),

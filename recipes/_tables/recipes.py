@@ -78,7 +78,8 @@ def _row(name: str, folder: Path) -> list[str]:
             "-",
             "not measured yet",
         ]
-    known = [result["minutes"] for result in found if result["minutes"] is not None]
+    taken = [result.get("processor_minutes", result["minutes"]) for result in found]
+    known = [minutes for minutes in taken if minutes is not None]
     minutes = f"{sum(known):.0f}" if known and sum(known) >= 1 else "under 1" if known else "-"
     return [_title(name), question(name), f"`{found[0]['command']}`", minutes, "<br>".join(_results(found))]
 

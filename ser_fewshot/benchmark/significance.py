@@ -1,7 +1,9 @@
-"""Which methods of a column are worse than the best one, and which may be so by chance.
+"""Which methods of a column are worse than its best one, and which may be so by chance.
 
-Paired bootstrap over episodes: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 16; all methods
-of a column are asked the same episodes, so their differences are drawn again, episode by episode. Correction over the
+Bootstrap over episodes: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 16; all methods of a
+column are asked the same episodes, so whole episodes are drawn again, for all of them at once. Which method is the best
+is itself read from the data: each is therefore compared with the best of all as it is drawn again, not with one of
+them (multiple comparisons with the best: Hsu, 1984, https://doi.org/10.1214/aos/1176346732). Correction over all
 methods of a column: Holm, "A simple sequentially rejective multiple test procedure", 1979,
 https://www.jstor.org/stable/4615733.
 """
@@ -10,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.errors import EpisodeError
@@ -31,7 +33,7 @@ class Verdict:
 
     Attributes:
         best: the method with the highest mean of those that are compared.
-        p: of every other one, that its difference to the best is chance, after Holm's correction.
+        p: of every other one, that it falls this far behind the best by chance, after Holm's correction.
     """
 
     best: str
@@ -62,11 +64,12 @@ def verdict(records: Sequence[Record]) -> Verdict | None:
             expected="the same for every method",
             remedy="Run the benchmark in one folder, with the same options.",
         )
-    scores = {record.method: np.array(record.uar_per_episode) for record in compared}
-    best = max(scores, key=lambda method: float(scores[method].mean()))
-    others = [method for method in scores if method != best]
-    corrected = holm([paired_p(scores[best], scores[method]) for method in others])
-    return Verdict(best=best, p=dict(zip(others, corrected, strict=True)))
+    scores = np.column_stack([record.uar_per_episode for record in compared])
+    best = int(scores.mean(0).argmax())
+    corrected = holm(p_of_being_best(scores))
+    p = {record.method: value for record, value in zip(compared, corrected, strict=True)}
+    p.pop(compared[best].method)
+    return Verdict(best=compared[best].method, p=p)
 
 
 def is_compared(record: Record) -> bool:
@@ -74,22 +77,36 @@ def is_compared(record: Record) -> bool:
     return record.done and record.kind != "ceiling" and not record.heard
 
 
-def paired_p(first: Array, second: Array, *, seed: int = 0) -> float:
-    """(n_episodes,) scores of two methods -> two-sided probability of such a difference by chance."""
-    difference = first - second
-    if len(difference) < 2:
-        return 1.0
-    drawn = bootstrap(
-        (difference,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=_BATCH,
-        vectorized=True,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).bootstrap_distribution
-    tail = min(int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0)))
-    return float(min(1.0, 2 * (tail + 1) / (RESAMPLES + 1)))
+def p_of_being_best(scores: Array) -> list[float]:
+    """(n_episodes, n_methods) scores -> of each method, the probability to fall so far behind if none were better.
+
+    That of the method with the highest mean is 1; a single episode says nothing.
+    """
+    n, n_methods = scores.shape
+    if n < 2:
+        return [1.0] * n_methods
+    means = scores.mean(0)
+    behind = means.max() - means
+    reached = np.zeros(n_methods, dtype=np.int64)
+    counts = _draws(n)
+    for start in range(0, RESAMPLES, _BATCH):
+        shift = counts[start : start + _BATCH].astype(np.float64) @ (scores - means) / n
+        reached += np.count_nonzero(shift.max(1, keepdims=True) - shift >= behind, axis=0)
+    return [float(p) for p in (1 + reached) / (RESAMPLES + 1)]
+
+
+@lru_cache(maxsize=2)
+def _draws(n: int) -> NDArray[np.float32]:
+    """Return (RESAMPLES, n) how often each of n episodes is drawn: the same for all columns of a run."""
+    generator = np.random.default_rng(0)
+    drawn = np.empty((RESAMPLES, n), dtype=np.float32)
+    for start in range(0, RESAMPLES, _BATCH):
+        part = drawn[start : start + _BATCH]
+        index = generator.integers(0, n, part.shape)
+        index += np.arange(len(part))[:, None] * n
+        part[:] = np.bincount(index.ravel(), minlength=part.size).reshape(part.shape)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def holm(p: Sequence[float]) -> list[float]:

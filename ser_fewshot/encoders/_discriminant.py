@@ -26,9 +26,10 @@ class Discriminant(Encoder):
     stand beside the embedding; and for voices some values of the embedding may weigh more.
 
     A room, a background or a telephone moves an embedding along few directions, further than clips lie apart there.
-    Along these, a clip is brought back to where clips usually are. The nuisance attribute projection that this is after
-    takes them away, and with them what they say of emotions: Solomonoff, Campbell and Boardman, "Advances in channel
-    compensation for SVM speaker recognition", 2005, https://doi.org/10.1109/ICASSP.2005.1415192.
+    Along these, a clip is brought back to where clips usually are, unless voices are told apart: what a recording
+    changes is part of a voice that is heard through one microphone. This is after the nuisance attribute projection,
+    which takes the directions away, and with them what they say of emotions: Solomonoff, Campbell and Boardman,
+    "Advances in channel compensation for SVM speaker recognition", 2005, https://doi.org/10.1109/ICASSP.2005.1415192.
     """
 
     recording: Tensor
@@ -74,7 +75,7 @@ class Discriminant(Encoder):
 
         Both parts have a length of 1 on the average of the meta-train clips.
         """
-        z, directions = self._of_view(self.view, self.brought_back(z))
+        z, directions = self._of_view(self.view, z)
         return torch.cat([z * self.gain, z @ directions], 1)
 
     def brought_back(self, z: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class Discriminant(Encoder):
         return z - beyond @ self.recording.T
 
     def fit_recordings(self, z: Tensor, changed: Tensor, *, reach: float) -> None:
-        """Find the directions in which recordings of the same clips differ; before those of any view.
+        """Find the directions in which recordings of the same clips differ; before those of emotions.
 
         Args:
             z: (n, inner width), what the other encoder makes of meta-train clips.
@@ -110,12 +111,11 @@ class Discriminant(Encoder):
             z: (n, inner width), what the other encoder makes of meta-train clips.
             weights: (inner width,) of its values.
         """
-        z = self.brought_back(z)
         self.emphasis.copy_(weights * z.norm(dim=1).mean() / (z * weights).norm(dim=1).mean())
 
     def _of_view(self, view: View, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, inner width) -> the same as a view weighs it, and the directions of that view."""
-        return (z, self.emotion) if view == "emotion" else (z * self.emphasis, self.speaker)
+        """(n, inner width) -> the same as a view takes it, and the directions of that view."""
+        return (self.brought_back(z), self.emotion) if view == "emotion" else (z * self.emphasis, self.speaker)
 
     def fit_directions(
         self, view: View, z: Tensor, *, classes: Sequence[str], nuisance: Sequence[str], shrinkage: float
@@ -132,7 +132,7 @@ class Discriminant(Encoder):
             nuisance: (n,) the speaker where the classes are emotions, the emotion where they are speakers.
             shrinkage: of the within-class covariance, 0 to 1.
         """
-        z, kept = self._of_view(view, self.brought_back(z))
+        z, kept = self._of_view(view, z)
         found = _directions(_centred(z, nuisance), classes, n=kept.shape[1], shrinkage=shrinkage)
         self.gain.copy_(1 / z.norm(dim=1).mean())
         kept.zero_()

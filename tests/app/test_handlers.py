@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import safetensors.torch
 from conftest import tone
 from visitors import codes, enrolled, models, packaged, recording
 
 from app import examples, handlers, limits
 from app.clips import RECORDING
 from app.session import Code, Session, Trail
+from ser_fewshot.checkpoints import read_tensors
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
@@ -308,3 +310,30 @@ def test_a_session_opened_from_a_file_goes_on_and_shares_the_model(tmp_path):
     assert back.labels == ("low", "high", "shrill")
     assert back.enrolment.classifier.model is models().empty("emotion").model
     assert handlers.remove_clip(back, back.enrolment.clips["low"][0]).enrolment.count == 7
+
+
+def test_a_correction_that_was_undone_is_not_said_any_more():
+    trail = handlers.recognise(TWO, Trail(), recording("low", 5))
+    corrected, trail = handlers.correct(TWO, trail, "high", models=models())
+    assert [one.code for one in trail.valid_notes(corrected.enrolment)] == [Code.CORRECTED]
+    assert trail.valid_notes(handlers.undo(corrected).enrolment) == ()
+
+
+@pytest.mark.parametrize("mode", [None, "mood", 3])
+def test_a_mode_that_is_none_changes_nothing(mode):
+    assert handlers.change_mode(TWO, mode).enrolment is TWO.enrolment
+
+
+def test_a_file_with_values_that_no_model_makes_is_refused(tmp_path):
+    saved = handlers.save(TWO, tmp_path)[1]
+    tensors, metadata = read_tensors(saved)
+    changed = {name: x * 1e19 if name.startswith("clip/") else x for name, x in tensors.items()}
+    safetensors.torch.save_file(changed, saved, metadata=metadata)
+    after = handlers.load(Session(), saved, models=models())
+    assert codes(after) == [Code.BAD_FILE]
+
+
+def test_examples_stay_whole_when_the_memory_for_sound_is_full_later(monkeypatch):
+    models().warm_up()
+    monkeypatch.setattr(limits, "ALL_SOUND_SECONDS", 0.0)
+    assert codes(handlers.load_examples(Session(), models=models())) == [Code.EXAMPLES_LOADED]

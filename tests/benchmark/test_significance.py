@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from ser_fewshot.benchmark.significance import holm, paired_p, verdict
+from ser_fewshot.benchmark.significance import LEVEL, holm, p_of_being_best, verdict
 from ser_fewshot.errors import EpisodeError
 
 from .rooms import record
@@ -21,17 +21,35 @@ def test_holm_gives_what_a_hand_gives():
 
 def test_a_method_is_no_different_from_itself():
     scores = np.random.default_rng(0).uniform(size=50)
-    assert paired_p(scores, scores) == 1.0
-    assert paired_p(scores[:1], scores[:1] - 0.5) == 1.0  # a single episode says nothing
+    assert p_of_being_best(np.column_stack([scores, scores])) == [1.0, 1.0]
+    assert p_of_being_best(np.array([[0.9, 0.4]])) == [1.0, 1.0]  # a single episode says nothing
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.015, 0.03])
-def test_the_probability_is_near_that_of_a_paired_t_test(gap):
+def test_of_two_methods_the_probability_is_near_that_of_a_paired_t_test(gap):
     rng = np.random.default_rng(1)
     first = rng.normal(0.6, 0.1, 400)
     second = first - gap - rng.normal(0, 0.15, 400)
-    assert paired_p(first, second) == pytest.approx(ttest_1samp(first - second, 0).pvalue, abs=0.02)
-    assert paired_p(first, second) == paired_p(first, second)
+    scores = np.column_stack([first, second])
+    found = min(holm(p_of_being_best(scores)))
+    assert found == pytest.approx(ttest_1samp(first - second, 0).pvalue, abs=0.02)
+    assert found == min(holm(p_of_being_best(scores)))
+
+
+@pytest.mark.parametrize("n_methods", [2, 12])
+def test_methods_that_are_all_alike_are_seldom_told_apart(n_methods):
+    rng = np.random.default_rng(3)
+    columns = [rng.normal(size=(60, 1)) + rng.normal(size=(60, n_methods)) for _ in range(120)]
+    wrong = sum(min(holm(p_of_being_best(scores))) < LEVEL for scores in columns)
+    assert wrong <= 12  # 6 are expected; with the best picked first and pairs alone, twelve methods give 38
+
+
+def test_a_method_that_is_far_behind_is_told_though_there_are_many_others():
+    rng = np.random.default_rng(4)
+    scores = rng.normal(0.6, 0.1, (300, 1)) + rng.normal(0, 0.1, (300, 12))
+    scores[:, 5] -= 0.05
+    found = holm(p_of_being_best(scores))
+    assert [place for place, p in enumerate(found) if p < LEVEL] == [5]
 
 
 def test_a_verdict_is_over_the_methods_that_may_be_compared():
