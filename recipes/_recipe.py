@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from _models import features_of, trained_on
+from _models import features_of
 
 from ser_fewshot import corpora
 from ser_fewshot._files import write_atomically
 from ser_fewshot._stored import digest
 from ser_fewshot.benchmark.methods import ENCODER
+from ser_fewshot.cards import trained_on
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.corpora import Utterance

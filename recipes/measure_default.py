@@ -32,13 +32,14 @@ from typing import Any
 
 import torch
 from _microphones import CONDITIONS, Wave, heard
-from _models import features_of, trained_on
+from _models import features_of
 from _protocols import frozen
 from _trials import Trial, measured
 
 from ser_fewshot import audio, corpora
 from ser_fewshot._files import write_atomically
 from ser_fewshot._stored import digest
+from ser_fewshot.cards import trained_on
 from ser_fewshot.checkpoints import Model, load_model, with_view
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import View

@@ -1,6 +1,6 @@
 """Draw how often the default model is right where it says that it is this or that sure, before and after calibration.
 
-    uv run --with matplotlib python recipes/plot_reliability.py
+    uv run python recipes/plot_reliability.py
 
 Reads what recipes/measure_default.py wrote; writes docs/reliability.svg. On the diagonal, probabilities mean what they
 say (Guo et al., "On calibration of modern neural networks", 2017, https://arxiv.org/abs/1706.04599).
