@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 import gradio
@@ -53,7 +54,7 @@ def served(
     profiles = None if store is None else Profiles(store)
     models = Models(model)
     models.warm_up()
-    with uploads.folder() as folder, _environment(GRADIO_TEMP_DIR=str(folder)), _nothing_fetched():
+    with uploads.folder() as folder, _environment(GRADIO_TEMP_DIR=str(folder)), _in_place(_changes(folder)):
         blocks = build(models, profiles=profiles)
         try:
             yield _launched(blocks, host=host, port=port, auth=auth)
@@ -106,22 +107,30 @@ def _launch(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple
     return address
 
 
-@contextmanager
-def _nothing_fetched() -> Iterator[None]:
-    """Refuse the addresses that a client may name where a file is expected: gradio would fetch them for him."""
-    refusals = (
+def _changes(folder: Path) -> list[tuple[ModuleType, str, object]]:
+    """Return what stands in gradio's modules while the page is served.
+
+    It would fetch for a client the addresses that he names where a file is expected, and it looks where its temporary
+    files belong when it is imported.
+    """
+    return [
         (gradio.processing_utils, "async_ssrf_protected_download", _refuse_input),
         (gradio.processing_utils, "async_ssrf_protected_get", _refuse_input),
         (gradio.routes, "secure_url_stream_response", _refuse_request),  # of /gradio_api/file=ADDRESS
-    )
-    before = [(module, name, getattr(module, name)) for module, name, _ in refusals]
-    for module, name, refusal in refusals:
-        setattr(module, name, refusal)
+        (gradio.routes, "DEFAULT_TEMP_DIR", str(folder)),
+    ]
+
+
+@contextmanager
+def _in_place(changes: Sequence[tuple[ModuleType, str, object]]) -> Iterator[None]:
+    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    for module, name, value in changes:
+        setattr(module, name, value)
     try:
         yield
     finally:
-        for module, name, fetch in before:
-            setattr(module, name, fetch)
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 async def _refuse_input(*_: object, **__: object) -> NoReturn:

@@ -32,7 +32,7 @@ def hub_card(folder: Path, name: str, *, licence: str | None = None, results: Se
         SettingsError: the metadata cannot be read, nobody has said under which licence the weights are, or a result is
             of another model or of a corpus that the model was trained on.
     """
-    card = _read(folder / CARD)
+    card = read_card(folder / CARD)
     data = cast("ModelCardData", card.data)
     if licence is not None:
         data.license, data.license_name, data.license_link = licence, None, None
@@ -46,14 +46,25 @@ def hub_card(folder: Path, name: str, *, licence: str | None = None, results: Se
     data.library_name, data.pipeline_tag = data.library_name or "ser_fewshot", data.pipeline_tag or _TASK
     data.tags = list(dict.fromkeys([*(data.tags or ()), *_TAGS]))
     if results:
-        heard = data.datasets or []
         data.model_name = name.rpartition("/")[2]
-        data.eval_results = [_result(told, folder, heard=list(heard)) for told in results]
+        data.eval_results = [_result(told, folder, known=corpora_heard(card)) for told in results]
     card.text = card.text.replace(_PLACE, name)
     return str(card)
 
 
-def _read(path: Path) -> ModelCard:
+def corpora_heard(card: ModelCard) -> list[str]:
+    """Return the corpora that a card says its model was trained on, in whatever way YAML writes one or several."""
+    told = cast("ModelCardData", card.data).datasets or []
+    return [told] if isinstance(told, str) else [str(name) for name in told]
+
+
+def read_card(path: Path) -> ModelCard:
+    """Return a card with its metadata.
+
+    Raises:
+        CheckpointError: there is none.
+        SettingsError: its metadata cannot be read.
+    """
     from huggingface_hub import ModelCard  # noqa: PLC0415 - for the few who use a hub
 
     try:
@@ -68,12 +79,12 @@ def _read(path: Path) -> ModelCard:
         ) from error
 
 
-def _result(told: Mapping[str, Any], folder: Path, *, heard: Sequence[str]) -> EvalResult:
+def _result(told: Mapping[str, Any], folder: Path, *, known: Sequence[str]) -> EvalResult:
     """Return a score as the hub lists it: UAR, which is the mean recall of the classes."""
     from huggingface_hub import EvalResult  # noqa: PLC0415 - for the few who use a hub
 
     try:
-        corpora = [Path(manifest).stem for manifest in told["manifests"]]
+        corpora = [str(name) for name in told["corpora"]]
         learner, score = next(iter(told["learners"].items()))
         episodes = f"{score['episodes']}, {score['episodes_sha256'][:12]}"
         name, uar, spread = f"UAR, {score['protocol']}", float(score["uar"]["mean"]), score["uar"]["ci95"]
@@ -82,8 +93,8 @@ def _result(told: Mapping[str, Any], folder: Path, *, heard: Sequence[str]) -> E
         raise _refused(f"{type(error).__name__}: {error}", "what 'evaluate --json' wrote") from error
     if model.resolve() != folder.resolve():
         raise _refused(f"scores of {model}", f"those of {folder}")
-    if known := sorted({*corpora} & {*heard}):
-        raise _refused(f"scores on {', '.join(known)}", "a corpus that the model was not trained on")
+    if again := sorted({*corpora} & {*known}):
+        raise _refused(f"scores on {', '.join(again)}", "a corpus that the model was not trained on")
     return EvalResult(
         task_type=_TASK,
         dataset_type="-".join(corpora),

@@ -21,7 +21,7 @@ from ser_fewshot.calibration import Calibration, Surroundings, conditions
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, QuerySpeaker, class_numbers
 from ser_fewshot.errors import AdaptationError, EpisodeError, SettingsError
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, embed_clips, evaluating
+from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
 
 WAYS = (2, 3, 4, 5, 6, 7, 8)
 """Classes of the supports that are fitted on; one more takes part as the unknown one."""
@@ -167,6 +167,7 @@ def observed(
         episodes: what to adapt to.
         leave_out: whether one class of each, the first of the first and so on in turn, is not enrolled.
     """
+    device = device_of(learner)
     embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
     row = {utterance.id: number for number, utterance in enumerate(embedded.utterances)}
     for episode in episodes:
@@ -181,7 +182,7 @@ def observed(
         numbers = class_numbers(enrolled)
         try:
             with evaluating(learner):
-                logits = learner.adapt(support, numbers)(query)
+                logits = learner.adapt(support.to(device), numbers.to(device))(query.to(device)).cpu()
                 around = Surroundings.of(support, numbers)
                 yield Observation(around.k_shot, logits, around.evidence(query, logits), y)
         except AdaptationError:

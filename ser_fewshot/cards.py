@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import jinja2
 
 from ser_fewshot import corpora
+from ser_fewshot._hub_card import CARD, corpora_heard, read_card
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.corpora import CorpusCard, Utterance
 from ser_fewshot.errors import SettingsError
@@ -197,8 +197,10 @@ def _text(text: str) -> str:
 
 
 def trained_on(folder: Path) -> list[str]:
-    """Return the corpora that a model's card says it was trained on; none where it says nothing."""
-    card = folder / "README.md"
-    line = re.search(r"^datasets: (\[.*\])$", card.read_text(encoding="utf-8") if card.exists() else "", re.MULTILINE)
-    names: list[str] = json.loads(line[1]) if line else []
-    return names
+    """Return the corpora that a model's card says it was trained on; none where it says nothing.
+
+    Raises:
+        SettingsError: the card's metadata cannot be read.
+    """
+    card = folder / CARD
+    return corpora_heard(read_card(card)) if card.exists() else []

@@ -7,6 +7,7 @@ recognised at once. `score` is accuracy, as everywhere in scikit-learn; `scoring
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -160,7 +161,13 @@ class EmbeddingEstimator(_FewShot):
         learner: "nearest", "protonet", "ridge", or another with a head of that kind.
         settings: what the learner is told, such as {"penalty": 0.1}; the rest keeps its defaults.
         classes_: (n_classes,) the labels, sorted; set by `fit`, as is `n_features_in_`.
+        learner_, settings_: those of the fit, whatever `set_params` says later.
     """
+
+    learner_: str
+    settings_: dict[str, Any]
+    support_: NDArray[np.float64]
+    support_y_: NDArray[np.int64]
 
     def __init__(self, learner: str = "ridge", *, settings: Mapping[str, Any] | None = None) -> None:
         self.learner = learner
@@ -173,7 +180,7 @@ class EmbeddingEstimator(_FewShot):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "support_"):
-            self._classifier = self._adapt()
+            self._classifier = _head(self.learner_, self.settings_, self.support_, self.support_y_)
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the head.
@@ -188,8 +195,10 @@ class EmbeddingEstimator(_FewShot):
             ValueError: X is no such matrix, or y does not fit it.
         """
         rows, labels = validate_data(self, X, y, dtype=np.float64)
-        self.support_, self.support_y_ = rows, self._take_classes(labels)
-        self._classifier = self._adapt()
+        numbers, settings = self._take_classes(labels), copy.deepcopy(dict(self.settings or {}))
+        self._classifier = _head(self.learner, settings, rows, numbers)
+        self.learner_, self.settings_ = self.learner, settings
+        self.support_, self.support_y_ = rows, numbers
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -205,18 +214,20 @@ class EmbeddingEstimator(_FewShot):
             probabilities: NDArray[np.float64] = self._classifier(_pooled(rows)).softmax(1).numpy()
         return probabilities
 
-    def _adapt(self) -> Classifier:
-        told = {"encoder": {"name": "mean"}, **(self.settings or {})}  # the encoder that is as wide as what it is given
-        learner = build_learner(self.learner, self.support_.shape[1], told).double()
-        if not isinstance(learner, EmbeddingLearner) or learner.must_learn:
-            raise EstimatorError(
-                type(self).__name__,
-                found=f"the learner {self.learner!r}, which needs the frames of clips, or to be trained first",
-                expected="one with a head that is fitted on vectors: nearest, protonet, ridge or another such",
-                remedy="Choose such a learner, or use FewShotEstimator on clips.",
-            )
-        with evaluating(learner):
-            return learner.adapt(_pooled(self.support_), torch.from_numpy(self.support_y_))
+
+def _head(name: str, settings: Mapping[str, Any], X: NDArray[np.float64], y: NDArray[np.int64]) -> Classifier:
+    """(n, width) vectors and (n,) class numbers -> what a learner makes of them."""
+    told = {"encoder": {"name": "mean"}, **settings}  # the encoder that is as wide as what it is given
+    learner = build_learner(name, X.shape[1], told).double()
+    if not isinstance(learner, EmbeddingLearner) or learner.must_learn:
+        raise EstimatorError(
+            EmbeddingEstimator.__name__,
+            found=f"the learner {name!r}, which needs the frames of clips, or to be trained first",
+            expected="one with a head that is fitted on vectors: nearest, protonet, ridge or another such",
+            remedy="Choose such a learner, or use FewShotEstimator on clips.",
+        )
+    with evaluating(learner):
+        return learner.adapt(_pooled(X), torch.from_numpy(y))
 
 
 def _pooled(X: NDArray[np.float64]) -> Features:

@@ -23,7 +23,7 @@ FILES = (CARD, CONFIG, WEIGHTS, PRIOR)
 """What a model's folder holds; the last is what the emotion head of an imported encoder knows, where it had one."""
 
 _NAME = r"\w[\w.-]*"
-_ID = rf"(?P<repo>{_NAME}/{_NAME})(@(?P<revision>[\w./-]+))?"
+_ID = rf"(?P<repo>{_NAME}/{_NAME})(@(?P<revision>{_NAME}(/{_NAME})*))?"
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,11 @@ def fetch(name: str, patterns: Sequence[str]) -> Path:
 
     Raises:
         CheckpointError: there is no network, no such model, or no right to it.
+        SettingsError: it is no id.
     """
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - for the few who use a hub
 
+    _require_id(name)
     repo, revision = _parts(name)
     with _asking(name):
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns)))

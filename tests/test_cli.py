@@ -607,6 +607,7 @@ def test_evaluate_says_as_json_what_was_scored_on_what(ok, room):
         [],
         [str(DEMO_MANIFEST)],
     )
+    assert printed["corpora"] == sorted({clip.corpus for clip in corpora.read_manifest(DEMO_MANIFEST).utterances})
 
 
 def test_a_single_episode_has_no_interval_and_its_json_is_json(ok, room):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -16,19 +17,22 @@ import pytest
 
 from ser_fewshot.commands import _checks
 from ser_fewshot.commands._checks import PURPOSES, findings
+from ser_fewshot.errors import AudioError
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Leave out what takes longest; the tests that are about it put it back."""
     monkeypatch.setattr(_checks, "_model", lambda: iter(()))
+    monkeypatch.setattr(_checks, "_import_fault", lambda name: "")
 
 
 def found(cache: Path) -> dict[str, _checks.Finding]:
     return {finding.name: finding for finding in findings(cache)}
 
 
-def test_what_is_installed_here_is_found_to_work(run, tmp_path):
+def test_what_is_installed_here_is_found_to_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checks, "_import_fault", lambda name: "")  # half a minute; the fresh program below has it
     code, printed, noted = run("doctor", "--cache", tmp_path)
     assert (code, noted) == (0, "")
     lines = printed.splitlines()
@@ -71,6 +75,43 @@ def test_an_extra_that_is_missing_breaks_nothing(quick, tmp_path, monkeypatch, r
     assert "pip install 'ser-fewshot[audformat]'" in told["extra audformat"].remedy
     assert "version 0.0.1 does not fit" in told["extra finetune"].found
     assert run("doctor", "--cache", tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("error", [OSError("libonnx.so: cannot open"), SystemExit("no licence"), ImportError("?")])
+def test_an_extra_that_is_installed_but_does_not_import_is_missing(tmp_path, monkeypatch, error):
+    tried = []
+
+    def failing(module: str):
+        tried.append(module)
+        if module == "onnx":
+            raise error
+
+    monkeypatch.setattr(_checks, "importlib", SimpleNamespace(import_module=failing, metadata=importlib.metadata))
+    told = {finding.name: finding for finding in _checks._extras()}
+    assert told["extra export"].state == "missing"
+    assert f"onnx: {type(error).__name__}: {error}" in told["extra export"].found
+    assert told["extra bench"].state == "ok"
+    assert all(importlib.util.find_spec(module) for module in tried)
+
+
+def test_a_part_that_leaves_the_program_is_broken(tmp_path, monkeypatch):
+    def leaving():
+        raise SystemExit("no licence")
+
+    monkeypatch.setattr(_checks, "_checks", lambda cache: [("part", leaving)])
+    assert found(tmp_path)["part"].state == "broken"
+
+
+def test_what_is_no_fault_of_a_format_is_not_put_down_to_libsndfile(quick, tmp_path, monkeypatch):
+    from ser_fewshot import audio
+
+    def failing(source):
+        raise ImportError("packaging is broken")
+
+    monkeypatch.setattr(audio, "load", failing)
+    told = found(tmp_path)["audio formats"]
+    assert (told.state, told.found) == ("broken", "ImportError: packaging is broken")
+    assert "libsndfile" not in told.remedy
 
 
 def test_a_package_that_is_missing_is_broken(quick, tmp_path, monkeypatch, run):
@@ -143,13 +184,13 @@ def test_a_format_that_cannot_be_decoded_is_missing(quick, tmp_path, monkeypatch
 
     def without_mp3(source):
         if b"LAME" in source or source[:2] == b"\xff\xfb":
-            raise ValueError("no MP3 here")
+            raise AudioError("clip", found="no MP3 here", expected="a sound", remedy="?")
         return load(source)
 
     monkeypatch.setattr(audio, "load", without_mp3)
     states = [(finding.state, finding.found) for finding in findings(tmp_path) if finding.name == "audio formats"]
     assert [state for state, _ in states] == ["ok", "missing"]
-    assert "MP3 (no MP3 here)" in states[1][1]
+    assert "no MP3 here" in states[1][1]
 
 
 def test_a_torchaudio_that_breaks_at_its_import_is_told_by_a_fresh_program(tmp_path):
@@ -160,3 +201,4 @@ def test_a_torchaudio_that_breaks_at_its_import_is_told_by_a_fresh_program(tmp_p
     assert (done.returncode, done.stderr) == (1, "")
     assert "broken   torchaudio: OSError: libtorchaudio.so: undefined symbol" in done.stdout
     assert "built as a pair" in done.stdout
+    assert "ok       extra datasets: " in done.stdout

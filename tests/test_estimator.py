@@ -194,6 +194,19 @@ def test_a_fitted_estimator_can_be_copied_and_sent_to_other_processes(model, spo
     assert clone(of_vectors).get_params() == {"learner": "protonet", "settings": None}
 
 
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda fitted: pickle.loads(pickle.dumps(fitted))])
+def test_a_copy_is_of_what_was_fitted_and_not_of_what_shall_be_fitted_next(again):
+    X, y = load_iris(return_X_y=True)
+    settings = {"penalty": 0.1}
+    fitted = EmbeddingEstimator("ridge", settings=settings).fit(X, y)
+    expected = fitted.predict_proba(X)
+    settings["penalty"] = 100.0
+    np.testing.assert_array_equal(again(fitted).predict_proba(X), expected)
+    copied = again(fitted.set_params(learner="maml", settings={"penalty": "none"}))
+    np.testing.assert_array_equal(copied.predict_proba(X), expected)
+    assert (copied.learner, copied.learner_, copied.settings_) == ("maml", "ridge", {"penalty": 0.1})
+
+
 @pytest.mark.parametrize("learner", names())
 def test_a_learner_has_a_head_for_vectors_or_says_that_it_has_none(learner):
     X, y = load_iris(return_X_y=True)

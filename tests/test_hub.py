@@ -16,7 +16,7 @@ from synthetic import small_model
 
 from ser_fewshot import FewShotClassifier, hub
 from ser_fewshot._hub_card import _NOT_LOOKED_UP, hub_card
-from ser_fewshot.cards import TEMPLATES
+from ser_fewshot.cards import TEMPLATES, trained_on
 from ser_fewshot.checkpoints import save_model
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.errors import CheckpointError, SettingsError
@@ -60,6 +60,24 @@ def test_a_model_comes_back_from_the_hub_and_gives_the_same_answers(there, folde
     assert set(there.newest("user/voices")) == {"README.md", "config.json", "model.safetensors"}
     assert answers("user/voices") == answers(folder)
     assert answers(f"user/voices@{sent.revision}") == answers(folder)
+
+
+def test_what_a_model_heard_is_still_known_when_it_comes_back(there, folder, tmp_path):
+    hub.push(folder, "user/voices")
+    assert trained_on(hub.pull("user/voices", out=tmp_path / "out")) == trained_on(folder) == ["emodb"]
+
+
+@pytest.mark.parametrize("head", ["datasets: emodb", "datasets:\n- emodb", "datasets: [emodb] # and no other"])
+def test_a_heard_corpus_is_refused_however_the_card_writes_it(folder, head):
+    (folder / "README.md").write_text(f"---\nlicense: mit\n{head}\n---\n# A model\n")
+    assert trained_on(folder) == ["emodb"]
+    with pytest.raises(SettingsError, match="scores on emodb"):
+        hub_card(folder, "user/voices", results=[result(folder, "emodb.csv")])
+
+
+def test_a_branch_with_a_slash_is_a_revision():
+    assert hub.is_id("user/voices@refs/pr/1")
+    assert not hub.is_id("user/voices@/tmp")
 
 
 def test_an_older_commit_can_be_named(there, folder, tmp_path):
@@ -122,7 +140,8 @@ def result(folder: Path, manifest: str = "ravdess.csv") -> dict[str, object]:
         "episodes_sha256": "ab" * 32,
         "uar": {"mean": 0.5, "ci95": 0.01},
     }
-    return {"version": "0", "model": str(folder), "manifests": [manifest], "learners": {"ridge": score}}
+    names = {"manifests": [manifest], "corpora": [manifest.removesuffix(".csv")]}
+    return {"version": "0", "model": str(folder), **names, "learners": {"ridge": score}}
 
 
 def test_scores_of_the_model_become_its_index(folder):
@@ -137,7 +156,8 @@ def test_scores_of_the_model_become_its_index(folder):
     ("change", "complaint"),
     [
         ({"model": "default"}, "scores of default"),
-        ({"manifests": ["a/emodb.csv"]}, "scores on emodb; expected a corpus that the model was not trained on"),
+        ({"corpora": ["emodb"]}, "scores on emodb; expected a corpus that the model was not trained on"),
+        ({"corpora": 3}, "what 'evaluate --json' wrote"),
         ({"learners": {}}, "what 'evaluate --json' wrote"),
         ({"learners": 3}, "what 'evaluate --json' wrote"),
     ],
@@ -193,13 +213,16 @@ def test_what_was_fetched_is_there_without_a_network(there, folder, monkeypatch)
         FewShotClassifier.from_pretrained("user/never_fetched")
 
 
-@pytest.mark.parametrize("name", ["gone", "./gone", "../gone", "a/b/c", "", "/gone/model", "a/b@", "-a/b", "~/x/y"])
+@pytest.mark.parametrize(
+    "name", ["gone", "./gone", "../gone", "a/b/c", "", "/gone/model", "a/b@", "a/b@/tmp", "-a/b", "~/x/y"]
+)
 def test_what_is_no_id_is_never_looked_up(name, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
     with pytest.raises(CheckpointError, match=r"config\.json"):
         FewShotClassifier.from_pretrained(name)
-    with pytest.raises(SettingsError, match="an id such as user/model"):
-        hub.pull(name)
+    for get in (hub.pull, lambda name: hub.fetch(name, ["*"])):
+        with pytest.raises(SettingsError, match="an id such as user/model"):
+            get(name)
 
 
 def test_a_path_is_never_looked_up_and_a_folder_of_that_name_comes_first(folder, monkeypatch, tmp_path):

@@ -25,7 +25,7 @@ from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import AdaptationError, EpisodeError
 from ser_fewshot.evaluation import answered
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, embed_clips, evaluating
+from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
 
 FOLDS = 5
 _STRENGTH = 0.01  # C of the probe: a thousand functionals, a few hundred clips
@@ -81,14 +81,16 @@ class Adapting:
         """Adapt to each support and ask for its queries."""
         logits: list[Tensor | None] = []
         diverged: dict[int, str] = {}
+        device = device_of(self.learner)
         with evaluating(self.learner):
             for episode in episodes:
                 support, query = (
-                    self.embedded.batch([self._row[clip] for members in part for clip in members])
+                    self.embedded.batch([self._row[clip] for members in part for clip in members]).to(device)
                     for part in (episode.support, episode.query)
                 )
                 try:
-                    logits.append(self.learner.adapt(support, class_numbers(episode.support))(query))
+                    y = class_numbers(episode.support).to(device)
+                    logits.append(self.learner.adapt(support, y)(query).cpu())
                 except AdaptationError as error:
                     logits.append(None)
                     diverged[episode.index] = str(error)

@@ -13,11 +13,13 @@ from ser_fewshot._files import write_atomically
 from ser_fewshot.benchmark.making import slug
 from ser_fewshot.benchmark.methods import Method
 from ser_fewshot.benchmark.protocols import LeftOut, Question
-from ser_fewshot.benchmark.records import Record, read_record
+from ser_fewshot.benchmark.reading import read_record
+from ser_fewshot.benchmark.records import Record
 from ser_fewshot.errors import SettingsError
 
 CELLS = "cells"
 RUN = "run.json"
+ASKED = "asked.json"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,7 +74,7 @@ def read_cell(out: Path, key: str) -> Record | None:
         SettingsError: the file is damaged.
     """
     path = path_of(out, key)
-    return read_record(path.read_text(encoding="utf-8"), origin=str(path)) if path.exists() else None
+    return read_record(path.read_bytes(), origin=str(path)) if path.exists() else None
 
 
 def read_cells(out: Path) -> list[Record]:
@@ -82,7 +84,7 @@ def read_cells(out: Path) -> list[Record]:
         SettingsError: a file is damaged.
     """
     paths = sorted((out / CELLS).glob("*.json"))
-    return [read_record(path.read_text(encoding="utf-8"), origin=str(path)) for path in paths]
+    return [read_record(path.read_bytes(), origin=str(path)) for path in paths]
 
 
 def is_finished(out: Path, key: str) -> bool:
@@ -96,7 +98,7 @@ def check_run(out: Path, told: Mapping[str, Any]) -> None:
 
     Args:
         out: folder of the run.
-        told: what decides the value of every cell: episodes, seed, clips.
+        told: what decides the value of every cell: version, episodes, seed, clips.
 
     Raises:
         SettingsError: the folder holds a run of something else.
@@ -117,8 +119,22 @@ def check_run(out: Path, told: Mapping[str, Any]) -> None:
             str(out),
             found=f"a run with {', '.join(changed)}",
             expected=", ".join(f"{name} {given[name]!r:.60}" for name in given if known.get(name) != given[name]),
-            remedy="Give the same options and corpora to go on with it, or another folder.",
+            remedy="To go on with it, give the same options and corpora to the same version; or give another folder.",
         )
+
+
+def write_asked(out: Path, keys: Sequence[str]) -> None:
+    """Note which cells a run is to have, for a later command that computes one of them alone."""
+    write_atomically(out / ASKED, json.dumps(sorted(keys), indent=1) + "\n")
+
+
+def read_asked(out: Path) -> list[str]:
+    """Return the keys of the cells that a run is to have; none where nobody asked for more than one."""
+    try:
+        keys = json.loads((out / ASKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
 
 
 def now() -> str:

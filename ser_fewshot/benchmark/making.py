@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -35,6 +36,7 @@ from ser_fewshot.splits import split_by_speaker
 from ser_fewshot.training import TrainSettings
 
 _SCALE_STEP = 4  # every fourth clip is enough for a scale
+_MOST_WHITENED = 1_000  # values of a frame: of ComParE's 6,373, the covariance alone would take minutes a split
 _CALIBRATION_EPISODES = 10  # of each number of ways and shots
 _EMOTIONS = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
 _SPEAKERS = EpisodeSpec(n_way=5, k_shot=2, n_query=2, label="speaker", query_speaker="same")
@@ -134,7 +136,7 @@ def _scaled(method: Method, question: Question, features: FeatureSet) -> Learner
     frontend = frontend_of(method)
     encoder = {**method.settings.get("encoder", {"name": "statistics"})}
     encoder |= {"layers": frontend.layers, "pooled": frontend.pooled}
-    if question.spec.label == "speaker" and encoder["name"] == "statistics" and not frontend.pooled:
+    if question.spec.label == "speaker" and encoder["name"] == "statistics" and frontend.dim <= _MOST_WHITENED:
         encoder["whitening"] = True
     learner: Learner
     if method.learner == SVM:
@@ -225,5 +227,6 @@ def _calibrated(
 
 
 def slug(name: str) -> str:
-    """Return a name as part of a path: "protonet:metric=cosine" -> "protonet-metric-cosine"."""
-    return re.sub(r"[^\w.]+", "-", name)
+    """Return a name as part of a path, unique by a digest: "maml:inner_rate=1" -> "maml-inner_rate-1-fea727af"."""
+    words = re.sub(r"[^\w.]+", "-", name)
+    return f"{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

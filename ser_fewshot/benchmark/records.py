@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ser_fewshot._files import write_atomically
-from ser_fewshot._settings import fill
-from ser_fewshot.errors import SerFewshotError, SettingsError
 from ser_fewshot.evaluation import Interval
 
 FORMAT = 1
@@ -129,7 +127,8 @@ class Audit:
     A sentence counts where its corpus names it.
 
     Attributes:
-        promised: the names of those fields that the protocol promises to be zero.
+        promised: the names of those fields that the protocol promises to be zero; none of training and test where the
+            method learned from the test side, of which the counts of those two then say nothing.
     """
 
     support_query_clips: int
@@ -139,6 +138,10 @@ class Audit:
     train_test_speakers: int
     train_test_sentences: int
     promised: tuple[str, ...]
+
+    def tells(self, name: str) -> bool:
+        """Return whether the count of that name says something about the method."""
+        return not name.startswith("train_test") or "train_test_clips" in self.promised
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -260,51 +263,6 @@ class Record:
     def as_json(self) -> str:
         """Return one line of JSON, without its end."""
         return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
-
-
-def read_record(text: str, *, origin: str) -> Record:
-    """Return the record of a line; `origin` says where it stands.
-
-    Raises:
-        SettingsError: it is none.
-    """
-    try:
-        values = json.loads(text)
-        record = fill(Record, values, where=origin)
-    except (ValueError, RecursionError, SerFewshotError) as error:
-        raise SettingsError(
-            origin,
-            found=f"{error}",
-            expected="a record as the benchmark writes it",
-            remedy="Remove the file: its cell is computed again.",
-        ) from error
-    if record.format != FORMAT:
-        raise SettingsError(
-            origin, found=f"format {record.format}", expected=f"format {FORMAT}", remedy="Run the benchmark again."
-        )
-    return record
-
-
-def read_results(path: Path) -> tuple[Record, ...]:
-    """Read the records of a run.
-
-    Args:
-        path: `results.jsonl`, or the folder of the run that holds it.
-
-    Raises:
-        SettingsError: it cannot be read, or a line is no record.
-    """
-    file = path / RESULTS if path.is_dir() else path
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            str(file),
-            found=getattr(error, "strerror", None) or type(error).__name__,
-            expected="the results of a benchmark",
-            remedy="Give the folder of a run of 'ser-fewshot benchmark'.",
-        ) from error
-    return tuple(read_record(line, origin=f"{file}, line {number}") for number, line in enumerate(lines, start=1))
 
 
 def write_results(path: Path, records: Iterable[Record]) -> None:

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from ser_fewshot import distributed, plugins
+from ser_fewshot import __version__, distributed, plugins
 from ser_fewshot.benchmark import cells, scoring
 from ser_fewshot.benchmark.cells import Job
 from ser_fewshot.benchmark.making import frontend_of, make
@@ -45,7 +45,7 @@ class Plan:
         episodes, seed: of every cell.
         smoke: whether training is cut to two steps.
         device: that learners compute on.
-        command: what repeats a cell, without its key.
+        command: what repeats a cell, without its key and the device.
     """
 
     utterances: tuple[Utterance, ...]
@@ -68,13 +68,14 @@ class Plan:
         content = hashlib.sha256()
         for clip in sorted(self.utterances, key=lambda clip: clip.id):
             content.update(f"{clip.id} {clip.emotion} {clip.speaker_key} {clip.text_key}\n".encode())
-        told = {"format": 1, "episodes": self.episodes, "seed": self.seed, "smoke": self.smoke, "device": self.device}
-        return {**told, "clips": len(self.utterances), "clips_sha256": content.hexdigest()}
+        told = {"episodes": self.episodes, "seed": self.seed, "smoke": self.smoke, "device": self.device}
+        return {"version": __version__, **told, "clips": len(self.utterances), "clips_sha256": content.hexdigest()}
 
     @property
     def common(self) -> Common:
         """What every record says of itself."""
-        return Common(episodes=self.episodes, seed=self.seed, device=self.device, command=self.command)
+        command = (*self.command, *(() if self.device == "cpu" else ("--device", self.device)))
+        return Common(episodes=self.episodes, seed=self.seed, device=self.device, command=command)
 
 
 @dataclass
@@ -166,15 +167,18 @@ def run_grid(
         track: called with the number of jobs and the name of each that is finished.
 
     Raises:
-        SettingsError: the folder holds another run, there is no such cell, or a process was killed.
+        SettingsError: the folder holds another run, there is no such cell or device, or a process was killed.
     """
     asked = plan.asked()
     jobs = cells.jobs_of(plan.methods, [one for one in asked if isinstance(one, Question)])
     jobs = jobs if only is None else [_single(jobs, only)]
     place, of = distributed.rank(), distributed.world_size()
     _leave_the_group()
+    plan = replace(plan, device=str(distributed.compute(plan.device).device))  # "auto" is another one elsewhere
+    cells.check_run(plan.out, plan.told())
     if place == 0:
-        cells.check_run(plan.out, plan.told())
+        if only is None:
+            cells.write_asked(plan.out, cells.keys_of(plan.methods, asked))
         for case in asked if only is None else []:
             if isinstance(case, LeftOut):
                 cells.write_cell(plan.out, scoring.left_out(case, common=plan.common))

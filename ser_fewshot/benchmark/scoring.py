@@ -94,7 +94,7 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
         diverged={str(index): reason for index, reason in found.diverged.items()},
         reliability=measures.reliability(drawn, answers, k_shot=spec.k_shot, calibration=made.calibration),
         open_set=openness,
-        audit=measures.audit(question, drawn, clips, learns=learns),
+        audit=measures.audit(question, drawn, clips, learns=learns, apart=not (heard or method.kind == "ceiling")),
         licences=measures.licences({question.corpus, *made.heard, *(clip.corpus for clip in train)}),
         origin=origin_of(key, common, minutes=(made.minutes, (time.monotonic() - start) / 60)),
     )

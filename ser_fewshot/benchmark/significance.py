@@ -56,11 +56,11 @@ def verdict(records: Sequence[Record]) -> Verdict | None:
     compared = [record for record in records if is_compared(record)]
     if not compared:
         return None
-    hashes = sorted({record.episodes_sha256 for record in compared})
-    if len(hashes) > 1:
+    asked = sorted({(record.episodes_sha256, len(record.uar_per_episode)) for record in compared})
+    if len(asked) > 1:
         raise EpisodeError(
             f"{compared[0].protocol}/{compared[0].corpus}",
-            found=f"episodes {' and '.join(digest[:12] for digest in hashes)}",
+            found=" and ".join(f"{n} episodes {digest[:12]}" for digest, n in asked),
             expected="the same for every method",
             remedy="Run the benchmark in one folder, with the same options.",
         )

@@ -121,9 +121,12 @@ def legend() -> str:
     """Return what the marks of all tables mean."""
     return (
         "UAR in %, mean ± 95 % CI over episodes; every method of a column is asked the same ones. Bold: the best of a "
-        f"column. †: not significantly worse than it (paired bootstrap over episodes, {RESAMPLES} resamples, Holm's "
-        f"correction over the methods of the column, level {LEVEL:g}). ‡: its training heard the corpus, so it is not "
-        "compared. The linear probe, where it stands, has seen labels that no other method sees: a ceiling."
+        "column. †: not significantly worse than it (comparison with the best by paired bootstrap over episodes, "
+        f"{RESAMPLES} resamples, Holm's correction over the methods of the column, level {LEVEL:g}): the interval and "
+        "the sign are about episodes alone, for every method is trained with one seed. ‡: its training heard the "
+        "corpus, so it is not compared. The linear probe, where it stands, has seen labels that no other method sees: "
+        "a ceiling. With speakers as classes, what describes a clip by fixed values is whitened over training "
+        "speakers; ComParE's 6,373 values are too many for that."
     )
 
 

@@ -39,7 +39,8 @@ def audit(records: Sequence[Record]) -> Section:
         "Leakage audit",
         "Distinct clips, speakers and sentences that two sides share: support and query within each episode, summed "
         "over all episodes; training and test once. ✓ marks a zero that the protocol promises, ✗ a promise that is "
-        "broken; a number without a sign was not promised to be zero.",
+        "broken; a number without a sign was not promised to be zero. - stands for a method that learned "
+        "from clips of the corpus it is tested on: a ceiling, or a model whose training heard it.",
         (block,) if audited else (),
     )
 
@@ -121,18 +122,16 @@ def _audit_table(records: Sequence[Record]) -> ReportTable:
     rows: dict[tuple[str, ...], tuple[Audit, list[str]]] = {}
     for record in records:
         if record.audit is not None:
-            counts = tuple(str(getattr(record.audit, name)) for name, _ in _SHARED)
+            counts = tuple(_signed(record.audit, name) for name, _ in _SHARED)
             at = (record.protocol, record.corpus, record.split.name if record.split else ABSENT, *counts)
             rows.setdefault(at, (record.audit, []))[1].append(record.method)
     ordered = sorted(rows.items())
-    shown = [
-        [*at[:3], str(len(methods)), *(_signed(found, name) for name, _ in _SHARED)] for at, (found, methods) in ordered
-    ]
+    shown = [[*at[:3], str(len(methods)), *at[3:]] for at, (_, methods) in ordered]
     numbers = [
         (
             *at[:3],
             " ".join(sorted(methods)),
-            *(getattr(found, name) for name, _ in _SHARED),
+            *(getattr(found, name) if found.tells(name) else None for name, _ in _SHARED),
             " ".join(found.promised),
             not found.broken,
         )
@@ -158,6 +157,8 @@ def _audit_table(records: Sequence[Record]) -> ReportTable:
 
 
 def _signed(found: Audit, name: str) -> str:
+    if not found.tells(name):
+        return ABSENT
     count = getattr(found, name)
     return f"{count} {'✗' if count else '✓'}" if name in found.promised else str(count)
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import io
 import os
 import platform
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ PURPOSES = {
     "finetune": "low-rank adapters for fine-tuning an encoder",
 }
 """What each extra is for."""
+_MODULES = {"webrtcvad-wheels": "webrtcvad"}  # packages that are imported by another name
 _FORMATS = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
 _RATE = 16_000
 _REINSTALL = "Install it anew in a fresh environment: pip install --force-reinstall ser-fewshot"
@@ -53,7 +55,7 @@ def findings(cache: Path | None = None) -> Iterator[Finding]:
     for name, check in _checks(cache):
         try:
             yield from check()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield Finding(name, "broken", f"{type(error).__name__}: {error}", _REINSTALL)
 
 
@@ -102,7 +104,7 @@ def _extras() -> Iterator[Finding]:
         faults = [
             f"{requirement.name}: {fault}"
             for name, requirement in _requirements()
-            if name == extra and (fault := _fault(requirement))
+            if name == extra and (fault := _fault(requirement) or _import_fault(requirement.name))
         ]
         found, remedy = PURPOSES.get(extra, ""), f"Only if you need it: pip install '{PACKAGE}[{extra}]'"
         yield Finding(
@@ -134,6 +136,16 @@ def _fault(requirement: Any) -> str:
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
     return "" if requirement.specifier.contains(version, prereleases=True) else f"version {version} does not fit"
+
+
+def _import_fault(name: str) -> str:
+    """Return why an installed package cannot be imported; nothing if it can."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            importlib.import_module(_MODULES.get(name, name))
+    except (Exception, SystemExit) as error:
+        return f"{type(error).__name__}: {error!s:.200}"
+    return ""
 
 
 def _torch() -> Iterator[Finding]:
@@ -173,7 +185,7 @@ def _device() -> Iterator[Finding]:
 
 def _audio() -> Iterator[Finding]:
     numpy, sf = importlib.import_module("numpy"), importlib.import_module("soundfile")
-    audio = importlib.import_module("ser_fewshot.audio")
+    audio, errors = (importlib.import_module(f"ser_fewshot.{name}") for name in ("audio", "errors"))
     wave = 0.3 * numpy.sin(2 * numpy.pi * 220 * numpy.arange(_RATE) / _RATE)
     decoded, failed = [], []
     for container, subtype in _FORMATS:
@@ -183,7 +195,7 @@ def _audio() -> Iterator[Finding]:
             sf.write(buffer, wave, _RATE, format=container, subtype=subtype)
             audio.load(buffer.getvalue())
             decoded.append(name)
-        except Exception as error:
+        except (sf.LibsndfileError, errors.AudioError) as error:  # whatever else is raised is no matter of formats
             failed.append(f"{name} ({error})")
     library = f"libsndfile {sf.__libsndfile_version__}"
     yield Finding("audio formats", "ok" if "WAV" in decoded else "broken", f"{', '.join(decoded)}, by {library}")

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.cells import keys_of
+from ser_fewshot.benchmark.cells import keys_of, read_asked
 from ser_fewshot.benchmark.making import frontend_of
 from ser_fewshot.benchmark.methods import Method, chosen, named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
-from ser_fewshot.benchmark.records import Record, read_results
+from ser_fewshot.benchmark.reading import read_results
+from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.running import Plan, run_grid, usable
 from ser_fewshot.benchmark_report import PAGE as REPORT
 from ser_fewshot.commands._console import note, report_skipped, say, say_json, tracker
@@ -30,11 +31,19 @@ from ser_fewshot.frontends import default_directory
 
 _EPISODES = 600
 _SMOKE_EPISODES = 4
+_FAILED = 1
+_LISTED = 5  # failed cells in a line
 _SLASHES = 2  # in the key of a cell
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compute the cells that are missing, and write everything that is made of them."""
+    """Compute the cells that are missing, and write everything that is made of them.
+
+    Leaves with exit code 1 if a cell of those that were asked for failed.
+
+    Raises:
+        SettingsError: an option is wrong, or the folder holds another run.
+    """
     only = arguments.only
     if only is not None and only.count("/") < _SLASHES:
         raise SettingsError(
@@ -61,12 +70,18 @@ def run(arguments: argparse.Namespace) -> None:
     )
     with _progress() as track:
         run_grid(plan, workers=arguments.workers or _workers(), only=only, track=track)
-    records, missing = assemble(arguments.out, [only] if only else keys_of(plan.methods, plan.asked()))
+    keys = [only] if only else keys_of(plan.methods, plan.asked())
+    records, missing = assemble(arguments.out, [*dict.fromkeys([*read_asked(arguments.out), *keys])])
     if only is None:
         write_page(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
     if arguments.against:
         _compare(records, arguments.against)
     _tell(records, missing, arguments)
+    failed = [record.key for record in records if record.status == "failed" and record.key in keys]
+    if failed:
+        told = ", ".join(failed[:_LISTED]) + (" ..." if len(failed) > _LISTED else "")
+        note(f"{counted(len(failed), 'cell')} failed: {told}; the reasons stand in {arguments.out / PAGE}")
+        raise SystemExit(_FAILED)
 
 
 def _readable(clips: Sequence[Utterance], cache: Path) -> tuple[Utterance, ...]:
@@ -105,11 +120,10 @@ def _workers() -> int:
 
 
 def _command(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return what repeats a cell, without its key and the folders of this machine."""
+    """Return what repeats a cell, without its key, the device and the folders of this machine."""
     episodes = arguments.episodes or (_SMOKE_EPISODES if arguments.smoke else _EPISODES)
     words = ["ser-fewshot", "benchmark", "--corpora", "CORPORA", "--out", "OUT"]
     words += ["--episodes", str(episodes), "--seed", str(arguments.seed)]
-    words += ["--device", arguments.device] if arguments.device != "cpu" else []
     return (*words, *(["--smoke"] if arguments.smoke else []))
 
 
@@ -142,8 +156,9 @@ def _compare(records: Sequence[Record], other: Path) -> None:
         SettingsError: one is not.
     """
     theirs = {record.key: record for record in read_results(other)}
-    both = [record for record in records if record.key in theirs]
-    differing = [record.key for record in both if record.measured() != theirs[record.key].measured()]
+    both = [record for record in records if record.key in theirs and record.status != "left out"]
+    differing = [f"{one.key} (failed)" for one in both if not one.done]
+    differing += [one.key for one in both if one.done and one.measured() != theirs[one.key].measured()]
     if differing or not both:
         raise SettingsError(
             "--against",

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
             "warning: everybody who can reach this machine can open the page; --auth or --auth-file asks for a password"
         )
     with (
-        _sigterm_like_ctrl_c(),
+        _ended_by_signals(),
         launch.served(
             host=arguments.host, port=arguments.port, auth=accounts, store=arguments.store, model=arguments.model
         ) as address,
@@ -48,13 +48,17 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, which ends services and containers, end the page as Ctrl+C does: nothing uploaded stays behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, which ends services and containers, end the page as Ctrl+C does: nothing uploaded stays behind.
+
+    And SIGINT too where a shell, which lets what runs in its background ignore it, took it away.
+    """
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _launch() -> Any:

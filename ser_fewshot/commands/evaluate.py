@@ -127,6 +127,7 @@ def _origin(arguments: argparse.Namespace, manifest: Scan, features: FeatureSet)
         "version": __version__,
         "model": str(arguments.model) if arguments.model else "default",
         "manifests": list(map(str, arguments.manifest)),
+        "corpora": sorted({clip.corpus for clip in features.utterances}),
         "replay": str(arguments.replay) if arguments.replay else None,
         "seed": None if arguments.replay else arguments.seed or 0,
         "clips": len(features),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_fewshot.benchmark.cells import read_cells
-from ser_fewshot.benchmark.records import Record, read_results
+from ser_fewshot.benchmark.reading import read_results
+from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark_report import Mapped, chosen, mapped, write_benchmark_report
 from ser_fewshot.checkpoints import load_model
 from ser_fewshot.classifier import DEFAULT_MODEL

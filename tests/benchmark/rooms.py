@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from conftest import tone
 from ser_fewshot import corpora
 from ser_fewshot.benchmark.methods import chosen
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.records import Record, read_results
+from ser_fewshot.benchmark.reading import read_results
+from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.running import Plan
 from ser_fewshot.corpora import Utterance
+from ser_fewshot.episodes import EpisodeSpec
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 RATE = 16_000
@@ -72,7 +75,7 @@ def record(**changes: Any) -> Record:
     told: dict[str, Any] = {
         "protocol": "cross-corpus-5-shot", "corpus": "one", "method": "ridge", "kind": "learner", "status": "done",
         "origin": origin, "words": "4-way", "episodes": len(scores), "episodes_sha256": "e" * 64, "chance": 0.25,
-        "spec": {"label": "emotion"},
+        "spec": asdict(EpisodeSpec()), "accuracy": Score(mean=0.5, ci95=0.01),
         "uar": Score(mean=float(np.mean(scores)), ci95=0.01), "uar_per_episode": tuple(scores),
     }  # fmt: skip
     told |= changes

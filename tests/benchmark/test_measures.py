@@ -10,6 +10,8 @@ import torch
 from manifests import grid
 from synthetic import corpus
 
+from ser_fewshot import calibrating
+from ser_fewshot.benchmark import answers as asking
 from ser_fewshot.benchmark import measures
 from ser_fewshot.benchmark.answers import Adapting, Answers, Probing
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
@@ -119,6 +121,15 @@ def test_what_leaks_is_counted_and_what_was_promised_is_told():
     assert set(found.broken) == {"support_query_speakers", "train_test_clips", "train_test_speakers"}
 
 
+def test_of_a_method_that_learned_from_the_test_side_nothing_is_promised_about_training():
+    protocol = next(one for one in PROTOCOLS if one.name == "cross-corpus-1-shot")
+    question = Question(protocol=protocol, corpus="c", spec=protocol.spec, train=(), test=tuple(CLIPS.values()))
+    found = measures.audit(question, [EPISODE], CLIPS, learns=False, apart=False)
+    assert found.promised == ("support_query_clips", "support_query_speakers")
+    assert not found.tells("train_test_speakers")
+    assert found.tells("support_query_speakers")
+
+
 def test_a_corpus_that_nobody_knows_has_an_unknown_licence():
     own, known = measures.licences(["my own", "emodb"])[::-1]
     assert own.licence == "unknown"
@@ -136,6 +147,47 @@ def test_a_learner_answers_as_it_does_where_it_is_evaluated(name):
     expected = evaluate(learner, features, episodes, spec=spec)
     found = score(episodes, spec, Adapting(learner, features).answers(episodes).classes)
     assert found.as_dict() == expected.as_dict()
+
+
+class Elsewhere(torch.nn.Module):
+    """Stands on a device that is not the CPU and takes nothing from anywhere else."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(1, device="meta"))
+
+    def adapt(self, support, y):
+        assert support.x.is_meta
+        assert y.is_meta
+
+        def head(query):
+            assert query.x.is_meta
+            return torch.zeros(len(query), 3)
+
+        return head
+
+
+def test_episodes_go_to_the_device_of_the_learner(monkeypatch):
+    for module in (asking, calibrating):
+        monkeypatch.setattr(module, "embed_clips", lambda _, clips: list(clips))
+    features = corpus()
+    episodes = EpisodeSampler(features.utterances, EpisodeSpec(n_way=3, k_shot=2, n_query=3)).draw_many(2)
+    answerer = Adapting(Elsewhere(), features)
+    assert [len(logits) for logits in answerer.answers(episodes).logits] == [9, 9]
+    assert [one.logits.device.type for one in answerer.unknowns(episodes)] == ["cpu", "cpu"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_answers_of_a_cpu():
+    features = corpus()
+    episodes = EpisodeSampler(features.utterances, EpisodeSpec(n_way=3, k_shot=2, n_query=3)).draw_many(3)
+    learner = build_learner("maml", 8).eval()
+    learner.fit_scale(features.batch(range(len(features))))
+    expected = Adapting(learner, features).answers(episodes).logits
+    found = Adapting(learner.to("cuda"), features)
+    for one, other in zip(found.answers(episodes).logits, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2)
+    assert len(found.unknowns(episodes)) == 3
 
 
 def speakers_with_one_emotion_each() -> FeatureSet:

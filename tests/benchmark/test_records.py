@@ -9,8 +9,10 @@ import pytest
 
 from ser_fewshot.benchmark import cells
 from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.records import read_record, read_results, write_results
+from ser_fewshot.benchmark.reading import read_record, read_results
+from ser_fewshot.benchmark.records import write_results
 from ser_fewshot.benchmark.tables import as_markdown, tables_of
+from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 
 from .rooms import record
@@ -44,6 +46,42 @@ def test_a_record_of_another_format_is_refused():
     values = {**json.loads(COLUMN[0].as_json()), "format": 2}
     with pytest.raises(SettingsError, match="format 1"):
         read_record(json.dumps(values), origin="here")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"uar": None}, "no score"),
+        ({"status": "failed"}, "a score of a cell that is failed"),
+        ({"spec": {"label": "emotion"}}, "a spec without k_shot"),
+        ({"spec": {**dataclasses.asdict(EpisodeSpec()), "k_shot": "many"}}, "k_shot"),
+        ({"uar_per_episode": [0.5]}, "1 scores for 60 episodes"),
+        ({"episodes": 0, "uar_per_episode": []}, "0 scores for 0 episodes"),
+        ({"chance": 7.0}, "not in"),
+        ({"recall": {"anger": "high"}}, "not in"),
+        ({"labels": ["a", "b"], "confusion": [[1, 2], [3]]}, "not 2 by 2"),
+        ({"labels": ["a", "a"], "confusion": [[1, 2], [3, 4]]}, "not 1 by 1"),
+        ({"labels": ["a"], "confusion": [[-1]]}, "negative"),
+        ({"tallies": {"gender": {"female": [1]}}}, "tallies"),
+        ({"tallies": {"gender": [1, 2]}}, "tallies"),
+        ({"tallies": {"gender": {"female": [3, 2]}}}, "tallies"),
+        ({"diverged": {"1": 2}}, "no text"),
+        ({"key": "a/b/c"}, "of another cell"),
+    ],
+)
+def test_a_record_whose_parts_do_not_fit_is_refused_by_its_file_and_line(tmp_path, changes, found):
+    bad = json.dumps({**json.loads(COLUMN[0].as_json()), **changes})
+    (tmp_path / "results.jsonl").write_text(f"{COLUMN[1].as_json()}\n{bad}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"results.jsonl, line 2: .*{found}"):
+        read_results(tmp_path)
+
+
+def test_a_cell_that_is_no_text_is_named(tmp_path):
+    cells.write_cell(tmp_path, COLUMN[0])
+    path = cells.path_of(tmp_path, COLUMN[0].key)
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(SettingsError, match=path.name):
+        cells.read_cells(tmp_path)
 
 
 def test_what_must_repeat_leaves_out_where_and_when():

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from ser_fewshot.benchmark import running, scoring
+from ser_fewshot.benchmark import making, running, scoring
 from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.cells import keys_of
+from ser_fewshot.benchmark.cells import keys_of, path_of
+from ser_fewshot.benchmark.making import slug
+from ser_fewshot.benchmark.methods import named
+from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.benchmark.running import run_grid
 from ser_fewshot.errors import SettingsError
 
@@ -102,6 +108,91 @@ def test_a_cell_that_raises_is_written_down_and_stops_no_other(root, tmp_path, m
     monkeypatch.undo()
     run_grid(task, workers=1)  # what failed is tried again
     assert all(one.done for one in assemble(tmp_path, [])[0])
+
+
+def test_a_run_with_a_failed_cell_leaves_with_1_and_is_like_no_other(root, tmp_path, run, monkeypatch):
+    def scored(question, method, made, *, common):
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(scoring, "scored", scored)
+    key = "cross-corpus-5-shot/one/nearest"
+    options = ("benchmark", "--corpora", root, "--cache", tmp_path, "--workers", "1", "--smoke", "--only", key)
+    code, _, err = run(*options, "--out", tmp_path / "a")
+    assert code == 1
+    assert f"1 cell failed: {key}; the reasons stand in {tmp_path / 'a' / PAGE}" in err
+    code, out, err = run(*options, "--out", tmp_path / "b", "--against", tmp_path / "a")
+    assert code == 2
+    assert f"other values in {key} (failed)" in err
+    assert "the same to the bit" not in out
+
+
+def test_one_cell_alone_leaves_the_list_of_what_is_missing(root, tmp_path, run):
+    options = ("benchmark", "--corpora", root, "--out", tmp_path, "--cache", tmp_path, "--workers", "1", "--smoke")
+    run(*options, "--learners", "nearest", "--protocols", "cross-corpus-5-shot")
+    path_of(tmp_path, "cross-corpus-5-shot/one/nearest").unlink()
+    assert run(*options, "--only", "cross-corpus-5-shot/two/nearest")[0] == 0
+    assert "## Missing" in (tmp_path / PAGE).read_text()
+    assert "- `cross-corpus-5-shot/one/nearest`" in (tmp_path / PAGE).read_text()
+    (tmp_path / "asked.json").write_text("{")  # what is damaged is no list, and no reason to stop
+    assert run(*options, "--only", "cross-corpus-5-shot/two/nearest")[0] == 0
+    assert "## Missing" not in (tmp_path / PAGE).read_text()
+
+
+def test_another_version_of_the_package_does_not_go_on_with_a_run(root, tmp_path, monkeypatch):
+    run_grid(plan(root, tmp_path), workers=1)
+    monkeypatch.setattr(running, "__version__", "99.0")
+    with pytest.raises(SettingsError, match=r"a run with version .*expected version '99.0'.*same version"):
+        run_grid(plan(root, tmp_path), workers=1)
+
+
+def test_every_process_of_a_launcher_refuses_the_folder_of_another_run(root, tmp_path, monkeypatch):
+    run_grid(plan(root, tmp_path), workers=1)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="a run with episodes 4"):
+        run_grid(plan(root, tmp_path, episodes=5), workers=1)
+
+
+def test_the_device_that_was_found_is_what_is_recorded(root, tmp_path):
+    run_grid(plan(root, tmp_path, device="auto", command=("ser-fewshot",)), workers=1)
+    (device,) = {one.origin.device for one in assemble(tmp_path, [])[0]}
+    assert device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert json.loads((tmp_path / "run.json").read_text())["device"] == device
+    gpu = plan(root, tmp_path, device="cuda", command=("ser-fewshot",))
+    assert gpu.common.command == ("ser-fewshot", "--device", "cuda")
+
+
+def test_nothing_is_promised_about_what_the_probe_learned_from(root, tmp_path):
+    run_grid(plan(root, tmp_path, methods=(named("linear-probe"), named("nearest"))), workers=1)
+    told = {one.method: one.audit.tells("train_test_clips") for one in assemble(tmp_path, [])[0]}
+    assert told == {"linear-probe": False, "nearest": True}
+
+
+def test_methods_that_differ_in_a_sign_alone_are_kept_apart():
+    assert slug("maml:inner_rate=-1") != slug("maml:inner_rate=1")
+    assert "/" not in slug("a/b:c=d")
+
+
+def test_descriptions_by_a_front_end_are_whitened_for_speakers_too(root, monkeypatch):
+    given = []
+    monkeypatch.setattr(making, "build_model", lambda config, **_: given.append(config) or 1 / 0)
+    asked = next(one for one in plan(root, root, protocols=PROTOCOLS).asked() if is_by_speaker(one))
+    for name in ("egemaps-ridge", "compare-ridge"):
+        monkeypatch.setattr(making, "frontend_of", lambda method: Frontend(6373 if "compare" in method.name else 88))
+        with pytest.raises(ZeroDivisionError):
+            making._scaled(named(name), asked, None)
+    assert [one.settings["encoder"].get("whitening", False) for one in given] == [True, False]
+
+
+@dataclass
+class Frontend:
+    dim: int
+    layers: int = 1
+    pooled: bool = True
+
+
+def is_by_speaker(one):
+    return isinstance(one, Question) and one.spec.label == "speaker"
 
 
 def test_a_method_that_cannot_be_made_fails_in_all_cells_of_its_split(root, tmp_path, monkeypatch):
