@@ -193,6 +193,7 @@ def test_a_format_that_cannot_be_decoded_is_missing(quick, tmp_path, monkeypatch
     assert "no MP3 here" in states[1][1]
 
 
+@pytest.mark.slow
 def test_a_torchaudio_that_breaks_at_its_import_is_told_by_a_fresh_program(tmp_path):
     (tmp_path / "torchaudio.py").write_text("raise OSError('libtorchaudio.so: undefined symbol: _ZN3c10')\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}

@@ -158,6 +158,7 @@ def test_a_recording_without_a_name_waits_for_it(page):
     expect(klass(page, "anger")).to_contain_text("2 clips")
 
 
+@pytest.mark.slow
 def test_a_microphone_that_has_to_wait_says_so_and_is_heard_in_its_turn(browser, monkeypatch):
     monkeypatch.setattr(recognise, "STREAMS", 1)
     with page_alone() as where:
