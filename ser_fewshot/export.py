@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ser_fewshot import __version__, audio, plugins
+from ser_fewshot._extras import not_installed
 from ser_fewshot._files import write_atomically
 from ser_fewshot.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, TRIM_DB, Clip
 from ser_fewshot.checkpoints import Model
@@ -273,12 +274,7 @@ def _check_installed() -> None:
         import onnxruntime  # noqa: F401, PLC0415
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
-        raise SettingsError(
-            "ONNX",
-            found=f"no package {error.name}",
-            expected="onnx, onnxscript and onnxruntime",
-            remedy='Install them: pip install "ser-fewshot[export]"',
-        ) from error
+        raise not_installed(error, extra="export", subject="ONNX") from error
 
 
 def _inexpressible(model: Model, reason: str) -> SettingsError:

@@ -15,7 +15,18 @@ import ser_fewshot
 PACKAGE = Path(ser_fewshot.__file__).parent
 ROWS = (
     ("errors",),
-    ("_acoustics", "_files", "_hub_card", "_parallel", "_partings", "_settings", "_stored", "distributed", "plugins"),
+    (
+        "_acoustics",
+        "_extras",
+        "_files",
+        "_hub_card",
+        "_parallel",
+        "_partings",
+        "_settings",
+        "_stored",
+        "distributed",
+        "plugins",
+    ),
     ("_audio_source",),
     ("_audio_decoder",),
     ("audio",),

@@ -47,5 +47,5 @@ def test_compare_has_its_6373_functionals_and_a_key_of_its_own():
 @pytest.mark.parametrize("name", DIMS)
 def test_a_missing_package_is_said_with_the_extra_that_brings_it(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(SettingsError, match=r"pip install ser-fewshot\[bench\]"):
+    with pytest.raises(SettingsError, match=r"pip install 'ser-fewshot\[bench\]'"):
         plugins.load("frontends", name).FRONTEND()

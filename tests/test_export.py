@@ -294,7 +294,7 @@ def assert_refused(classifier: FewShotClassifier, path: Path, *, match: str) -> 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_is_named_with_its_remedy(package, small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    assert_refused(small, tmp_path / "m.onnx", match=rf'found no package {package};.* "ser-fewshot\[export\]"')
+    assert_refused(small, tmp_path / "m.onnx", match=rf"found no package {package};.* 'ser-fewshot\[export\]'")
 
 
 def test_a_graph_that_says_something_else_is_not_written(small, tmp_path, monkeypatch):

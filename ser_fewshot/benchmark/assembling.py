@@ -8,6 +8,7 @@ from pathlib import Path
 from ser_fewshot._files import write_atomically
 from ser_fewshot.benchmark import cells
 from ser_fewshot.benchmark.records import RESULTS, Record, write_results
+from ser_fewshot.benchmark.sessions import by_the_clock
 from ser_fewshot.benchmark.tables import as_markdown, legend, tables_of
 
 PAGE = "RESULTS.md"
@@ -31,7 +32,7 @@ def assemble(out: Path, keys: Sequence[str]) -> tuple[list[Record], list[str]]:
     missing = [key for key in keys if key not in known]
     write_results(out / RESULTS, found)
     parts = ["# Results\n", f"{legend()}\n", *map(as_markdown, tables_of(found)), _left_out(found), _failed(found)]
-    parts += [_missing(missing), _cost(found), _repeat(found)]
+    parts += [_missing(missing), _cost(found, by_the_clock(out)), _repeat(found)]
     write_atomically(out / PAGE, "\n".join(part for part in parts if part))
     return found, missing
 
@@ -49,7 +50,7 @@ def _missing(keys: Sequence[str]) -> str:
     return _section("Missing: start the same command again", [f"- `{key}`" for key in keys])
 
 
-def _cost(records: Sequence[Record]) -> str:
+def _cost(records: Sequence[Record], clock: str) -> str:
     """Return the minutes that all cells took; a training that several cells share counts once."""
     done = [one for one in records if one.done]
     trained = {(one.method, one.split.name if one.split else "", one.spec["label"]): one for one in done}
@@ -59,6 +60,7 @@ def _cost(records: Sequence[Record]) -> str:
         f"{len(done)} cells: {training:.0f} minutes of one core to train and calibrate, {scoring:.0f} to score. "
         "Features are analysed once and kept; that time is not in it."
     ]
+    rows += [clock] if clock else []
     return _section("Cost", rows)
 
 

@@ -46,6 +46,11 @@ class Method:
     frontend_settings: dict[str, Any] = field(default_factory=dict)
     trained: bool = False
 
+    @property
+    def seen_through(self) -> str:
+        """A name of the front-end with its settings."""
+        return f"{self.frontend} {self.frontend_settings}"
+
 
 def _baseline(name: str, learner: str, frontend: str, *, encoder: str = "statistics", **settings: Any) -> Method:
     return Method(

@@ -124,7 +124,7 @@ class Bench:
 
     def seen_by(self, method: Method) -> FeatureSet:
         """Return the features of all clips through a method's front-end, from the cache where it knows them."""
-        name = f"{method.frontend} {method.frontend_settings}"
+        name = method.seen_through
         if name not in self.features:
             frontend = frontend_of(method)
             cache = FeatureCache(self.plan.cache, frontend.identity)
@@ -214,7 +214,7 @@ def _single(jobs: Sequence[Job], key: str) -> Job:
 def _in_pool(plan: Plan, jobs: Sequence[Job], *, workers: int, track: Callable[[int, str], None]) -> None:
     """Let several processes take the jobs in turn, once the cache holds what they need."""
     context = multiprocessing.get_context("spawn")
-    through = {f"{job.method.frontend} {job.method.frontend_settings}": job.method for job in jobs}
+    through = {job.method.seen_through: job.method for job in jobs}
     corpora = sorted({clip.corpus for clip in plan.utterances})
     try:
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(plan,)) as pool:

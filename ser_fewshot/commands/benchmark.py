@@ -20,6 +20,7 @@ from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.running import Plan, run_grid, usable
+from ser_fewshot.benchmark.sessions import Session
 from ser_fewshot.benchmark_report import PAGE as REPORT
 from ser_fewshot.commands._console import note, report_skipped, say, say_json, tracker
 from ser_fewshot.commands._data import clips_of
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         SettingsError: an option is wrong, or the folder holds another run.
     """
-    only = arguments.only
+    only, session = arguments.only, Session(workers=arguments.workers or _workers())
     if only is not None and only.count("/") < _SLASHES:
         raise SettingsError(
             "--only",
@@ -62,14 +63,19 @@ def run(arguments: argparse.Namespace) -> None:
         protocols=protocols,
         out=arguments.out,
         cache=cache,
-        episodes=arguments.episodes or (_SMOKE_EPISODES if arguments.smoke else _EPISODES),
+        episodes=_episodes(arguments),
         seed=arguments.seed,
         smoke=arguments.smoke,
         device=arguments.device,
         command=_command(arguments),
     )
     with _progress() as track:
-        run_grid(plan, workers=arguments.workers or _workers(), only=only, track=track)
+
+        def finished(total: int, done: str) -> None:
+            session.keep(plan.out)
+            track(total, done)
+
+        run_grid(plan, workers=session.workers, only=only, track=finished)
     keys = [only] if only else keys_of(plan.methods, plan.asked())
     records, missing = assemble(arguments.out, [*dict.fromkeys([*read_asked(arguments.out), *keys])])
     if only is None:
@@ -112,6 +118,11 @@ def _protocols(names: Sequence[str] | None) -> tuple[Protocol, ...]:
     return tuple(known[name] for name in names or known)
 
 
+def _episodes(arguments: argparse.Namespace) -> int:
+    """Return how many episodes a cell has."""
+    return int(arguments.episodes or (_SMOKE_EPISODES if arguments.smoke else _EPISODES))
+
+
 def _workers() -> int:
     """Return how many processes this machine has cores for; one beside others that a launcher started."""
     if "RANK" in os.environ:
@@ -121,9 +132,8 @@ def _workers() -> int:
 
 def _command(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return what repeats a cell, without its key, the device and the folders of this machine."""
-    episodes = arguments.episodes or (_SMOKE_EPISODES if arguments.smoke else _EPISODES)
     words = ["ser-fewshot", "benchmark", "--corpora", "CORPORA", "--out", "OUT"]
-    words += ["--episodes", str(episodes), "--seed", str(arguments.seed)]
+    words += ["--episodes", str(_episodes(arguments)), "--seed", str(arguments.seed)]
     return (*words, *(["--smoke"] if arguments.smoke else []))
 
 

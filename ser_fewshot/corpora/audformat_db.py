@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ser_fewshot._extras import not_installed
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import require_folder
 from ser_fewshot.corpora._manifest import SPLITS, segment_suffix
@@ -89,12 +90,7 @@ def require_package() -> ModuleType:
     try:
         return importlib.import_module("audformat")
     except ImportError as error:
-        raise CorpusError(
-            CARD.title,
-            found="no package audformat",
-            expected="the extra ser-fewshot[audformat]",
-            remedy="Install it: pip install 'ser-fewshot[audformat]'",
-        ) from error
+        raise not_installed(error, extra="audformat", subject=CARD.title, error=CorpusError) from error
 
 
 def _bad(root: Path, found: str) -> CorpusError:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from ser_fewshot._extras import not_installed
 from ser_fewshot._files import write_atomically
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import READABLE, require_folder
@@ -98,12 +99,7 @@ def package() -> ModuleType:
     try:
         return importlib.import_module("datasets")
     except ImportError as error:
-        raise CorpusError(
-            CARD.title,
-            found="no package datasets",
-            expected="the extra ser-fewshot[datasets]",
-            remedy="Install it: pip install 'ser-fewshot[datasets]'",
-        ) from error
+        raise not_installed(error, extra="datasets", subject=CARD.title, error=CorpusError) from error
 
 
 def _load(datasets: ModuleType, root: Path) -> Mapping[str, Any]:

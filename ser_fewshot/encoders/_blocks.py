@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ser_fewshot._extras import not_installed
 from ser_fewshot._settings import fill
 from ser_fewshot.encoders._base import Encoder, EncoderSettings
 from ser_fewshot.encoders._description import Given
@@ -133,12 +134,7 @@ def _add_adapters(network: nn.Module, *, rank: int, to: tuple[str, ...]) -> None
     try:
         import peft  # noqa: PLC0415 - it may not be installed
     except ImportError as error:
-        raise SettingsError(
-            "encoder.lora",
-            found=f"no package {error.name}",
-            expected="peft",
-            remedy='Install it: pip install "ser-fewshot[finetune]"',
-        ) from error
+        raise not_installed(error, extra="finetune", subject="encoder.lora") from error
     # At this alpha the adapters are added as they are; the paper tunes the learning rate instead.
     config: Any = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=list(to))
     with warnings.catch_warnings():

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ser_fewshot._extras import not_installed
 from ser_fewshot.audio import SAMPLE_RATE
-from ser_fewshot.errors import SettingsError
 
 FeatureSetName = Literal["eGeMAPSv02", "ComParE_2016"]
 
@@ -78,12 +78,7 @@ def required() -> Any:
     try:
         return importlib.import_module("opensmile")
     except ImportError as error:
-        raise SettingsError(
-            "opensmile",
-            found=f"no such package ({error})",
-            expected="the extra 'bench'",
-            remedy="Install it: pip install ser-fewshot[bench].",
-        ) from error
+        raise not_installed(error, extra="bench", subject="opensmile") from error
 
 
 FRONTEND = OpenSmile

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ser_fewshot._extras import not_installed
 from ser_fewshot.audio import SAMPLE_RATE
-from ser_fewshot.errors import SettingsError
 
 _LEAST_SAMPLES = 400  # one window: where the voice detector leaves less, the clip is taken as it is
 
@@ -77,12 +77,7 @@ def required() -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)  # of a module of scipy, under its older name
             return importlib.import_module("resemblyzer")
     except ImportError as error:
-        raise SettingsError(
-            "resemblyzer",
-            found=f"no such package ({error})",
-            expected="the extra 'bench'",
-            remedy="Install it: pip install ser-fewshot[bench].",
-        ) from error
+        raise not_installed(error, extra="bench", subject="resemblyzer") from error
 
 
 FRONTEND = Resemblyzer

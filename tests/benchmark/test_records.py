@@ -11,6 +11,7 @@ from ser_fewshot.benchmark import cells
 from ser_fewshot.benchmark.assembling import PAGE, assemble
 from ser_fewshot.benchmark.reading import read_record, read_results
 from ser_fewshot.benchmark.records import write_results
+from ser_fewshot.benchmark.sessions import SESSIONS, Session
 from ser_fewshot.benchmark.tables import as_markdown, tables_of
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
@@ -119,6 +120,28 @@ def test_the_page_says_what_was_left_out_failed_and_is_missing(tmp_path):
     assert "`cross-corpus-5-shot/one/maml`: it ran away" in page
     assert "- `cross-corpus-5-shot/one/siamese`" in page
     assert "5 cells: 5 minutes of one core to train and calibrate, 2 to score" in page
+
+
+def test_the_page_adds_up_the_clock_of_all_starts(tmp_path, monkeypatch):
+    cells.write_cell(tmp_path, COLUMN[0])
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for minutes, place in ((3, 0), (4, 0), (5, 1)):
+        session = Session(workers=2, place=place)
+        now += 60 * minutes / 2
+        session.keep(tmp_path)  # what a killed start leaves is its last note
+        now += 60 * minutes / 2
+        session.keep(tmp_path)
+    assemble(tmp_path, [])
+    # Places work side by side, the starts of a place one after the other.
+    assert "By the clock: 7 minutes of 4 processes, in 3 starts" in (tmp_path / PAGE).read_text()
+
+
+def test_a_damaged_note_of_the_clock_is_named(tmp_path):
+    (tmp_path / SESSIONS).mkdir()
+    (tmp_path / SESSIONS / "x.json").write_text('{"place": 0}')
+    with pytest.raises(SettingsError, match=r"x\.json: found 'minutes'.*Delete the file"):
+        assemble(tmp_path, [])
 
 
 def test_a_damaged_cell_is_named(tmp_path):

@@ -69,6 +69,7 @@ def test_a_row_is_repeated_to_the_bit_by_the_command_in_its_record(root, tmp_pat
     assert run("benchmark", *options, "--out", first, *told)[0] == 0
     done = {key: record for key, record in results(first).items() if record.done}
     assert len(done) == 8
+    assert "minutes of one process, in one start" in (first / PAGE).read_text()
     for key, record in done.items():
         words = record.origin.command.split()
         assert words[:2] == ["ser-fewshot", "benchmark"]
@@ -239,7 +240,7 @@ def test_a_missing_package_is_known_before_the_work_and_named(root, tmp_path, ru
     monkeypatch.setitem(sys.modules, "opensmile", None)
     code, _, err = run("benchmark", "--corpora", root, "--out", tmp_path, "--baselines", "--smoke")
     assert code == 2
-    assert "pip install ser-fewshot[bench]" in err
+    assert "pip install 'ser-fewshot[bench]'" in err
     assert not (tmp_path / "cells").exists()
 
 
