@@ -24,16 +24,17 @@ class Session:
     Attributes:
         workers: processes of this start.
         place: of this start among those of a launcher, which work at the same time.
+        since: when it began, in seconds of `time.monotonic`.
     """
 
     workers: int
     place: int = field(default_factory=distributed.rank)
+    since: float = field(default_factory=time.monotonic)
     _name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _since: float = field(default_factory=lambda: time.monotonic())
 
     def keep(self, out: Path) -> None:
         """Note how long it has taken until now."""
-        minutes = round((time.monotonic() - self._since) / 60, 2)
+        minutes = round((time.monotonic() - self.since) / 60, 2)
         told = {"place": self.place, "workers": self.workers, "cores": os.cpu_count(), "minutes": minutes}
         write_atomically(out / SESSIONS / f"{self._name}.json", json.dumps(told) + "\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import pytest
 
@@ -122,15 +123,11 @@ def test_the_page_says_what_was_left_out_failed_and_is_missing(tmp_path):
     assert "5 cells: 5 minutes of one core to train and calibrate, 2 to score" in page
 
 
-def test_the_page_adds_up_the_clock_of_all_starts(tmp_path, monkeypatch):
+def test_the_page_adds_up_the_clock_of_all_starts(tmp_path):
     cells.write_cell(tmp_path, COLUMN[0])
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
     for minutes, place in ((3, 0), (4, 0), (5, 1)):
-        session = Session(workers=2, place=place)
-        now += 60 * minutes / 2
+        session = Session(workers=2, place=place, since=time.monotonic() - 60 * minutes)
         session.keep(tmp_path)  # what a killed start leaves is its last note
-        now += 60 * minutes / 2
         session.keep(tmp_path)
     assemble(tmp_path, [])
     # Places work side by side, the starts of a place one after the other.
