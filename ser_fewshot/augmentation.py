@@ -7,8 +7,9 @@ Adding to a log-mel band is filtering, so gain and tone are sums here and cost n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,6 +24,13 @@ FRAMES_PER_SECOND = 100
 _MOST_TEMPO = 0.5
 _MOST_DB = 40.0
 _MOST_SECONDS = 3600.0
+_ONE, _THREE = partial(torch.rand, ()), partial(torch.rand, 3)
+_DRAWS: tuple[Callable[..., Tensor], ...] = (
+    *(_ONE, _ONE),  # speed and start
+    *(partial(torch.randn, ()), partial(torch.randn, 3), _THREE),  # gain, height and phase
+    *(_ONE, _ONE, _ONE, _ONE),  # masks
+)
+"""What `_vary` draws of a clip, in its order, where there are no rooms, noises or telephones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +82,35 @@ UNVARIED = Augmentation(max_seconds=_MOST_SECONDS, gain=0.0, tone=0.0, tempo=0.0
 """Clips as they are."""
 
 
-def augment(clips: Sequence[Tensor], settings: Augmentation, generator: torch.Generator) -> Features:
-    """Vary clips of (frames, dim) each, every one by itself, and pad them to a batch."""
-    return stack([_vary(clip, settings, generator) for clip in clips])
+def augment(
+    clips: Sequence[Tensor], settings: Augmentation, generator: torch.Generator, *, own: Collection[int] | None = None
+) -> Features:
+    """Vary clips of (frames, dim) each, every one by itself, and pad them to a batch.
+
+    Args:
+        clips: of one task, or of one batch.
+        settings: how far.
+        generator: what the variations are drawn from.
+        own: the places of the clips to return, at least one; None is all. The others are passed over.
+    """
+    varied = []
+    for place, clip in enumerate(clips):
+        if own is None or place in own:
+            varied.append(_vary(clip, settings, generator))
+        else:
+            pass_over([clip], settings, generator)
+    return stack(varied)
+
+
+def pass_over(clips: Sequence[Tensor], settings: Augmentation, generator: torch.Generator) -> None:
+    """Leave the generator as varying the clips would, for a fraction of the work: another process varies them."""
+    if settings.rooms or settings.noises or settings.telephones:  # how much is drawn depends on what was
+        for clip in clips:
+            _vary(clip, settings, generator)
+        return
+    for _ in clips:
+        for draw in _DRAWS:
+            draw(generator=generator)
 
 
 def _vary(clip: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:

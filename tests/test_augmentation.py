@@ -8,7 +8,7 @@ import tomllib
 import pytest
 import torch
 
-from ser_fewshot.augmentation import Augmentation, augment
+from ser_fewshot.augmentation import Augmentation, augment, pass_over
 from ser_fewshot.errors import SettingsError
 
 NOTHING = {"gain": 0.0, "tone": 0.0, "tempo": 0.0, "masked_bands": 0.0, "masked_frames": 0.0}
@@ -145,6 +145,28 @@ def test_a_room_echoes_what_was_said_a_noise_fills_its_pauses_and_a_telephone_cu
     kept = (telephone == x).all(0)
     assert kept[3:12].all()
     assert not kept.all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Augmentation(),
+        Augmentation(tempo=0, gain=0, max_seconds=0.1),
+        Augmentation(rooms=0.5, noises=0.5, telephones=0.5),
+    ],
+)
+def test_a_process_that_passes_clips_over_varies_its_own_as_one_alone_would(settings):
+    clips = [clip(20 + 10 * seed, seed) for seed in range(7)]
+    one, other = (torch.Generator().manual_seed(3) for _ in range(2))
+    everything = augment(clips, settings, one)
+    own = augment(clips, settings, other, own=[1, 4, 6])
+    for place, of_all in enumerate([1, 4, 6]):
+        length = everything.lengths[of_all]
+        assert own.lengths[place] == length
+        assert torch.equal(own.x[place, :length], everything.x[of_all, :length])
+    pass_over(clips, settings, one)
+    augment(clips, settings, other)
+    assert torch.equal(one.get_state(), other.get_state())
 
 
 def test_rooms_noises_and_telephones_leave_the_clip_itself_as_it_was():

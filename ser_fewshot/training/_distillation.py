@@ -67,13 +67,13 @@ class Distillation(Goal):
         parts = [self._part(row, longest) for row in self._rows(done)]
         # At another tempo, frames would not be where the teacher's are.
         augmentation = replace(self.settings.augmentation, tempo=0.0)
-        batch = augment([clip for clip, _ in parts], augmentation, generator)
         wanted = stack([target for _, target in parts])
         n_frames = int(wanted.lengths.sum())
-        own = torch.tensor(distributed.share(range(len(parts))), dtype=torch.int64)
-        if not len(own):
+        own = distributed.share(range(len(parts)))
+        if not own:
             return 0.0
-        batch, wanted = batch.select(own).to(self.device), wanted.select(own).to(self.device)
+        batch = augment([clip for clip, _ in parts], augmentation, generator, own=own).to(self.device)
+        wanted = wanted.select(torch.tensor(own)).to(self.device)
         student = self._student()
         with student.autocast():
             said, mask = student.frames(batch)

@@ -1,7 +1,7 @@
 """What a training step lowers: the loss of episodes, or that of classifying all meta-train classes.
 
 Either draws what it trains on from (seed, step) alone, and its state is what a checkpoint keeps. Where several
-processes train, each draws and varies all of a step and computes its share: the gradients add up to those of one.
+processes train, each draws all of a step, varies and computes its share: the gradients add up to those of one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot import distributed
-from ser_fewshot.augmentation import augment
+from ser_fewshot.augmentation import augment, pass_over
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
@@ -107,23 +107,28 @@ class Episodes(Goal):
     def _tasks(self, episodes: Sequence[Episode], generator: torch.Generator, *, before: int) -> dict[int, Task]:
         """Return this process's share of some episodes, by their place; `before` have been shared out before them.
 
-        All are varied, so that the generator goes on in every process as in one alone.
+        The others are passed over, so that the generator goes on in every process as in one alone.
         """
         size, rank = distributed.world_size(), distributed.rank()
-        tasks = {place: self._task(episode, generator) for place, episode in enumerate(episodes)}
-        return {place: task.to(self.device) for place, task in tasks.items() if (before + place) % size == rank}
+        tasks: dict[int, Task] = {}
+        for place, episode in enumerate(episodes):
+            if (before + place) % size == rank:
+                tasks[place] = self._task(episode, generator).to(self.device)
+            else:
+                for part in (episode.support, episode.query):
+                    pass_over(self._clips(part), self.settings.augmentation, generator)
+        return tasks
 
     def _task(self, episode: Episode, generator: torch.Generator) -> Task:
         """Return an episode as augmented tensors."""
         support, query = (
-            augment(
-                [self.features.clips[self._row[clip]] for members in part for clip in members],
-                self.settings.augmentation,
-                generator,
-            )
+            augment(self._clips(part), self.settings.augmentation, generator)
             for part in (episode.support, episode.query)
         )
         return Task(support, class_numbers(episode.support), query, class_numbers(episode.query))
+
+    def _clips(self, part: Sequence[Sequence[str]]) -> list[Tensor]:
+        return [self.features.clips[self._row[clip]] for members in part for clip in members]
 
 
 class Classes(Goal):
@@ -161,11 +166,11 @@ class Classes(Goal):
     def accumulate(self, done: int, generator: torch.Generator) -> float:
         """Add the gradient of one batch of clips, drawn in an order that is shuffled anew for every pass over them."""
         rows = self._rows(done)
-        batch = augment([self.features.clips[row] for row in rows], self.settings.augmentation, generator)
-        own = torch.tensor(distributed.share(range(len(rows))), dtype=torch.int64)
-        if not len(own):
-            return 0.0
-        z = self._encoder()(batch.select(own).to(self.device))  # (own, width)
+        clips, own = [self.features.clips[row] for row in rows], distributed.share(range(len(rows)))
+        if not own:
+            return 0.0  # what is left of the generator is drawn anew in the next step
+        batch = augment(clips, self.settings.augmentation, generator, own=own)
+        z = self._encoder()(batch.to(self.device))  # (own, width)
         total = z.new_zeros(())
         for head, (weight, y, _) in zip(self.heads.values(), self.labels.values(), strict=True):
             wanted = y[rows]
