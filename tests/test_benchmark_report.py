@@ -10,13 +10,13 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from benchmark_records import LABELS, PROMISED, record, unfinished
+from html_reader import Reader
 
 from ser_fewshot import audio
 from ser_fewshot.benchmark.cells import write_cell
@@ -28,7 +28,6 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://x/y onerror=z>&amp;{{ 7 * 7 }} $x_1^2$ \\input{y} 50%"
-VOID = {"meta", "link", "img", "br"}
 CLIPS = sorted(DEMO_MANIFEST.parent.glob("*.ogg"))
 
 
@@ -58,34 +57,6 @@ def mapped(corpus="ravdess", *, emotion="anger", n=4):
         for i in range(n)
     )
     return Mapped(clips, np.random.default_rng(0).normal(size=(n, 2)), 0.5)
-
-
-class Reader(HTMLParser):
-    """Collects what a browser would see, and fails on tags that do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.open):
-            self.text += data
 
 
 @pytest.fixture(scope="module")
