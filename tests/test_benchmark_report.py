@@ -114,7 +114,18 @@ def test_every_table_is_there_as_csv_and_latex_and_reads_back(written, page):
     linked = set(re.findall(r'href="tables/([^"]+)"', page))
     assert linked == {path.name for path in (written / "tables").iterdir()}
     names = {name.rpartition(".")[0] for name in linked}
-    kinds = ("scores", "significance", "shots", "confusion", "gender", "speakers", "languages", "groups", "calibration")
+    kinds = (
+        "overview",
+        "scores",
+        "significance",
+        "shots",
+        "confusion",
+        "gender",
+        "speakers",
+        "languages",
+        "groups",
+        "calibration",
+    )
     assert all(
         any(name.startswith(kind) for name in names) for kind in (*kinds, "open_set", "audit", "licences", "cells")
     )
@@ -201,6 +212,43 @@ def test_a_run_that_is_not_finished_has_a_page_that_says_so(tmp_path):
     assert "The run is not finished: 2 cells are not there yet, such as cross-corpus-5-shot/urdu/maml." in text
     assert "too little memory" in text
     assert "two emotions only" in text
+
+
+def test_what_is_missing_is_what_the_run_was_asked_for(tmp_path):
+    some = [record("ridge"), record("maml")]
+    absent = "cross-corpus-5-shot/emodb/siamese"
+    path = write_benchmark_report(tmp_path, some, asked=[one.key for one in some] + [absent])
+    assert f"The run is not finished: 1 cell is not there yet, such as {absent}." in path.read_text(encoding="utf-8")
+
+
+def test_all_protocols_stand_side_by_side_as_means_over_their_corpora(page, written):
+    head, *rows = cells_of(page, "UAR in %, mean over the corpora")
+    assert head == ["method", "cross-corpus-1-shot", "cross-corpus-5-shot"]
+    told = {row[0]: row[1:] for row in rows}
+    # The default model heard one corpus; the probe saw labels that no other method sees.
+    assert list(told) == ["linear-probe (ceiling)", "default-model (model)", "ridge", "protonet", "chance"]
+    of_ridge = [one.uar.mean for one in records() if one.method == "ridge" and one.protocol == "cross-corpus-1-shot"]
+    assert told["ridge"][0] == f"{100 * np.mean(of_ridge):.1f}"
+    assert all(cell.endswith(" ‡") for cell in told["default-model (model)"])
+    assert told["chance"] == ["25.0", "25.0"]
+    assert r"\textbf{" + told["ridge"][1] + "}" in (written / "tables/overview.tex").read_text(encoding="utf-8")
+
+
+def test_a_method_that_was_not_asked_on_every_corpus_has_no_mean(tmp_path):
+    some = [
+        record(name, corpus=corpus, k_shot=k, protocol=f"cross-corpus-{k}-shot")
+        for name, corpus, k in (
+            ("ridge", "emodb", 1),
+            ("ridge", "urdu", 1),
+            ("ridge", "emodb", 5),
+            ("maml", "emodb", 1),
+            ("maml", "emodb", 5),
+        )
+    ]
+    text = write_benchmark_report(tmp_path, some).read_text(encoding="utf-8")
+    told = {row[0]: row[1:] for row in cells_of(text, "UAR in %, mean over the corpora")[1:]}
+    assert told["maml"][0] == "-"
+    assert told["maml"][1] != "-"
 
 
 def test_a_run_without_a_number_is_a_page_too(tmp_path):

@@ -39,6 +39,7 @@ def write_benchmark_report(
     clips: Mapping[str, Mapped] | None = None,
     model: str = "the default model",
     play: bool = False,
+    asked: Sequence[str] = (),
 ) -> Path:
     """Write `report.html` and the folder `tables`, and return the path of the page.
 
@@ -52,6 +53,7 @@ def write_benchmark_report(
         clips: the map of each corpus, from `mapped`; without, the page has no maps.
         model: what `clips` were mapped by, in words.
         play: whether clips can be played whose licence does not let them be passed on; the page says so.
+        asked: the keys of the cells that the run is to have; by default every method is to be asked all that is there.
 
     Raises:
         SettingsError: a file cannot be written there.
@@ -66,7 +68,7 @@ def write_benchmark_report(
         "benchmark_report.html.j2",
         title=title,
         summary=_summary(records),
-        notices=[*notices, *_notices(records)],
+        notices=[*notices, *_notices(records, asked)],
         sections=sections,
         looks=_looks(records),
         folder=TABLES,
@@ -115,25 +117,27 @@ def _summary(records: Sequence[Record]) -> str:
     return f"{len(done)} cells: {told}{when}; {minutes:.0f} minutes of scoring."
 
 
-def _absent(records: Sequence[Record]) -> list[str]:
-    """Return the cells that a run must still get: every method that it began is asked all that it asks."""
-    asked = {(record.protocol, record.corpus) for record in records if record.status != "left out"}
-    methods = {record.method for record in records if record.status != "left out"}
+def _absent(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
+    """Return the cells that a run must still get."""
     known = {record.key for record in records}
-    keys = ("/".join((*question, method)) for question in sorted(asked) for method in sorted(methods))
+    begun = [record for record in records if record.status != "left out"]
+    asked = sorted({(record.protocol, record.corpus) for record in begun})
+    methods = sorted({record.method for record in begun})
+    keys = keys or ["/".join((*question, method)) for question in asked for method in methods]
     return [key for key in keys if key not in known]
 
 
-def _notices(records: Sequence[Record]) -> list[str]:
+def _notices(records: Sequence[Record], asked: Sequence[str]) -> list[str]:
     """Return what must not be overlooked."""
     failed = [record.key for record in records if record.status == "failed"]
     broken = [record.key for record in records if record.audit is not None and record.audit.broken]
     told = []
     if not any(record.done for record in records):
         told.append("No cell is done yet: there is nothing to show.")
-    absent = _absent(records)
+    absent = _absent(records, asked)
     if absent:
-        told.append(f"The run is not finished: {len(absent)} cells are not there yet, such as {absent[0]}.")
+        number = "1 cell is" if len(absent) == 1 else f"{len(absent)} cells are"
+        told.append(f"The run is not finished: {number} not there yet, such as {absent[0]}.")
     if failed:
         told.append(f"Cells that failed: {len(failed)} ({', '.join(failed[:5])}); see Remarks.")
     if broken:

@@ -12,6 +12,7 @@ from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.tables import ALIKE, HEARD, Table, legend
 from ser_fewshot.benchmark_report._curves import Line, dots, room
 from ser_fewshot.benchmark_report._grid import Protocol, percent_of
+from ser_fewshot.benchmark_report._overview import overview
 from ser_fewshot.benchmark_report._page import Block, Figure, Row, Section, by_corpus, identity, label_of, present
 from ser_fewshot.benchmark_report._svg import draw
 from ser_fewshot.benchmark_report._table import ABSENT, ReportTable, Tone, frame, number, percent, probability
@@ -33,7 +34,10 @@ def scores(found: Sequence[Protocol], tables: Mapping[str, Table], marks: Mappin
         "scores",
         "Scores",
         f"Unweighted average recall: {legend()}",
-        tuple(_block(one, tables[one.name], marks, open=not place) for place, one in enumerate(found)),
+        (
+            *filter(None, (overview(found),)),
+            *(_block(one, tables[one.name], marks, open=not place) for place, one in enumerate(found)),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_fewshot.benchmark.cells import read_cells
+from ser_fewshot.benchmark.cells import read_asked, read_cells
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark_report import Mapped, chosen, mapped, write_benchmark_report
@@ -69,6 +69,7 @@ def write_page(
         clips=_maps(shown, model or DEFAULT_MODEL, cache) if shown else None,
         model=f"the model {model.name}" if model else "the default model",
         play=play,
+        asked=read_asked(folder),
     )
 
 
