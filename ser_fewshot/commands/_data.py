@@ -98,13 +98,15 @@ def on(frontend: FrontEnd, device: torch.device | str) -> Iterator[None]:
 def clips_of(root: Path) -> tuple[Utterance, ...]:
     """Return the clips of every corpus of a folder, and of every manifest that lies in it; each has a speaker.
 
+    Where there is a manifest, it says what the folders under other names are: they are not read beside it.
+
     Raises:
         CorpusError: there is none, or two of them call a clip the same.
     """
     manifests = sorted(root.glob("*.csv")) if root.is_dir() else []
     scans = [corpora.read_manifest(path) for path in manifests]
-    if not manifests or any((root / name).is_dir() for name in corpora.names()):
-        scans += corpora.scan_all(root)
+    if not manifests or corpora.named_folders(root):
+        scans += corpora.scan_all(root, others=not manifests)
     for found in scans:
         report_skipped(found.skipped, rest=f"see 'ser-fewshot scan {found.corpus}'")
     clips = [clip for found in scans for clip in found.utterances]

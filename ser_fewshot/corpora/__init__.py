@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ser_fewshot.audio import check_readable
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
-from ser_fewshot.corpora._files import LOSSY
+from ser_fewshot.corpora._files import LOSSY, find_clips
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
 from ser_fewshot.corpora._utterance import ALIASES, Gender, LabelKind, Utterance, canonical_emotion
 from ser_fewshot.errors import AudioError, CorpusError, SettingsError
@@ -32,6 +33,7 @@ __all__ = [
     "canonical_emotion",
     "card",
     "from_dataset",
+    "named_folders",
     "names",
     "permissive",
     "read_manifest",
@@ -41,6 +43,9 @@ __all__ = [
     "write_audformat",
     "write_manifest",
 ]
+
+_MARKS = {"audformat_db": ("db.yaml",), "hf_dataset": ("dataset_dict.json", "dataset_info.json")}
+"""Files by which a format is known."""
 
 
 def names() -> list[str]:
@@ -122,22 +127,56 @@ def scan(
     return Scan(corpus, unique, (*skipped, *copies), deviations(unique, module.CARD))
 
 
-def scan_all(folder: Path | str) -> tuple[Scan, ...]:
-    """Return a scan of every corpus below a folder, each in a folder that is named as `names()` has it.
+def scan_all(folder: Path | str, *, others: bool = True) -> tuple[Scan, ...]:
+    """Return a scan of every corpus below a folder, one folder each.
+
+    A folder that is called as `names()` or the title of a card has it, whatever the case and the hyphens ("CREMA-D"),
+    is read as that corpus. Any other with clips is read as what it looks like: a database of audformat, a data set of
+    the `datasets` library, or a folder per emotion; one that is none of them is skipped, and its scan says so.
+
+    Args:
+        folder: that holds the corpora.
+        others: whether to read folders under other names.
 
     Raises:
-        CorpusError: no corpus stands there under its name, or a folder does not hold the corpus it is named as.
+        CorpusError: there is no corpus, or a folder does not hold the one it is named as.
     """
     root = _folder(folder)
-    found = [name for name in names() if (root / name).is_dir()]
-    if not found:
+    named = named_folders(root)
+    scans = [scan(name, path) for path, name in named.items()]
+    if others:
+        rest = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        scans += [_as_it_looks(path) for path in rest if path not in named and find_clips(path).clips]
+    if not any(found.utterances for found in scans):
         raise CorpusError(
             str(root),
-            found="no folder that is named as a corpus",
-            expected=f"some of {', '.join(names())}",
+            found="no folder that is named as a corpus" + (f"; {scans[0].skipped[0].reason}" if scans else ""),
+            expected=f"some of {', '.join(names())}, or a folder with a folder per emotion",
             remedy="Give the folder that holds the corpora, and name each as it is listed.",
         )
-    return tuple(scan(name, root / name) for name in found)
+    return tuple(scans)
+
+
+def named_folders(folder: Path) -> dict[Path, str]:
+    """Return the folders below another that are called as a corpus, sorted, each with the name of the corpus."""
+    known = {_plain(title): name for name in names() for title in (name, card(name).title)}
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return {path: known[_plain(path.name)] for path in folders if _plain(path.name) in known}
+
+
+def _plain(name: str) -> str:
+    """Return a name without case, hyphens and the like."""
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _as_it_looks(path: Path) -> Scan:
+    """Return the scan of a folder whose name says nothing."""
+    formats = [name for name, marks in _MARKS.items() if any((path / mark).exists() for mark in marks)]
+    try:
+        return replace(scan((*formats, "folder")[0], path), corpus=path.name)
+    except CorpusError as error:
+        told = f"layout: {error.found}; name the folder as a corpus that is known, or list its clips in a manifest"
+        return Scan(path.name, (), (Skipped(path, told),))
 
 
 def from_dataset(dataset: Any, folder: Path | str, *, corpus: str = "dataset") -> Scan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ser_fewshot.benchmark.making import slug
 from ser_fewshot.benchmark.methods import named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.benchmark.running import run_grid
+from ser_fewshot.commands._data import clips_of
 from ser_fewshot.errors import SettingsError
 
 from .rooms import RATE, make_corpora, plan, protocols, results
@@ -60,6 +62,18 @@ def test_a_killed_run_goes_on_without_repeating_a_finished_cell(root, tmp_path, 
     assert {name: age for name, age in after.items() if name in before} == before
     assert len(after) == 4 * (len(LEARNERS) + 1) > len(before)
     assert sorted(one.status for one in results(out).values()) == ["done"] * len(after)
+
+
+def test_manifests_say_what_the_folders_beside_them_are(root, tmp_path, capsys):
+    told = clips_of(root)
+    place = tmp_path / "mine" / "angry" / "maria" / "a.wav"
+    place.parent.mkdir(parents=True)
+    shutil.copy(told[0].path, place)
+    assert [(clip.corpus, clip.emotion, clip.speaker) for clip in clips_of(tmp_path)] == [("mine", "anger", "maria")]
+    for path in root.glob("*.csv"):
+        shutil.copy(path, tmp_path)  # whose clips stand elsewhere
+    assert {clip.corpus for clip in clips_of(tmp_path)} == {"one", "two"}
+    assert capsys.readouterr().err == ""
 
 
 def test_a_row_is_repeated_to_the_bit_by_the_command_in_its_record(root, tmp_path, run):

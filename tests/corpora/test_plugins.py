@@ -155,11 +155,33 @@ def test_importing_and_listing_the_corpora_loads_nothing_heavy():
 
 
 def test_every_corpus_below_a_folder_is_scanned_under_its_name(tmp_path):
-    plant(tmp_path / "emodb", ["wav/03a01Fa.wav"])
+    plant(tmp_path / "Emo-DB", ["wav/03a01Fa.wav"])
     plant(tmp_path / "savee", ["DC/a01.wav"])
-    plant(tmp_path / "something else", ["a.wav"])
-    scans = scan_all(tmp_path)
-    assert [(found.corpus, len(found.utterances)) for found in scans] == [("emodb", 1), ("savee", 1)]
+    plant(tmp_path / "CREMA-D", ["AudioWAV/1001_DFA_ANG_XX.wav"])
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("no corpus")
+    assert [(found.corpus, len(found.utterances), found.skipped) for found in scan_all(tmp_path)] == [
+        ("crema_d", 1, ()),
+        ("emodb", 1, ()),
+        ("savee", 1, ()),
+    ]
+
+
+def test_a_folder_under_another_name_is_read_as_what_it_looks_like_or_told(tmp_path):
+    plant(tmp_path / "savee", ["DC/a01.wav"])
+    plant(tmp_path / "mine", ["angry/maria/a.wav", "sad/maria/b.wav"])
+    plant(tmp_path / "riddle", ["a.wav"])
+    found = {one.corpus: one for one in scan_all(tmp_path)}
+    assert list(found) == ["savee", "mine", "riddle"]
+    assert {(clip.corpus, clip.emotion, clip.speaker) for clip in found["mine"].utterances} == {
+        ("mine", "anger", "maria"),
+        ("mine", "sadness", "maria"),
+    }
+    assert found["riddle"].utterances == ()
+    (told,) = found["riddle"].skipped
+    assert told.path == tmp_path / "riddle"
+    assert "name the folder as a corpus that is known, or list its clips in a manifest" in told.reason
+    assert [one.corpus for one in scan_all(tmp_path, others=False)] == ["savee"]
 
 
 def test_a_folder_without_corpora_is_refused(tmp_path):
