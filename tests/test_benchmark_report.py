@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,27 @@ def test_every_table_is_there_as_csv_and_latex_and_reads_back(written, page):
         assert len(pd.read_csv(written / f"tables/{name}.csv")) > 0, name
         tex = (written / f"tables/{name}.tex").read_text(encoding="utf-8")
         assert tex.count(r"\begin{") == tex.count(r"\end{") == 2 or "longtable" in tex
+
+
+def test_latex_typesets_every_table(written, tmp_path):
+    program = shutil.which("pdflatex")
+    if program is None:
+        pytest.skip("no pdflatex")
+    tables = "\n\\clearpage\n".join(
+        f"\\input{{{path}}}" for path in sorted((written / "tables").glob("*.tex"), key=lambda path: path.name)
+    )
+    packages = "\\usepackage[T1]{fontenc}\\usepackage{booktabs,longtable}"
+    (tmp_path / "all.tex").write_text(
+        f"\\documentclass{{article}}{packages}\\begin{{document}}{tables}\\end{{document}}"
+    )
+    done = subprocess.run(
+        [program, "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2_000:]
 
 
 def test_the_csv_holds_scores_in_full(written):
