@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from _tables import choosing, default_model, default_parts, demo, growth, held_out, pretrained, recipes, speed
+from _tables import benchmark, default_model, default_parts, demo, growth, held_out, pretrained, recipes, speed
 
 from ser_fewshot._files import write_atomically
 
@@ -33,11 +33,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "leave_one_corpus_out": held_out.leave_one_corpus_out,
     "training": held_out.training,
     "recall": held_out.recall,
-    "emotions": partial(held_out.learners, "emotions"),
-    "new_classes": partial(held_out.learners, "classes", "speakers"),
-    "contrast": held_out.contrast,
-    "choose_by_question": choosing.by_question,
-    "choose_by_learner": choosing.by_learner,
+    "benchmark": benchmark.benchmark,
+    "contrast": benchmark.contrast,
+    "choose_by_question": benchmark.by_question,
+    "choose_by_learner": benchmark.by_learner,
     "split_protocols": held_out.split_protocols,
     "pretrained": pretrained.pretrained,
     "pretrained_untrimmed": pretrained.pretrained_untrimmed,

@@ -16,6 +16,7 @@ from importers.layouts import encoder, write_huggingface
 
 import ser_fewshot
 from ser_fewshot import cli
+from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.corpora import Utterance, read_manifest, write_manifest
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
@@ -188,8 +189,14 @@ def test_the_reference_holds_every_public_name():
 
 
 def test_result_files_hold_the_command_that_wrote_them():
-    results = [
-        json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "recipes/results/learners").glob("*.json")
-    ]
-    assert results
-    assert all(re.fullmatch(r"uv run python recipes/\w+\.py .*--seed 0", result["command"]) for result in results)
+    records = read_results(ROOT / "recipes/results/benchmark")
+    assert records
+    assert all(
+        one.origin.command
+        == f"ser-fewshot benchmark --corpora CORPORA --out OUT --episodes 600 --seed 0 --only {one.key}"
+        for one in records
+        if one.done
+    )
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "recipes/results").glob("*.json")]
+    assert len(results) > 10
+    assert all(re.match(r"uv run (--with \w+ )?python recipes/\w+\.py", result["command"]) for result in results)

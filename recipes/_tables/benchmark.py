@@ -1,0 +1,132 @@
+"""The benchmark over all corpora: its own page, who wins which question, and which learner to choose for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+
+from _tables._text import RESULTS, percent, table
+from ser_fewshot.benchmark.protocols import PROTOCOLS
+from ser_fewshot.benchmark.reading import read_results
+from ser_fewshot.benchmark.records import Record, Score
+from ser_fewshot.benchmark.significance import is_compared
+
+RUN = RESULTS / "benchmark"
+CONVENTIONAL = ("finetune", "multitask")
+UNTRAINED = ("nearest", "nearest-mean-logmel", "functionals-ridge")
+CLOSE = 0.01  # UAR: nobody should choose by less than a point
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One protocol.
+
+    Attributes:
+        uar: of each learner, the mean over the corpora that could be asked.
+        chance: their mean.
+        corpora: how many these are.
+    """
+
+    uar: Mapping[str, float]
+    chance: float
+    corpora: int
+
+
+def benchmark() -> str:
+    """The page that the benchmark wrote, as a part of another."""
+    text = (RUN / "RESULTS.md").read_text(encoding="utf-8").partition("\n")[2].lstrip("\n")
+    return re.sub(r"^#", "##", text, flags=re.MULTILINE)
+
+
+def contrast() -> str:
+    """Whether meta-learning, its contrasts or no training at all win a question."""
+    rows = []
+    for protocol in PROTOCOLS:
+        for corpus, column in _columns(protocol.name).items():
+            scores = {record.method: record.uar for record in column if record.uar is not None}
+            meta = [
+                one.method
+                for one in column
+                if one.kind == "learner" and one.method.partition(":")[0] not in CONVENTIONAL + UNTRAINED
+            ]
+            conventional = [name for name in scores if name.partition(":")[0] in CONVENTIONAL]
+            best = [max(group, key=lambda name: scores[name].mean) for group in (meta, conventional, UNTRAINED)]
+            first, second = sorted((scores[name] for name in best), key=lambda uar: -uar.mean)[:2]
+            apart = first.mean - _half(first) > second.mean + _half(second)
+            winner = max(best, key=lambda name: scores[name].mean) if apart else "none"
+            rows.append([f"{protocol.name}, {corpus}", *(f"{name}: {_text(scores[name])}" for name in best), winner])
+    return table(["question", "best meta-learner", "best fine-tuning or multi-task", "best untrained", "wins"], rows)
+
+
+def by_question() -> str:
+    """Who is best at each kind of question, who is as good, and what no training at all scores."""
+    rows = []
+    for name, situation in _situations().items():
+        best, *rest = sorted(situation.uar, key=lambda learner: -situation.uar[learner])
+        close = [learner for learner in rest if situation.uar[best] - situation.uar[learner] < CLOSE]
+        untrained = max(UNTRAINED, key=lambda learner: situation.uar[learner])
+        told = [f"{learner}: {100 * situation.uar[learner]:.1f}" for learner in (best, untrained)]
+        chance = f"{100 * situation.chance:.1f}"
+        rows.append([name, str(situation.corpora), told[0], "; ".join(close) or "nobody", told[1], chance])
+    head = ["question", "corpora", "best", f"less than {100 * CLOSE:.0f} point behind", "best untrained", "chance"]
+    return "UAR in %, mean over the corpora.\n\n" + table(head, rows)
+
+
+def by_learner() -> str:
+    """Every learner at every kind of question, and how long a training took."""
+    situations = _situations()
+    minutes: dict[str, list[float]] = {}
+    for record in _records():
+        if _is_learner(record):
+            minutes.setdefault(record.method, []).append(record.origin.minutes_to_train)
+    rows = [
+        [name, *(f"{100 * situation.uar[name]:.1f}" for situation in situations.values()), f"{fmean(spent):.1f}"]
+        for name, spent in minutes.items()
+    ]
+    rows.append(["chance", *(f"{100 * situation.chance:.1f}" for situation in situations.values()), ""])
+    return "UAR in %, mean over the corpora.\n\n" + table(["learner", *situations, "minutes to train"], rows)
+
+
+@lru_cache(maxsize=1)
+def _records() -> tuple[Record, ...]:
+    return read_results(RUN)
+
+
+def _columns(protocol: str) -> dict[str, list[Record]]:
+    """Return who was asked a protocol without having heard the corpus, by corpus."""
+    columns: dict[str, list[Record]] = {}
+    for record in _records():
+        if record.protocol == protocol and is_compared(record):
+            columns.setdefault(record.corpus, []).append(record)
+    return columns
+
+
+def _situations() -> dict[str, Situation]:
+    found = {}
+    for protocol in PROTOCOLS:
+        columns = [[one for one in column if _is_learner(one)] for column in _columns(protocol.name).values()]
+        names = [record.method for record in columns[0]]
+        uar = {name: fmean(_mean(one) for column in columns for one in column if one.method == name) for name in names}
+        chance = fmean(column[0].chance for column in columns)
+        found[protocol.name] = Situation(uar, chance, len(columns))
+    return found
+
+
+def _is_learner(record: Record) -> bool:
+    """Return whether it is about a learner, or about what an untrained one scores."""
+    return record.done and (record.kind == "learner" or record.method in UNTRAINED)
+
+
+def _mean(record: Record) -> float:
+    return record.uar.mean if record.uar is not None else 0.0
+
+
+def _half(score: Score) -> float:
+    return score.ci95 or 0.0
+
+
+def _text(score: Score) -> str:
+    return percent({"mean": score.mean, "ci95": _half(score)})
