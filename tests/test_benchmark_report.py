@@ -256,6 +256,13 @@ def test_all_protocols_stand_side_by_side_as_means_over_their_corpora(page, writ
     assert r"\textbf{" + told["ridge"][1] + "}" in (written / "tables/overview.tex").read_text(encoding="utf-8")
 
 
+def test_figures_are_of_those_that_are_compared_and_of_all_where_nobody_is(page, tmp_path):
+    drawn = re.findall(r">([\w-]+)(?: \(\w+\))? on (?:emodb|urdu): UAR", page)
+    assert set(drawn) == {"ridge", "protonet"}
+    alone = write_benchmark_report(tmp_path, [record("default-model", kind="model", heard=True)])
+    assert "default-model (model) on emodb: UAR" in alone.read_text(encoding="utf-8")
+
+
 def test_a_method_that_was_not_asked_on_every_corpus_has_no_mean(tmp_path):
     some = [
         record(name, corpus=corpus, k_shot=k, protocol=f"cross-corpus-{k}-shot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -97,10 +98,11 @@ def _sections(
     yield not_done(records)
 
 
-def _looks(records: Iterable[Record]) -> dict[str, Look]:
-    """Return how methods and corpora are drawn: alike in all figures."""
-    kept = list(records)
-    return looks(sorted({record.corpus for record in kept})) | looks(sorted({record.method for record in kept}))
+def _looks(records: Sequence[Record]) -> dict[str, Look]:
+    """Return how methods and corpora are drawn: alike in all figures, and those apart that are drawn together most."""
+    drawn = Counter(method for protocol in protocols(records) for method in protocol.best())
+    methods = sorted({record.method for record in records}, key=lambda method: (-drawn[method], method))
+    return looks(sorted({record.corpus for record in records})) | looks(methods)
 
 
 def _summary(records: Sequence[Record]) -> str:

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from ser_fewshot.benchmark.protocols import PROTOCOLS
 from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.significance import is_compared
 
 DRAWN = 6
 """Methods in a figure: more lines than these cannot be told apart."""
@@ -60,9 +61,9 @@ class Protocol:
         return tuple(record for method in self.methods if (record := self.at(method, corpus)) is not None)
 
     def best(self, n: int = DRAWN) -> tuple[str, ...]:
-        """The first methods of those that saw no more labels than the others."""
-        ceilings = {record.method for record in self.records if record.kind == "ceiling"}
-        return tuple(method for method in self.methods if method not in ceilings)[:n]
+        """The first methods of those that took part in the comparison; of all where none did."""
+        apart = {record.method for record in self.records if not is_compared(record)}
+        return tuple(method for method in self.methods if method not in apart)[:n] or self.methods[:n]
 
 
 def protocols(records: Iterable[Record]) -> tuple[Protocol, ...]:
