@@ -9,7 +9,7 @@ from ser_fewshot._files import write_atomically
 from ser_fewshot.benchmark import cells
 from ser_fewshot.benchmark.records import RESULTS, Record, write_results
 from ser_fewshot.benchmark.sessions import by_the_clock
-from ser_fewshot.benchmark.tables import as_markdown, legend, tables_of
+from ser_fewshot.benchmark.tables import as_markdown, legend, plain, tables_of
 
 PAGE = "RESULTS.md"
 
@@ -38,16 +38,16 @@ def assemble(out: Path, keys: Sequence[str]) -> tuple[list[Record], list[str]]:
 
 
 def _left_out(records: Sequence[Record]) -> str:
-    rows = [f"- {one.protocol}, {one.corpus}: {one.reason}" for one in records if one.status == "left out"]
+    rows = [plain(f"- {one.protocol}, {one.corpus}: {one.reason}") for one in records if one.status == "left out"]
     return _section("Left out, because the corpus cannot be asked", rows)
 
 
 def _failed(records: Sequence[Record]) -> str:
-    return _section("Failed", [f"- `{one.key}`: {one.reason}" for one in records if one.status == "failed"])
+    return _section("Failed", [plain(f"- `{one.key}`: {one.reason}") for one in records if one.status == "failed"])
 
 
 def _missing(keys: Sequence[str]) -> str:
-    return _section("Missing: start the same command again", [f"- `{key}`" for key in keys])
+    return _section("Missing: start the same command again", [plain(f"- `{key}`") for key in keys])
 
 
 def _cost(records: Sequence[Record], clock: str) -> str:

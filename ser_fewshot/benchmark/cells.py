@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from ser_fewshot.errors import SettingsError
 CELLS = "cells"
 RUN = "run.json"
 ASKED = "asked.json"
+_LONGEST = 200  # bytes of a file's name, of which most systems take 255
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +35,8 @@ class Job:
     def name(self) -> str:
         """Unique in a run, and part of a path."""
         first = self.questions[0]
-        return f"{first.split}/{first.spec.label}/{slug(self.method.name)}"
+        split = first.split if len(first.split.encode()) <= _LONGEST else slug(first.split)[-_LONGEST // 4 :]
+        return f"{split}/{first.spec.label}/{slug(self.method.name)[-_LONGEST:]}"
 
 
 def key_of(question: Question | LeftOut, method: Method | None = None) -> str:
@@ -59,7 +62,10 @@ def keys_of(methods: Sequence[Method], asked: Sequence[Question | LeftOut]) -> l
 
 def path_of(out: Path, key: str) -> Path:
     """Return where the record of a cell lies."""
-    return out / CELLS / f"{key.replace('/', '--').replace(':', '-')}.json"
+    name = key.replace("/", "--").replace(":", "-")
+    if len(name.encode()) > _LONGEST:
+        name = slug(name[: _LONGEST // 4])[:-9] + f"-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return out / CELLS / f"{name}.json"
 
 
 def write_cell(out: Path, record: Record) -> None:
@@ -112,8 +118,11 @@ def check_run(out: Path, told: Mapping[str, Any]) -> None:
         known = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         known = None
+    if not isinstance(known, dict) or not known.keys() & given.keys():
+        raise SettingsError(
+            str(path), found="something else", expected="what the benchmark notes there", remedy="Give another folder."
+        )
     if known != given:
-        known = known if isinstance(known, dict) else {}
         changed = [f"{name} {known.get(name)!r:.60}" for name in given if known.get(name) != given[name]]
         raise SettingsError(
             str(out),

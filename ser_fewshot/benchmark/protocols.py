@@ -149,12 +149,14 @@ def questions(
         for corpus in sorted({clip.corpus for clip in utterances}):
             try:
                 train, test = _parted(protocol.new, corpus, utterances, seed=seed)
+                train, alone = _of_several_speakers(train)
                 spec, notes = _fitting(protocol.spec, test)
             except EpisodeError as error:
-                found = re.sub(r" \(.*\)", "", error.found)  # without a list of every class
+                found = re.sub(r" \(.*\)", "", error.found, flags=re.DOTALL)  # without a list of every class
                 reason = f"found {found}; expected {error.expected}"
                 yield LeftOut(protocol=protocol, corpus=corpus, reason=reason)
             else:
+                notes = (*notes, *(f"nothing was trained on {one}, which has one speaker" for one in alone))
                 yield Question(protocol=protocol, corpus=corpus, spec=spec, train=train, test=test, notes=notes)
 
 
@@ -196,6 +198,26 @@ def _parted(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
     train, _ = split_by_speaker(known, test_fraction=TEST_SPEAKERS, seed=seed)
     heard = {clip.speaker_key for clip in train}
     return train, tuple(clip for clip in unseen if clip.speaker_key not in heard)
+
+
+def _of_several_speakers(train: tuple[Utterance, ...]) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
+    """Return what can be trained on, for meta-validation holds speakers out of every corpus, and the corpora it cannot.
+
+    Raises:
+        EpisodeError: nothing is left.
+    """
+    speakers: dict[str, set[str | None]] = {}
+    for clip in train:
+        speakers.setdefault(clip.corpus, set()).add(clip.speaker_key)
+    alone = tuple(sorted(corpus for corpus, of in speakers.items() if len(of) < 2))
+    if len(alone) == len(speakers):
+        raise EpisodeError(
+            "training",
+            found=f"one speaker in {', '.join(alone)}",
+            expected="a corpus of two speakers to train on",
+            remedy="Add one.",
+        )
+    return (tuple(clip for clip in train if clip.corpus not in alone) if alone else train), alone
 
 
 def _held_out(corpus: str, clips: Clips) -> list[str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ser_fewshot import distributed
 from ser_fewshot._files import write_atomically
-from ser_fewshot.errors import SettingsError
 
 SESSIONS = "sessions"
 
@@ -40,25 +39,24 @@ class Session:
 
 
 def by_the_clock(out: Path) -> str:
-    """Return the time of a run in a sentence; nothing where none is noted.
-
-    Raises:
-        SettingsError: a note is damaged.
-    """
+    """Return the time of a run in a sentence, from the notes that can be read; nothing where there is none."""
+    told = [session for path in sorted((out / SESSIONS).glob("*.json")) if (session := _read(path)) is not None]
+    if not told:
+        return ""
     minutes: dict[int, float] = defaultdict(float)
     workers: dict[int, int] = defaultdict(int)
-    paths = sorted((out / SESSIONS).glob("*.json"))
-    for path in paths:
-        try:
-            told = json.loads(path.read_bytes())
-            minutes[int(told["place"])] += float(told["minutes"])
-            workers[int(told["place"])] = max(workers[int(told["place"])], int(told["workers"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise SettingsError(
-                str(path), found=str(error), expected="a note of this program", remedy="Delete the file."
-            ) from error
-    if not paths:
-        return ""
-    started = "one start" if len(paths) == 1 else f"{len(paths)} starts"
+    for place, spent, number in told:
+        minutes[place] += spent
+        workers[place] = max(workers[place], number)
+    started = "one start" if len(told) == 1 else f"{len(told)} starts"
     processes = "one process" if sum(workers.values()) == 1 else f"{sum(workers.values())} processes"
     return f"By the clock: {max(minutes.values()):.0f} minutes of {processes}, in {started}, reading and analysing too."
+
+
+def _read(path: Path) -> tuple[int, float, int] | None:
+    """Return place, minutes and workers of a note, None of a damaged one: no result depends on it."""
+    try:
+        told = json.loads(path.read_bytes())
+        return int(told["place"]), float(told["minutes"]), int(told["workers"])
+    except (ValueError, KeyError, TypeError):
+        return None

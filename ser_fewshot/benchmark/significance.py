@@ -22,6 +22,8 @@ from ser_fewshot.errors import EpisodeError
 
 LEVEL = 0.05
 RESAMPLES = 9_999
+FEWEST = 20
+"""Episodes without which nothing is compared: of a handful, the bootstrap knows too little of how they vary."""
 _BATCH = 1_000  # resamples in memory at a time
 
 Array = NDArray[np.float64]
@@ -46,7 +48,7 @@ class Verdict:
 
 
 def verdict(records: Sequence[Record]) -> Verdict | None:
-    """Compare the methods of one protocol on one corpus; None where there is nothing to compare.
+    """Compare the methods of one protocol on one corpus; None where there is nothing to compare, or too few episodes.
 
     Ceilings, which saw labels that others did not, and models whose training heard the corpus do not take part.
 
@@ -64,6 +66,8 @@ def verdict(records: Sequence[Record]) -> Verdict | None:
             expected="the same for every method",
             remedy="Run the benchmark in one folder, with the same options.",
         )
+    if asked[0][1] < FEWEST:
+        return None
     scores = np.column_stack([record.uar_per_episode for record in compared])
     best = int(scores.mean(0).argmax())
     corrected = holm(p_of_being_best(scores))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ser_fewshot.benchmark.protocols import PROTOCOLS
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.significance import LEVEL, RESAMPLES, Verdict, verdict
+from ser_fewshot.benchmark.significance import FEWEST, LEVEL, RESAMPLES, Verdict, verdict
 
 BEST, ALIKE, HEARD = "best", "not significantly worse", "heard in training"
 _SIGNS = {BEST: "**{}**", ALIKE: "{} †", HEARD: "{} ‡", "": "{}"}
@@ -97,7 +97,8 @@ def as_markdown(table: Table) -> str:
     lines = [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
     asked = {corpus: table.column(corpus)[0] for corpus in table.corpora}
     notes = [
-        f"- {corpus}: {record.words}; episodes `{record.episodes_sha256[:12]}`" for corpus, record in asked.items()
+        plain(f"- {corpus}: {record.words}; episodes `{record.episodes_sha256[:12]}`")
+        for corpus, record in asked.items()
     ]
     notes += _notes(table)
     return f"## {table.title}\n\n`{table.protocol}`\n\n" + "\n".join([*lines, "", *notes]) + "\n"
@@ -109,7 +110,7 @@ def _notes(table: Table) -> list[str]:
     for (method, corpus), record in sorted(table.cells.items()):
         for note in record.notes:
             said.setdefault(note, []).append(f"{method} on {corpus}")
-    return [f"- {note}: {_some(who)}" for note, who in said.items()]
+    return [plain(f"- {note}: {_some(who)}") for note, who in said.items()]
 
 
 def _some(names: Sequence[str], *, listed: int = 4) -> str:
@@ -123,7 +124,8 @@ def legend() -> str:
         "UAR in %, mean ± 95 % CI over episodes; every method of a column is asked the same ones. Bold: the best of a "
         "column. †: not significantly worse than it (comparison with the best by paired bootstrap over episodes, "
         f"{RESAMPLES} resamples, Holm's correction over the methods of the column, level {LEVEL:g}): the interval and "
-        "the sign are about episodes alone, for every method is trained with one seed. ‡: its training heard the "
+        "the sign are about episodes alone, for every method is trained with one seed. Fewer than "
+        f"{FEWEST} episodes are not compared, and their intervals are too narrow. ‡: its training heard the "
         "corpus, so it is not compared. The linear probe, where it stands, has seen labels that no other method sees: "
         "a ceiling. With speakers as classes, what describes a clip by fixed values is whitened over training "
         "speakers; ComParE's 6,373 values are too many for that."
@@ -131,4 +133,9 @@ def legend() -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    return "| " + " | ".join(plain(cell).replace("|", r"\|") for cell in cells) + " |"
+
+
+def plain(text: str) -> str:
+    """Return a text that may hold names of strangers on one line, without tags, as Markdown shows it."""
+    return " ".join(text.split()).replace("<", "&lt;")

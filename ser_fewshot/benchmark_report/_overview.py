@@ -31,7 +31,7 @@ def overview(found: Sequence[Protocol]) -> Block | None:
         for place, protocol in enumerate(found, start=1)
         if protocol.name in best
     }
-    chance = ["chance", *(number(100 * fmean(record.chance for record in protocol.records)) for protocol in found)]
+    chance = ["chance", *(number(_chance(protocol)) for protocol in found)]
     numbers = [
         {"method": row["method"], "protocol": protocol.name, "uar_percent": row[protocol.name]}
         for row in rows
@@ -76,6 +76,11 @@ def _mean(method: str, protocol: Protocol) -> float | None:
     records = [protocol.at(method, corpus) for corpus in protocol.corpora]
     asked = [record for record in records if record is not None]
     return fmean(map(percent_of, asked)) if len(asked) == len(records) else None
+
+
+def _chance(protocol: Protocol) -> float:
+    """Return chance in %, as a mean over corpora like that of a method."""
+    return 100 * fmean(protocol.on(corpus)[0].chance for corpus in protocol.corpora)
 
 
 def _competes(row: Row, protocol: Protocol) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from ser_fewshot import corpora, distributed
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.commands._console import note, report_skipped, tracker
 from ser_fewshot.commands._text import counted
-from ser_fewshot.corpora import Scan, Utterance, read_manifest
+from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Normalization, default_directory, extract
 
@@ -98,6 +99,7 @@ def on(frontend: FrontEnd, device: torch.device | str) -> Iterator[None]:
 def clips_of(root: Path) -> tuple[Utterance, ...]:
     """Return the clips of every corpus of a folder, and of every manifest that lies in it; each has a speaker.
 
+    A clip whose sound another corpus has too is left out: what must be new to a model would not be.
     Where there is a manifest, it says what the folders under other names are: they are not read beside it.
 
     Raises:
@@ -115,6 +117,46 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
         note(f"{counted(len(clips) - len(known), 'clip')} without a speaker left out: nothing could be kept apart")
     if not known:
         raise CorpusError(
-            str(root), found="no clip with a speaker", expected="corpora", remedy="Give the folder that holds them."
+            str(root),
+            found=f"{counted(len(clips), 'clip')}, none of them with a speaker",
+            expected="clips whose speakers are known",
+            remedy="Put a folder per speaker into that of each emotion, or a column speaker into the manifest.",
         )
-    return known
+    copies = {clip.id: first for clip, first in _copies(known)}
+    told = [Skipped(clip.path, f"second copy: the sound of {copies[clip.id]}") for clip in known if clip.id in copies]
+    report_skipped(told, rest="give each corpus once")
+    return tuple(clip for clip in known if clip.id not in copies)
+
+
+def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[Utterance, str]]:
+    """Yield each clip whose very file, or part of it, stands in a corpus before its own, and the id that it has there.
+
+    A file is read only if one of the same size stands in another corpus.
+    """
+    sizes: dict[int, set[str]] = {}
+    size_of = {clip.path: _size(clip.path) for clip in clips}
+    for clip in clips:
+        sizes.setdefault(size_of[clip.path], set()).add(clip.corpus)
+    seen: dict[tuple[bytes, float | None, float | None], Utterance] = {}
+    for clip in clips:
+        sound = _digest(clip.path) if len(sizes[size_of[clip.path]]) > 1 else b""
+        first = seen.setdefault((sound, clip.start, clip.end), clip) if sound else clip
+        if first.corpus != clip.corpus:
+            yield clip, first.id
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file, 0 of one that cannot be reached: that is said where it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _digest(path: Path) -> bytes:
+    """Return a digest of a file, nothing of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.cells import keys_of, read_asked
+from ser_fewshot.benchmark.cells import keys_of, read_asked, read_cells
 from ser_fewshot.benchmark.making import frontend_of
 from ser_fewshot.benchmark.methods import Method, chosen, named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
@@ -77,9 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
 
         run_grid(plan, workers=session.workers, only=only, track=finished)
     keys = [only] if only else keys_of(plan.methods, plan.asked())
-    records, missing = assemble(arguments.out, [*dict.fromkeys([*read_asked(arguments.out), *keys])])
-    if only is None:
-        write_page(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
+    records, missing = _write(plan, keys, arguments)
+    while len(read_cells(plan.out)) > len(records):  # others, started beside this one, have finished cells meanwhile
+        records, missing = _write(plan, keys, arguments)
     if arguments.against:
         _compare(records, arguments.against)
     _tell(records, missing, arguments)
@@ -88,6 +88,14 @@ def run(arguments: argparse.Namespace) -> None:
         told = ", ".join(failed[:_LISTED]) + (" ..." if len(failed) > _LISTED else "")
         note(f"{counted(len(failed), 'cell')} failed: {told}; the reasons stand in {arguments.out / PAGE}")
         raise SystemExit(_FAILED)
+
+
+def _write(plan: Plan, keys: Sequence[str], arguments: argparse.Namespace) -> tuple[list[Record], list[str]]:
+    """Write what is made of the cells; return them, and the keys of those that are missing."""
+    records, missing = assemble(plan.out, [*dict.fromkeys([*read_asked(plan.out), *keys])])
+    if arguments.only is None:
+        write_page(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
+    return records, missing
 
 
 def _readable(clips: Sequence[Utterance], cache: Path) -> tuple[Utterance, ...]:

@@ -17,7 +17,7 @@ from ser_fewshot.audio import check_readable
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
-from ser_fewshot.corpora._files import LOSSY, find_clips
+from ser_fewshot.corpora._files import LOSSY, find_clips, require_folder
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
 from ser_fewshot.corpora._utterance import ALIASES, Gender, LabelKind, Utterance, canonical_emotion
 from ser_fewshot.errors import AudioError, CorpusError, SettingsError
@@ -139,13 +139,14 @@ def scan_all(folder: Path | str, *, others: bool = True) -> tuple[Scan, ...]:
         others: whether to read folders under other names.
 
     Raises:
-        CorpusError: there is no corpus, or a folder does not hold the one it is named as.
+        CorpusError: there is no such folder or no corpus in it, or a folder does not hold the one it is named as.
     """
     root = _folder(folder)
+    require_folder(root, subject="corpora", layout="a folder for each corpus")
     named = named_folders(root)
     scans = [scan(name, path) for path, name in named.items()]
     if others:
-        rest = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        rest = sorted(path for path in root.iterdir() if path.is_dir())
         scans += [_as_it_looks(path) for path in rest if path not in named and find_clips(path).clips]
     if not any(found.utterances for found in scans):
         raise CorpusError(

@@ -74,6 +74,16 @@ def test_a_corpus_with_too_few_speakers_is_left_out_and_not_asked_fewer():
     assert "expected at least 20 classes" in one.reason
 
 
+def test_nothing_is_trained_on_a_corpus_of_one_speaker_and_it_is_said():
+    few = tuple(dataclasses.replace(clip, speaker="s0") for clip in clips(corpora=("c",)))
+    found = asked((*clips(), *few), "cross-corpus-5-shot")
+    assert {clip.corpus for clip in found["a"].train} == {"b"}
+    assert found["a"].notes == ("nothing was trained on c, which has one speaker",)
+    alone = asked((*clips(corpora=("a",)), *few), "cross-corpus-5-shot")["a"]
+    assert isinstance(alone, LeftOut)
+    assert alone.reason == "found one speaker in c; expected a corpus of two speakers to train on"
+
+
 def test_a_single_corpus_cannot_be_left_out_of_training():
     one = asked(clips(corpora=("a",)), "cross-corpus-1-shot")["a"]
     assert isinstance(one, LeftOut)

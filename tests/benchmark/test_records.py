@@ -123,6 +123,36 @@ def test_the_page_says_what_was_left_out_failed_and_is_missing(tmp_path):
     assert "5 cells: 5 minutes of one core to train and calibrate, 2 to score" in page
 
 
+def test_a_name_with_lines_tags_and_bars_stays_in_its_cell(tmp_path):
+    name = "a\nb <i>|\u2028c"
+    cells.write_cell(tmp_path, dataclasses.replace(COLUMN[0], corpus=name, key=f"{COLUMN[0].protocol}/{name}/protonet"))
+    out = dataclasses.replace(record(method=""), status="left out", reason=f"{name} is odd", uar=None, notes=())
+    cells.write_cell(tmp_path, out)
+    assemble(tmp_path, [])
+    page = (tmp_path / PAGE).read_text()
+    assert r"| method | a b &lt;i>\| c |" in page
+    assert "a b &lt;i>| c is odd" in page
+
+
+@pytest.mark.parametrize("name", ["x" * 240, "\N{HANGUL SYLLABLE GAG}" * 120])
+def test_a_cell_of_a_long_name_has_a_short_file_of_its_own(tmp_path, name):
+    some = [
+        dataclasses.replace(COLUMN[0], corpus=one, key=f"{COLUMN[0].protocol}/{one}/protonet")
+        for one in (f"{name}1", f"{name}2")
+    ]
+    for one in some:
+        cells.write_cell(tmp_path, one)
+        assert cells.read_cell(tmp_path, one.key) == one
+    assert len(cells.read_cells(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"name": "other"}'])
+def test_a_folder_with_the_run_of_another_program_is_refused(tmp_path, content):
+    (tmp_path / cells.RUN).write_text(content)
+    with pytest.raises(SettingsError, match=r"run\.json: found something else.*Give another folder"):
+        cells.check_run(tmp_path, {"version": "1"})
+
+
 def test_the_page_adds_up_the_clock_of_all_starts(tmp_path):
     cells.write_cell(tmp_path, COLUMN[0])
     for minutes, place in ((3, 0), (4, 0), (5, 1)):
@@ -134,11 +164,13 @@ def test_the_page_adds_up_the_clock_of_all_starts(tmp_path):
     assert "By the clock: 7 minutes of 4 processes, in 3 starts" in (tmp_path / PAGE).read_text()
 
 
-def test_a_damaged_note_of_the_clock_is_named(tmp_path):
-    (tmp_path / SESSIONS).mkdir()
-    (tmp_path / SESSIONS / "x.json").write_text('{"place": 0}')
-    with pytest.raises(SettingsError, match=r"x\.json: found 'minutes'.*Delete the file"):
-        assemble(tmp_path, [])
+@pytest.mark.parametrize("damaged", ["", '["x"', '["x"]', '{"place": 0}', '{"place": 0, "minutes": "x", "workers": 1}'])
+def test_a_damaged_note_of_the_clock_stops_nothing(tmp_path, damaged):
+    cells.write_cell(tmp_path, COLUMN[0])
+    Session(workers=1, place=0).keep(tmp_path)
+    (tmp_path / SESSIONS / "x.json").write_text(damaged)
+    assemble(tmp_path, [])
+    assert "of one process, in one start" in (tmp_path / PAGE).read_text()
 
 
 def test_a_damaged_cell_is_named(tmp_path):

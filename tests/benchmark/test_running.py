@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,11 +19,12 @@ import torch
 
 from ser_fewshot.benchmark import making, running, scoring
 from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.cells import keys_of, path_of
+from ser_fewshot.benchmark.cells import keys_of, path_of, write_cell
 from ser_fewshot.benchmark.making import slug
 from ser_fewshot.benchmark.methods import named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.benchmark.running import run_grid
+from ser_fewshot.commands import benchmark
 from ser_fewshot.commands._data import clips_of
 from ser_fewshot.errors import SettingsError
 
@@ -74,6 +76,35 @@ def test_manifests_say_what_the_folders_beside_them_are(root, tmp_path, capsys):
         shutil.copy(path, tmp_path)  # whose clips stand elsewhere
     assert {clip.corpus for clip in clips_of(tmp_path)} == {"one", "two"}
     assert capsys.readouterr().err == ""
+
+
+def test_a_clip_that_two_corpora_have_is_of_the_first(root, tmp_path, capsys):
+    told = clips_of(root)
+    for name in ("a", "b"):
+        for clip in told[:3]:
+            place = tmp_path / name / "angry" / "maria" / clip.path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(clip.path, place)
+    shutil.copy(told[3].path, tmp_path / "b" / "angry" / "maria" / "own.wav")
+    assert [clip.id for clip in clips_of(tmp_path) if clip.corpus == "b"] == ["b/angry/maria/own.wav"]
+    assert "second copy: the sound of a/angry/maria/" in capsys.readouterr().err
+
+
+def test_cells_that_others_finish_meanwhile_stand_in_the_page_that_is_left(root, tmp_path, run, monkeypatch):
+    options = ("--corpora", root, "--cache", tmp_path, "--workers", "1", "--smoke", "--learners", "nearest")
+    told = (*options, "--out", tmp_path / "run", "--protocols", "cross-corpus-5-shot")
+    honest, late = benchmark.assemble, []
+
+    def slow(out, keys):
+        found = honest(out, keys)
+        if not late:  # while this one wrote, another process finished a cell
+            one = dataclasses.replace(found[0][0], method="other", key="cross-corpus-5-shot/one/other")
+            late.append(write_cell(out, one))
+        return found
+
+    monkeypatch.setattr(benchmark, "assemble", slow)
+    assert run("benchmark", *told)[0] == 0
+    assert "cross-corpus-5-shot/one/other" in results(tmp_path / "run")
 
 
 def test_a_row_is_repeated_to_the_bit_by_the_command_in_its_record(root, tmp_path, run):

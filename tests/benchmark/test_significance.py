@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from ser_fewshot.benchmark.significance import LEVEL, holm, p_of_being_best, verdict
+from ser_fewshot.benchmark.significance import FEWEST, LEVEL, holm, p_of_being_best, verdict
 from ser_fewshot.errors import EpisodeError
 
 from .rooms import record
@@ -23,6 +23,15 @@ def test_a_method_is_no_different_from_itself():
     scores = np.random.default_rng(0).uniform(size=50)
     assert p_of_being_best(np.column_stack([scores, scores])) == [1.0, 1.0]
     assert p_of_being_best(np.array([[0.9, 0.4]])) == [1.0, 1.0]  # a single episode says nothing
+
+
+@pytest.mark.parametrize(("n", "compared"), [(FEWEST - 1, False), (FEWEST, True)])
+def test_of_a_handful_of_episodes_nothing_is_said(n, compared):
+    column = [
+        record(method="ridge", scores=(0.9, 0.8) * (n // 2) + (0.9,) * (n % 2)),
+        record(method="maml", scores=(0.2,) * n),
+    ]
+    assert (verdict(column) is not None) == compared
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.015, 0.03])
