@@ -17,6 +17,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, which shares its fixtures, and all that open the page in another."""
+    for item in items:
+        group = "page" if item.path.parent.name == "app" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
