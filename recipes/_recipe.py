@@ -33,6 +33,7 @@ from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.errors import CheckpointError
 from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Objective
@@ -149,7 +150,10 @@ class Recipe:
     def pretrained(self, corpus: str) -> tuple[Model, str]:
         """Return the finished model for a corpus, and its name, which says whether it had heard the corpus."""
         folder = Path(self.arguments.models.replace("{corpus}", corpus))
-        model, heard = load_model(folder), corpus in trained_on(folder)
+        try:
+            model, heard = load_model(folder), corpus in trained_on(folder)
+        except CheckpointError as error:
+            raise SystemExit(f"--models: {error}\nrecipes/train_default.py makes such models.") from error
         told = {"weights_sha256": digest(model.learner), "had_heard_it": heard}
         self.result.setdefault("models", {})[corpus] = told
         return model, "default model" + (" (had heard the corpus)" if heard else "")

@@ -299,7 +299,9 @@ def test_an_open_file_is_not_taken_for_a_list_of_its_lines(tmp_path):
         checked_sources("awe", file)
 
 
-@pytest.mark.parametrize("clips", [[], (), iter(()), np.zeros((0,)).tolist()], ids=["list", "tuple", "iterator", "of an array"])
+@pytest.mark.parametrize(
+    "clips", [[], (), iter(()), np.zeros((0,)).tolist()], ids=["list", "tuple", "iterator", "of an array"]
+)
 def test_no_clips_are_refused(clips):
     with pytest.raises(EnrollmentError, match="none"):
         checked_sources("awe", clips)

@@ -102,6 +102,12 @@ def test_every_recipe_runs_and_its_result_says_how_to_repeat_it(name, small_corp
     assert "| emodb" in details(name, tmp_path)
 
 
+def test_models_that_nobody_made_are_told_in_a_sentence(small_corpora, tmp_path):
+    told = ["--corpora", str(small_corpora), "--smoke", "--out", str(tmp_path), "--models", str(tmp_path / "{corpus}")]
+    with pytest.raises(SystemExit, match=r"emodb.*\nrecipes/train_default\.py makes such models"):
+        personal_enrolment.main(told)
+
+
 def test_a_recipe_that_was_not_run_says_so(tmp_path):
     text = recipes(tmp_path)
     assert text.count("not measured yet") == len(QUESTIONS)

@@ -211,7 +211,12 @@ def _task(clips: Sequence[Utterance], label: LabelKind, *, seed: int) -> tuple[E
             last = error
         else:
             return spec, () if spec == asked else (f"trained on {spec}, {spec.n_query} queries: speakers are few",)
-    raise last or EpisodeError("training", found="no task", expected="one", remedy="Add clips.")
+    raise EpisodeError(
+        "training",
+        found=last.found if last else "no task",
+        expected=last.expected if last else "one",
+        remedy="Add speakers to the corpora, or ask other --protocols.",
+    ) from last
 
 
 def _calibrated(

@@ -189,6 +189,8 @@ def _parted(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
     Raises:
         EpisodeError: the corpus cannot be parted so.
     """
+    if new == "corpus" and all(clip.corpus == corpus for clip in utterances):
+        raise EpisodeError(corpus, found="no other corpus", expected="a second one to train on", remedy="Add one.")
     if new == "corpus":
         return split_by_corpus(utterances, [corpus])
     own = [clip for clip in utterances if clip.corpus == corpus]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +113,14 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
     for found in scans:
         report_skipped(found.skipped, rest=f"see 'ser-fewshot scan {found.corpus}'")
     clips = [clip for found in scans for clip in found.utterances]
+    repeated = [name for name, times in Counter(clip.id for clip in clips).items() if times > 1]
+    if repeated:
+        raise CorpusError(
+            str(root),
+            found=f"{counted(len(repeated), 'clip')} twice, such as {repeated[0]}",
+            expected="each once",
+            remedy="Remove one of the manifests or folders that name the same clips.",
+        )
     known = tuple(clip for clip in clips if clip.speaker is not None)
     if len(known) < len(clips):
         note(f"{counted(len(clips) - len(known), 'clip')} without a speaker left out: nothing could be kept apart")

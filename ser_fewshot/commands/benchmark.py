@@ -195,6 +195,10 @@ def _tell(records: Sequence[Record], missing: Sequence[str], arguments: argparse
     for record in records:
         if record.status == "failed":
             note(f"failed: {record.key}: {record.reason}")
+    if not counts["done"]:
+        for record in records:
+            if record.status == "left out":
+                note(f"left out: {record.key}: {record.reason}")
     numbers = ", ".join(f"{len(keys)} {status}" for status, keys in {**counts, "missing": missing}.items() if keys)
     say(f"{numbers}; tables: {arguments.out / PAGE}")
     if arguments.only is None:

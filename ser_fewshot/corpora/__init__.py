@@ -147,7 +147,9 @@ def scan_all(folder: Path | str, *, others: bool = True) -> tuple[Scan, ...]:
     scans = [scan(name, path) for path, name in named.items()]
     if others:
         rest = sorted(path for path in root.iterdir() if path.is_dir())
-        scans += [_as_it_looks(path) for path in rest if path not in named and find_clips(path).clips]
+        scans += [
+            _as_it_looks(path) for path in rest if path not in named and (_formats(path) or find_clips(path).clips)
+        ]
     if not any(found.utterances for found in scans):
         raise CorpusError(
             str(root),
@@ -170,11 +172,15 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
+def _formats(path: Path) -> list[str]:
+    """Return the formats whose files lie in a folder."""
+    return [name for name, marks in _MARKS.items() if any((path / mark).exists() for mark in marks)]
+
+
 def _as_it_looks(path: Path) -> Scan:
     """Return the scan of a folder whose name says nothing."""
-    formats = [name for name, marks in _MARKS.items() if any((path / mark).exists() for mark in marks)]
     try:
-        return replace(scan((*formats, "folder")[0], path), corpus=path.name)
+        return replace(scan((*_formats(path), "folder")[0], path), corpus=path.name)
     except CorpusError as error:
         told = f"layout: {error.found}; name the folder as a corpus that is known, or list its clips in a manifest"
         return Scan(path.name, (), (Skipped(path, told),))

@@ -26,7 +26,7 @@ from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.benchmark.running import run_grid
 from ser_fewshot.commands import benchmark
 from ser_fewshot.commands._data import clips_of
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.errors import CorpusError, SettingsError
 
 from .rooms import RATE, make_corpora, plan, protocols, results
 
@@ -76,6 +76,35 @@ def test_manifests_say_what_the_folders_beside_them_are(root, tmp_path, capsys):
         shutil.copy(path, tmp_path)  # whose clips stand elsewhere
     assert {clip.corpus for clip in clips_of(tmp_path)} == {"one", "two"}
     assert capsys.readouterr().err == ""
+
+
+def test_two_manifests_of_the_same_clips_are_refused(root, tmp_path):
+    for name in ("one", "same"):
+        shutil.copy(root / "one.csv", tmp_path / f"{name}.csv")
+    with pytest.raises(CorpusError, match=r"found 120 clips twice, such as one/.*expected each once"):
+        clips_of(tmp_path)
+
+
+def test_a_run_that_can_ask_nothing_says_why(tmp_path, run):
+    make_corpora(tmp_path, ("one",))
+    code, _, err = run(
+        "benchmark",
+        "--corpora",
+        tmp_path,
+        "--cache",
+        tmp_path / "c",
+        "--out",
+        tmp_path / "run",
+        "--smoke",
+        "--learners",
+        "nearest",
+        "--protocols",
+        "cross-corpus-1-shot",
+        "--workers",
+        "1",
+    )
+    assert code == 0
+    assert "left out: cross-corpus-1-shot/one: found no other corpus; expected a second one to train on" in err
 
 
 def test_a_clip_that_two_corpora_have_is_of_the_first(root, tmp_path, capsys):

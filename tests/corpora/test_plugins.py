@@ -184,6 +184,16 @@ def test_a_folder_under_another_name_is_read_as_what_it_looks_like_or_told(tmp_p
     assert [one.corpus for one in scan_all(tmp_path, others=False)] == ["savee"]
 
 
+@pytest.mark.parametrize("mark", ["db.yaml", "dataset_dict.json", "dataset_info.json"])
+def test_a_folder_whose_clips_stand_inside_tables_or_elsewhere_is_told_too(tmp_path, mark):
+    plant(tmp_path / "savee", ["DC/a01.wav"])
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / mark).write_text("damaged")
+    (told,) = scan_all(tmp_path)[1].skipped
+    assert told.path == tmp_path / "tables"
+    assert told.reason.startswith("layout: ")
+
+
 def test_a_folder_without_corpora_is_refused(tmp_path):
     with pytest.raises(CorpusError, match="no folder that is named as a corpus"):
         scan_all(tmp_path)
