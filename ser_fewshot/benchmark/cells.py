@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -35,8 +34,7 @@ class Job:
     def name(self) -> str:
         """Unique in a run, and part of a path."""
         first = self.questions[0]
-        split = first.split if len(first.split.encode()) <= _LONGEST else slug(first.split)[-_LONGEST // 4 :]
-        return f"{split}/{first.spec.label}/{slug(self.method.name)[-_LONGEST:]}"
+        return f"{_short(first.split)}/{first.spec.label}/{slug(self.method.name)}"
 
 
 def key_of(question: Question | LeftOut, method: Method | None = None) -> str:
@@ -62,10 +60,7 @@ def keys_of(methods: Sequence[Method], asked: Sequence[Question | LeftOut]) -> l
 
 def path_of(out: Path, key: str) -> Path:
     """Return where the record of a cell lies."""
-    name = key.replace("/", "--").replace(":", "-")
-    if len(name.encode()) > _LONGEST:
-        name = slug(name[: _LONGEST // 4])[:-9] + f"-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    return out / CELLS / f"{name}.json"
+    return out / CELLS / f"{_short(key.replace('/', '--').replace(':', '-'))}.json"
 
 
 def write_cell(out: Path, record: Record) -> None:
@@ -91,6 +86,11 @@ def read_cells(out: Path) -> list[Record]:
     """
     paths = sorted((out / CELLS).glob("*.json"))
     return [read_record(path.read_bytes(), origin=str(path)) for path in paths]
+
+
+def n_cells(out: Path) -> int:
+    """Return how many cells there are, without reading them."""
+    return len(list((out / CELLS).glob("*.json")))
 
 
 def is_finished(out: Path, key: str) -> bool:
@@ -144,6 +144,11 @@ def read_asked(out: Path) -> list[str]:
     except (OSError, ValueError):
         return []
     return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+
+
+def _short(name: str) -> str:
+    """Return a name as it is, or a slug of one that is too long for a file."""
+    return name if len(name.encode()) <= _LONGEST else slug(name)
 
 
 def now() -> str:

@@ -37,6 +37,7 @@ from ser_fewshot.training import TrainSettings
 
 _SCALE_STEP = 4  # every fourth clip is enough for a scale
 _MOST_WHITENED = 1_000  # values of a frame: of ComParE's 6,373, the covariance alone would take minutes a split
+_LONGEST_SLUG = 50  # characters, which may take four bytes each of the 255 that a file's name has
 _CALIBRATION_EPISODES = 10  # of each number of ways and shots
 _EMOTIONS = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
 _SPEAKERS = EpisodeSpec(n_way=5, k_shot=2, n_query=2, label="speaker", query_speaker="same")
@@ -233,5 +234,5 @@ def _calibrated(
 
 def slug(name: str) -> str:
     """Return a name as part of a path, unique by a digest: "maml:inner_rate=1" -> "maml-inner_rate-1-fea727af"."""
-    words = re.sub(r"[^\w.]+", "-", name)
+    words = re.sub(r"[^\w.]+", "-", name)[:_LONGEST_SLUG]
     return f"{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

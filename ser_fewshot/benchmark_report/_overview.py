@@ -21,16 +21,11 @@ def overview(found: Sequence[Protocol]) -> Block | None:
     if len(found) < 2:
         return None
     rows = [_row(method, found) for method in _methods(found)]
-    best = {
-        protocol.name: max((row for row in rows if _competes(row, protocol)), key=lambda row: row[protocol.name])
-        for protocol in found
-        if any(_competes(row, protocol) for row in rows)
-    }
-    tones: dict[tuple[int, int], Tone] = {
-        (rows.index(best[protocol.name]), place): "best"
-        for place, protocol in enumerate(found, start=1)
-        if protocol.name in best
-    }
+    tones: dict[tuple[int, int], Tone] = {}
+    for place, protocol in enumerate(found, start=1):
+        able = [row for row in rows if row[protocol.name] is not None and protocol.name not in row["apart"]]
+        if able:
+            tones[rows.index(max(able, key=lambda row: row[protocol.name])), place] = "best"
     chance = ["chance", *(number(_chance(protocol)) for protocol in found)]
     numbers = [
         {"method": row["method"], "protocol": protocol.name, "uar_percent": row[protocol.name]}
@@ -67,7 +62,7 @@ def _row(method: str, found: Sequence[Protocol]) -> Row:
         "method": method,
         "name": label_of(next(protocol for protocol in found if method in protocol.methods), method),
         "heard": {record.protocol for record in records if record.heard},
-        "compared": {record.protocol for record in records if is_compared(record)},
+        "apart": {record.protocol for record in records if not is_compared(record)},
         **{protocol.name: _mean(method, protocol) for protocol in found},
     }
 
@@ -81,11 +76,6 @@ def _mean(method: str, protocol: Protocol) -> float | None:
 def _chance(protocol: Protocol) -> float:
     """Return chance in %, as a mean over corpora like that of a method."""
     return 100 * fmean(protocol.on(corpus)[0].chance for corpus in protocol.corpora)
-
-
-def _competes(row: Row, protocol: Protocol) -> bool:
-    name = protocol.name
-    return row[name] is not None and name in row["compared"] and name not in row["heard"]
 
 
 def _text(row: Row, protocol: Protocol) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.cells import keys_of, read_asked, read_cells
+from ser_fewshot.benchmark.cells import keys_of, n_cells, read_asked
 from ser_fewshot.benchmark.making import frontend_of
 from ser_fewshot.benchmark.methods import Method, chosen, named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         run_grid(plan, workers=session.workers, only=only, track=finished)
     keys = [only] if only else keys_of(plan.methods, plan.asked())
     records, missing = _write(plan, keys, arguments)
-    while len(read_cells(plan.out)) > len(records):  # others, started beside this one, have finished cells meanwhile
+    while n_cells(plan.out) > len(records):  # others, started beside this one, have finished cells meanwhile
         records, missing = _write(plan, keys, arguments)
     if arguments.against:
         _compare(records, arguments.against)
