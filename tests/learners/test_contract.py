@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import pickle
-import typing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,7 +17,6 @@ from torch import Tensor
 
 from ser_fewshot import plugins
 from ser_fewshot.checkpoints import ModelConfig, build_model, load_model, save_model
-from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Learner, Task, build_learner, embed_clips, evaluating, names, settings_of
@@ -37,20 +35,10 @@ Y = torch.tensor([0, 0, 1, 2, 2, 2])  # classes of unequal size
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 
 
-def takes_encoder(name: str) -> bool:
-    hints = typing.get_type_hints(plugins.load("learners", name).Settings)
-    return hints.get("encoder") is EncoderSettings
-
-
-# Every learner on every encoder it can be built on, and in its own default.
+# Every learner on its own default encoder, and every encoder under a learner that trains it and one that solves on it.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in names()},
-    **{
-        f"{name}, {key}": (name, {"encoder": told})
-        for name in names()
-        for key, told in ENCODERS.items()
-        if takes_encoder(name)
-    },
+    **{f"{name}, {key}": (name, {"encoder": told}) for name in ("protonet", "ridge") for key, told in ENCODERS.items()},
 }
 EVERY = pytest.mark.parametrize("kind", KINDS)
 
@@ -159,13 +147,13 @@ def test_the_order_of_the_support_clips_does_not_matter(kind):
 
 
 @EVERY
-@pytest.mark.parametrize("n_way", [2, 3, 5, 11, 20])
-@pytest.mark.parametrize("k_shot", [1, 3])
-def test_from_2_to_20_ways_every_query_gets_one_finite_logit_a_class(kind, n_way, k_shot):
-    support = batch(n_way * k_shot)
-    answer = logits(build(kind), support, torch.arange(n_way).repeat_interleave(k_shot), batch(7, seed=1))
-    assert answer.shape == (7, n_way)
-    assert answer.isfinite().all()
+def test_from_2_to_20_ways_every_query_gets_one_finite_logit_a_class(kind):
+    learner = build(kind)
+    for n_way, k_shot in ((2, 1), (3, 3), (20, 1)):
+        y = torch.arange(n_way).repeat_interleave(k_shot)
+        answer = logits(learner, batch(n_way * k_shot), y, batch(7, seed=1))
+        assert answer.shape == (7, n_way)
+        assert answer.isfinite().all()
 
 
 @EVERY
@@ -179,31 +167,27 @@ def test_the_support_clips_of_an_easy_task_are_recognised(kind):
     assert torch.equal(logits(learner, support, y, support).argmax(1), y)
 
 
-@EVERY
-@pytest.mark.parametrize(
-    "y",
-    [
-        pytest.param([0, 0, 0, 2, 2, 2], id="class 1 is missing"),
-        pytest.param([1, 1, 1, 2, 2, 2], id="class 0 is missing"),
-        pytest.param([0, 0, 0, 0, 0, 0], id="a single class"),
-        pytest.param([-1, -1, 0, 0, 1, 1], id="a negative class"),
-        pytest.param([0, 0, 1, 1, 2], id="a label too few"),
-        pytest.param([0, 0, 1, 1, 2, 2, 2], id="a label too many"),
-        pytest.param([[0], [0], [1], [1], [2], [2]], id="a column"),
-        pytest.param([0.0, 0.0, 1.0, 1.0, 2.0, 2.0], id="floating-point labels"),
-        pytest.param([False, False, False, True, True, True], id="yes and no"),
-    ],
-)
-def test_labels_that_make_no_task_are_refused(kind, y):
-    with pytest.raises(EpisodeError, match="support: found"):
-        build(kind).adapt(batch(6), torch.tensor(y))
+NO_TASK = {
+    "class 1 is missing": [0, 0, 0, 2, 2, 2],
+    "class 0 is missing": [1, 1, 1, 2, 2, 2],
+    "a single class": [0, 0, 0, 0, 0, 0],
+    "a negative class": [-1, -1, 0, 0, 1, 1],
+    "a label too few": [0, 0, 1, 1, 2],
+    "a label too many": [0, 0, 1, 1, 2, 2, 2],
+    "a column": [[0], [0], [1], [1], [2], [2]],
+    "floating-point labels": [0.0, 0.0, 1.0, 1.0, 2.0, 2.0],
+    "yes and no": [False, False, False, True, True, True],
+}
 
 
-@EVERY
-def test_an_empty_support_is_refused(kind):
-    nothing = Features(torch.zeros(0, 5, DIM), torch.zeros(0, dtype=torch.int64))
+@pytest.mark.parametrize("name", names())
+def test_labels_that_make_no_task_are_refused(name):
+    learner, nothing = build(name), torch.zeros(0, dtype=torch.int64)
+    for fault, y in NO_TASK.items():
+        with pytest.raises(EpisodeError, match="support: found"):
+            pytest.fail(f"{fault}: {learner.adapt(batch(6), torch.tensor(y))}")
     with pytest.raises(EpisodeError):
-        build(kind).adapt(nothing, torch.zeros(0, dtype=torch.int64))
+        learner.adapt(Features(torch.zeros(0, 5, DIM), nothing), nothing)
 
 
 @EVERY
@@ -240,15 +224,14 @@ def test_the_answer_to_a_query_does_not_depend_on_the_other_queries(kind):
 
 
 @EVERY
-@pytest.mark.parametrize("filling", [0.0, 100.0])
-def test_padding_changes_nothing_whatever_stands_in_it(kind, filling):
+def test_padding_changes_nothing_whatever_stands_in_it(kind):
     learner = build(kind)
     support, query = batch(6), batch(4, seed=1)
 
     def padded(features: Features) -> Features:
         x = torch.nn.functional.pad(features.x, (0, 0, 0, 25))
         longer = Features(x, features.lengths)
-        return Features(x.masked_fill(~longer.mask[..., None], filling), features.lengths)
+        return Features(x.masked_fill(~longer.mask[..., None], 100.0), features.lengths)
 
     plain = logits(learner, support, Y, query)
     torch.testing.assert_close(logits(learner, padded(support), Y, padded(query)), plain, **CLOSE)
@@ -285,7 +268,7 @@ def second_process() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-@EVERY
+@pytest.mark.parametrize("kind", names())
 def test_a_second_process_that_was_spawned_answers_the_same(kind, second_process):
     learner, support, query = build(kind), batch(6), batch(4, seed=1)
     here = logits(learner, support, Y, query)
@@ -300,9 +283,8 @@ def trainable() -> list[str]:
 
 
 @pytest.mark.parametrize("kind", trainable())
-@pytest.mark.parametrize("weight", [1.0, 0.25])
-def test_accumulate_adds_the_gradient_of_the_weighted_query_loss(kind, weight):
-    learner = build(kind)
+def test_accumulate_adds_the_gradient_of_the_weighted_query_loss(kind):
+    learner, weight = build(kind), 0.25
     if type(learner).accumulate is not Learner.accumulate:
         pytest.skip("it has a gradient of its own, which its own tests check")
     tasks = [Task(batch(6, seed=n), Y, batch(5, seed=n + 1), torch.tensor([0, 1, 2, 2, 0])) for n in (1, 3)]
@@ -336,32 +318,31 @@ def test_settings_come_back_from_their_own_values(kind):
         settings.encoder = None
 
 
+UNFIT: list[Any] = [
+    {"no_such_setting": 1},
+    {"encoder": "conv"},
+    {"encoder": None},
+    {"encoder": {"name": "resnet"}},
+    {"encoder": {"name": "transformer", "channels": 12}},
+    {"encoder": {"name": ["conv"]}},
+    {"encoder": {"channels": "96"}},
+    {"encoder": {"channels": 9.5}},
+    {"encoder": {"channels": True}},
+    {"encoder": {"channels": 10**9}},
+    {"encoder": {"blocks": 10**9}},
+    {"encoder": {"dropout": float("nan")}},
+    {"encoder": {"dropout": "none"}},
+    {"encoder": {1: 2}},
+    ["encoder"],
+]
+
+
 @pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"no_such_setting": 1},
-        {"encoder": "conv"},
-        {"encoder": None},
-        {"encoder": {"name": "resnet"}},
-        {"encoder": {"name": "transformer", "channels": 12}},
-        {"encoder": {"name": ["conv"]}},
-        {"encoder": {"channels": "96"}},
-        {"encoder": {"channels": 9.5}},
-        {"encoder": {"channels": True}},
-        {"encoder": {"channels": 10**9}},
-        {"encoder": {"blocks": 10**9}},
-        {"encoder": {"dropout": float("nan")}},
-        {"encoder": {"dropout": "none"}},
-        {"encoder": {1: 2}},
-        ["encoder"],
-    ],
-    ids=str,
-)
-def test_settings_that_do_not_fit_are_refused_by_one_line(name, settings):
-    with pytest.raises(SettingsError) as caught:
-        build_learner(name, DIM, settings)
-    assert "\n" not in str(caught.value)
+def test_settings_that_do_not_fit_are_refused_by_one_line(name):
+    for settings in UNFIT:
+        with pytest.raises(SettingsError) as caught:
+            pytest.fail(f"{settings}: {build_learner(name, DIM, settings)}")
+        assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_learner_is_refused_with_those_that_there_are():
