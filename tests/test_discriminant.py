@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
@@ -75,7 +76,7 @@ def test_what_weighs_more_for_voices_changes_their_view_alone_and_not_the_averag
         for one, classes, nuisance in (("emotion", emotions, speakers), ("speaker", speakers, emotions)):
             weighed.fit_directions(one, z, classes=classes, nuisance=nuisance, shrinkage=0.1)
         before, after = (one.beside(z)[:, :WIDTH] for one in (plain, weighed))
-        torch.testing.assert_close(after.norm(dim=1).mean(), before.norm(dim=1).mean())
+        assert_near(after.norm(dim=1).mean(), before.norm(dim=1).mean())
         shares = [float(z[:, EMOTION].norm() / z.norm()) for z in (before, after)]
         assert (shares[1] > shares[0] + 0.1) if view == "speaker" else shares[1] == pytest.approx(shares[0])
 
@@ -95,9 +96,9 @@ def test_what_a_microphone_changes_is_brought_back_and_nothing_else_moves():
     found = bounded.brought_back(through_microphones(z))
     assert found[:, MICROPHONE].max() <= usual + 1.01 * spread
     others = [column for column in range(WIDTH) if column != MICROPHONE]
-    torch.testing.assert_close(found[:, others], z[:, others], rtol=0, atol=0.02)
+    assert_near(found[:, others], z[:, others], relative=0.02)
     inside = (z[:, MICROPHONE] - usual).abs() < 0.99 * spread
-    torch.testing.assert_close(bounded.brought_back(z)[inside], z[inside], rtol=0, atol=0.02)
+    assert_near(bounded.brought_back(z)[inside], z[inside], relative=0.02)
 
 
 def test_directions_of_recordings_are_stored_with_the_model_and_only_where_there_are_any():
@@ -158,7 +159,7 @@ def test_both_parts_are_of_length_one_on_average():
 def test_the_embedding_itself_stands_first_and_only_its_length_is_changed():
     z, _, _ = clusters()
     seen = metric().beside(z)
-    torch.testing.assert_close(seen[:, :WIDTH] * z.norm(dim=1).mean(), z)
+    assert_near(seen[:, :WIDTH] * z.norm(dim=1).mean(), z)
 
 
 def test_directions_are_the_same_every_time_and_whatever_was_found_before():
@@ -178,8 +179,8 @@ def test_the_view_says_which_directions_stand_beside_and_the_weights_hold_both()
     z, _, _ = clusters()
     emotion, speaker = metric(view="emotion"), metric(view="speaker")
     assert all(torch.equal(speaker.state_dict()[name], tensor) for name, tensor in emotion.state_dict().items())
-    torch.testing.assert_close(emotion.beside(z)[:, WIDTH:], z @ emotion.emotion)
-    torch.testing.assert_close(speaker.beside(z)[:, WIDTH:], z @ emotion.speaker)
+    assert_near(emotion.beside(z)[:, WIDTH:], z @ emotion.emotion)
+    assert_near(speaker.beside(z)[:, WIDTH:], z @ emotion.speaker)
     assert repr(emotion) != repr(speaker)  # a run or a cache of the one is not the other's
 
 
@@ -205,7 +206,7 @@ def test_the_scale_and_what_is_prepared_are_those_of_the_encoder_inside():
     for encoder in (wrapped, plain):
         encoder.fit_scale(features)
     assert torch.equal(wrapped.prepare(features).x, plain.prepare(features).x)
-    torch.testing.assert_close(wrapped(wrapped.prepare(features))[:, :-2], plain(features))
+    assert_near(wrapped(wrapped.prepare(features))[:, :-2], plain(features))
 
 
 # On disk
@@ -232,7 +233,7 @@ def test_a_saved_model_sees_the_same_directions(view, tmp_path):
     features = stack([torch.randn(9, WIDTH), torch.randn(4, WIDTH)])
     z = loaded.learner.encoder(features)
     assert torch.equal(z, made.learner.encoder(features))
-    torch.testing.assert_close(z[:, WIDTH:], Mean(WIDTH)(features) @ getattr(metric(), view))
+    assert_near(z[:, WIDTH:], Mean(WIDTH)(features) @ getattr(metric(), view))
 
 
 def test_a_model_from_before_there_were_directions_is_read(tmp_path):

@@ -25,6 +25,7 @@ import soundfile as sf
 import torch
 from conftest import tone
 from synthetic import DIM, corpus
+from tolerance import assert_near
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
@@ -41,7 +42,7 @@ from ser_fewshot.training import TrainSettings, _loop, train
 
 # Gradients of one run and of another are sums of the same numbers in another order. Adam as it is makes every gradient
 # as large as the others, that of a bias that moves all embeddings alike too, which is nothing but rounding.
-ROUNDING = {"rtol": 1e-3, "atol": 1e-5}
+ROUNDING = 1e-3
 CALM = partial(torch.optim.AdamW, eps=0.1)
 ENCODERS = {"mtl": {"name": "dense", "channels": 8, "blocks": 1, "width": 4, "dropout": 0.0}}
 CONV = {"name": "conv", "channels": 8, "blocks": 1, "width": 4, "dropout": 0.0}
@@ -165,7 +166,7 @@ def together(work: Any, folder: Path, *, n: int = 2) -> list[int | None]:
 def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, msg=lambda text, name=name: f"{name}: {text}", **ROUNDING)
+        assert_near(found[name], value, ROUNDING, message=name)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,9 @@ def test_two_processes_learn_and_select_what_one_does(name, shared, tmp_path, mo
         for one, other in zip(mine, theirs, strict=True):
             assert other == pytest.approx(one, rel=1e-3)
     untrained = learner(name).state_dict()
-    assert any(not torch.allclose(found[0][key], untrained[key], **ROUNDING) for key in untrained), "it learned nothing"
+    assert any(not torch.allclose(found[0][key], untrained[key], rtol=ROUNDING) for key in untrained), (
+        "it learned nothing"
+    )
 
 
 def test_only_the_first_process_writes(shared):
@@ -309,7 +312,7 @@ def test_every_learner_trains_with_an_encoder_in_bf16_and_keeps_its_weights_in_f
     assert torch.bfloat16 in inside
     assert {value.dtype for value in built.state_dict().values() if value.is_floating_point()} == {torch.float32}
     for key, value in exact.state_dict().items():
-        assert torch.allclose(built.state_dict()[key], value, atol=0.02), key
+        assert_near(built.state_dict()[key], value, 0.02, message=key)
     assert not any("autocast" in vars(part) for part in built.modules() if isinstance(part, Encoder)), "it is left on"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+from tolerance import assert_near
 
 from ser_fewshot.encoders import Conv, Dense, Encoder, EncoderSettings, Mean, Statistics, build_encoder
 from ser_fewshot.errors import SettingsError
@@ -74,7 +75,7 @@ def test_each_functional_is_what_a_plain_loop_computes(dim):
     got = statistics.functionals(stack(batch)).numpy()
     assert got.shape == (len(batch), statistics.width)
     for row, x in zip(got, batch, strict=True):
-        np.testing.assert_allclose(row, loop(x.numpy()), rtol=1e-3, atol=2e-3)
+        assert_near(row, loop(x.numpy()), relative=0.002)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 10, 11, 12, 31, 71, 101, 2001])
@@ -87,7 +88,7 @@ def test_quantiles_are_frames_of_the_clip_at_every_length(frames):
 def test_a_silent_clip_has_no_spread_no_change_and_no_correlation():
     silent = torch.full((50, DIM), math.log(1e-8))
     got = Statistics(DIM).functionals(stack([silent]))[0].numpy()
-    np.testing.assert_allclose(got, loop(silent.numpy()), atol=1e-3)
+    assert_near(got, loop(silent.numpy()), relative=0.001)
     assert np.isfinite(got).all()
 
 
@@ -115,7 +116,7 @@ def test_widths_are_as_stated(dim):
 def test_the_mean_is_the_average_frame():
     got = Mean(DIM)(stack(clips()))
     for row, x in zip(got, clips(), strict=True):
-        torch.testing.assert_close(row, x.mean(0), rtol=0, atol=1e-5)
+        assert_near(row, x.mean(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,7 +125,7 @@ def test_the_company_of_a_clip_changes_nothing(kind):
     built = encoder(kind)
     together = built(stack(clips()))
     for row, x in zip(together, clips(), strict=True):
-        torch.testing.assert_close(row, built(stack([x]))[0], rtol=0, atol=1e-5)
+        assert_near(row, built(stack([x]))[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +136,7 @@ def test_padding_changes_nothing_whatever_it_holds(kind, rubbish):
     features = stack(clips())
     padding = torch.full((len(features), 13, DIM), rubbish)
     x = torch.cat([features.x.masked_fill(~features.mask[..., None], rubbish), padding], dim=1)
-    torch.testing.assert_close(built(Features(x, features.lengths)), built(features), rtol=0, atol=1e-5)
+    assert_near(built(Features(x, features.lengths)), built(features))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,7 +146,7 @@ def test_permuting_the_batch_permutes_the_embeddings(kind):
     features = stack(clips())
     order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
     permuted = built(Features(features.x[order], features.lengths[order]))
-    torch.testing.assert_close(permuted, built(features)[order], rtol=0, atol=1e-5)
+    assert_near(permuted, built(features)[order])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,7 +165,7 @@ def test_what_is_prepared_may_stand_for_the_clips(kind):
     built = encoder(kind)
     prepared = built.prepare(stack(clips()))
     assert prepared.pooled == (kind == "dense")
-    torch.testing.assert_close(built(prepared), built(stack(clips())))
+    assert_near(built(prepared), built(stack(clips())))
     assert built.prepare(prepared) is prepared
 
 
@@ -185,13 +186,13 @@ def test_the_scale_is_the_mean_and_spread_of_each_functional_over_the_clips():
     batch = [clip(frames) for frames in range(5, 90)]
     statistics.fit_scale(stack(batch))
     raw = np.stack([loop(x.numpy()) for x in batch])
-    np.testing.assert_allclose(statistics.mean.numpy(), raw.mean(0), rtol=1e-3, atol=2e-3)
-    np.testing.assert_allclose(statistics.scale.numpy(), raw.std(0), rtol=1e-2, atol=2e-3)
+    assert_near(statistics.mean.numpy(), raw.mean(0), relative=0.002)
+    assert_near(statistics.scale.numpy(), raw.std(0), relative=0.01)
     scaled = statistics(stack(batch))
     assert scaled.abs().max() <= 5
     inside = (scaled.abs() < 5).all(0)
     assert inside.float().mean() > 0.5
-    torch.testing.assert_close(scaled.mean(0)[inside], torch.zeros(int(inside.sum())), rtol=0, atol=1e-3)
+    assert_near(scaled.mean(0)[inside], torch.zeros(int(inside.sum())), relative=0.001, scale=scaled)
 
 
 def test_one_odd_clip_is_held_within_five_standard_deviations():
@@ -214,8 +215,8 @@ def test_the_network_is_scaled_by_frames_of_clips_and_not_by_padding():
     batch = clips()
     conv.fit_scale(stack(batch))
     frames = torch.cat(batch)
-    torch.testing.assert_close(conv.frame_mean, frames.mean(0))
-    torch.testing.assert_close(conv.frame_scale, frames.std(0, correction=0))
+    assert_near(conv.frame_mean, frames.mean(0))
+    assert_near(conv.frame_scale, frames.std(0, correction=0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -267,7 +268,7 @@ def test_a_new_encoder_begins_with_the_functionals_as_they_are(kind):
     assert isinstance(new, Conv | Dense)
     new.fit_scale(stack(clips()))
     z = new(stack(clips()))
-    torch.testing.assert_close(z[:, :-4], new.statistics(stack(clips())))
+    assert_near(z[:, :-4], new.statistics(stack(clips())))
     assert z[:, -4:].square().sum() < 0.5 * z[:, :-4].square().sum()
 
 
@@ -374,8 +375,8 @@ def test_whitening_is_a_plain_linear_map_of_the_functionals_that_a_loop_computes
         covariance += torch.outer(rest, rest) / len(z)
     shrunk = 0.7 * covariance + 0.3 * covariance.diagonal().mean() * torch.eye(len(covariance))
     map_ = whitened.whitener.double()
-    torch.testing.assert_close(map_ @ shrunk @ map_.T, torch.eye(len(map_)).double(), rtol=0, atol=1e-3)
-    torch.testing.assert_close(whitened(features), plain(features) @ whitened.whitener)
+    assert_near(map_ @ shrunk @ map_.T, torch.eye(len(map_)).double(), relative=0.001)
+    assert_near(whitened(features), plain(features) @ whitened.whitener)
 
 
 def test_whitening_without_classes_is_refused():
@@ -411,7 +412,7 @@ def test_layers_of_a_description_are_brought_to_unit_scale_and_begin_with_equal_
     raw = features.x[:, 0]
     standard = (raw - raw.mean(0)) / raw.std(0, correction=0)
     expected = standard.view(-1, LAYERS, WIDTH).mean(1)
-    torch.testing.assert_close(encoder(features)[:, :WIDTH], expected, rtol=0, atol=1e-5)
+    assert_near(encoder(features)[:, :WIDTH], expected)
 
 
 def test_a_layer_whose_share_is_all_decides_alone():
@@ -423,7 +424,7 @@ def test_a_layer_whose_share_is_all_decides_alone():
     alone = build_encoder(WIDTH, EncoderSettings(name="statistics", pooled=True))
     one = Features(features.x[:, :, WIDTH : 2 * WIDTH], features.lengths)
     alone.fit_scale(one)
-    torch.testing.assert_close(encoder(features), alone(one), rtol=0, atol=1e-6)
+    assert_near(encoder(features), alone(one))
 
 
 @pytest.mark.parametrize("name", ["statistics", "dense"])
@@ -437,7 +438,7 @@ def test_what_is_prepared_of_layers_depends_on_no_share(name):
             if key.endswith("layers"):
                 parameter.copy_(torch.tensor([0.1, -0.1, 0.05]))
     assert torch.equal(encoder.prepare(features).x, prepared.x)
-    torch.testing.assert_close(encoder(prepared), encoder(features), rtol=0, atol=0)
+    assert_near(encoder(prepared), encoder(features))
 
 
 def test_shares_of_layers_learn():
@@ -458,9 +459,9 @@ def test_layers_side_by_side_in_every_frame_are_mixed_before_the_encoder(name):
     encoder.fit_scale(frames)
     plain = [torch.nn.functional.layer_norm(frames.x[..., n * DIM : (n + 1) * DIM], (DIM,)) for n in range(LAYERS)]
     mean = torch.stack(plain).mean(0) * frames.mask[..., None]
-    torch.testing.assert_close(encoder(frames), encoder.inner(Features(mean, frames.lengths)), rtol=0, atol=1e-5)
+    assert_near(encoder(frames), encoder.inner(Features(mean, frames.lengths)))
     alone = encoder(frames.select(torch.tensor([0])))
-    torch.testing.assert_close(alone, encoder(frames)[:1], rtol=0, atol=1e-5)
+    assert_near(alone, encoder(frames)[:1])
 
 
 @pytest.mark.parametrize(("name", "layers"), [("conv", 1), ("conv", 3), ("mean", 3)])

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from synthetic import small_model
+from tolerance import assert_near
 
 from ser_fewshot import EmbeddingEstimator, FewShotClassifier, FewShotEstimator
 from ser_fewshot.audio import Clip, load
@@ -106,8 +107,8 @@ def test_fitting_changes_neither_settings_nor_clips_and_the_order_of_clips_is_no
     assert estimator.get_params() == FewShotEstimator(model).get_params()
     assert all(np.array_equal(clip[1], old[1]) for clip, old in zip(clips, before, strict=True))
     first = estimator.predict_proba(clips)
-    np.testing.assert_allclose(estimator.fit(clips[::-1], labels[::-1]).predict_proba(clips), first, atol=1e-5)
-    np.testing.assert_allclose(np.vstack([estimator.predict_proba([clip]) for clip in clips]), first, atol=1e-5)
+    assert_near(estimator.fit(clips[::-1], labels[::-1]).predict_proba(clips), first)
+    assert_near(np.vstack([estimator.predict_proba([clip]) for clip in clips]), first)
 
 
 def test_clips_are_recognised_whatever_they_come_as(model, spoken, tmp_path):
@@ -139,7 +140,7 @@ def test_it_says_what_the_classifier_says(model, spoken):
     found = estimator.predict_proba(clips[:3])
     expected = [list(answer.probabilities.values()) for answer in classifier.predict(clips[:3])]
     assert list(estimator.classes_) == sorted(PITCHES) == list(PITCHES)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_near(found, expected)
     assert estimator.classifier_.labels == tuple(PITCHES)
     assert estimator.predict_proba([]).shape == (0, 3)
     assert estimator.predict([]).shape == (0,)

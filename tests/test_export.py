@@ -19,6 +19,7 @@ import soundfile
 import torch
 from conftest import tone
 from synthetic import CALIBRATION, small_model
+from tolerance import assert_near
 
 from ser_fewshot import audio, cli, export
 from ser_fewshot.audio import Clip
@@ -201,9 +202,7 @@ def test_log_mel_is_traced_with_the_same_values():
 def test_log_mel_is_traced_with_any_window_and_length(settings, samples):
     frontend = LogMel(settings)
     waveform = torch.randn(samples, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        frontend.traceable()(waveform[None])[0], frontend.analyse([waveform])[0], rtol=0, atol=1e-3
-    )
+    assert_near(frontend.traceable()(waveform[None])[0], frontend.analyse([waveform])[0], relative=0.001)
 
 
 def test_the_log_mel_of_whisper_is_traced_with_the_same_values(monkeypatch):
@@ -212,7 +211,7 @@ def test_the_log_mel_of_whisper_is_traced_with_the_same_values(monkeypatch):
     expected = family.signal(waveform)
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     monkeypatch.setattr(torch, "stft", None)
-    torch.testing.assert_close(family.signal(waveform), expected, rtol=0, atol=1e-4)
+    assert_near(family.signal(waveform), expected)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +395,7 @@ def test_the_script_reads_clips_as_the_package_does(trim, recipe, tmp_path):
     clips = [stereo(tmp_path / "stereo.wav"), *sorted(DEMO.glob("*.ogg"))[::8]]
     for clip in clips:
         found = recipe.load(clip, rate=16_000, trim_db=40.0 if trim else math.inf)
-        np.testing.assert_allclose(found, audio.load(clip, trim=trim).waveform, atol=1e-6, err_msg=clip.name)
+        assert_near(found, audio.load(clip, trim=trim).waveform, message=clip.name)
 
 
 def test_the_script_needs_neither_torch_nor_this_package(exported, classifier, tmp_path):

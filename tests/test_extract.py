@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 from conftest import tone
+from tolerance import assert_near
 
 from ser_fewshot import audio
 from ser_fewshot.corpora import Utterance, scan
@@ -68,7 +69,7 @@ def test_utterances_come_back_in_their_order_with_their_own_features(frontend, c
         waveform = torch.from_numpy(audio.load(utterance.path).waveform)
         [alone] = analyse(frontend, [waveform])
         assert got.shape == (1 + len(waveform) // 160, 40)
-        torch.testing.assert_close(got, alone, rtol=0, atol=1e-6)
+        assert_near(got, alone)
 
 
 def test_cached_features_are_the_fresh_ones_bit_for_bit(frontend, clips, tmp_path, monkeypatch):
@@ -89,7 +90,7 @@ def test_a_cache_that_knows_some_clips_changes_no_value(frontend, clips, tmp_pat
     mixed = extract(frontend, clips, cache=cache)
     assert mixed.utterances == tuple(clips)
     for one, other in zip(mixed.clips, extract(frontend, clips).clips, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+        assert_near(one, other)
 
 
 def test_the_same_content_under_two_names_is_one_entry(frontend, clips, tmp_path):
@@ -161,7 +162,7 @@ def test_a_segment_is_the_clip_that_it_cuts_out(frontend, clips, tmp_path):
     whole = extract(frontend, [clips[0], clips[3]])
     for one, other in zip(cut.clips, whole.clips, strict=True):
         assert one.shape == other.shape
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
+        assert_near(one, other, relative=0.001)
 
 
 def test_segments_of_one_recording_have_entries_of_their_own_and_it_is_hashed_once(
@@ -216,7 +217,7 @@ def test_a_small_store_of_waiting_clips_changes_nothing(frontend, clips, monkeyp
     monkeypatch.setattr(_extract, "_WAITING_SAMPLES", 10_000)
     batches = counted(frontend, monkeypatch)
     for one, other in zip(extract(frontend, clips).clips, usual.clips, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+        assert_near(one, other)
     assert len(batches) > 1
     assert sum(batches) == len(clips)
 
@@ -249,7 +250,7 @@ def test_normalising_a_clip_is_exact():
     for clip, got in zip([frames(50), frames(7, 1)], normalize([frames(50), frames(7, 1)], "clip"), strict=True):
         values = clip.double().numpy()
         expected = (values - values.mean(0)) / values.std(0)
-        np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
+        assert_near(got.numpy(), expected)
         assert got.dtype == torch.float32
 
 
@@ -260,9 +261,7 @@ def test_normalising_a_speaker_takes_all_frames_of_all_their_clips_and_of_nobody
     for clip, speaker, result in zip(clips, speakers, got, strict=True):
         own = [other.double().numpy() for other, name in zip(clips, speakers, strict=True) if name == speaker]
         everything = np.concatenate(own)
-        np.testing.assert_allclose(
-            result.numpy(), (clip.double().numpy() - everything.mean(0)) / everything.std(0), atol=1e-5
-        )
+        assert_near(result.numpy(), (clip.double().numpy() - everything.mean(0)) / everything.std(0))
 
 
 def test_no_normalisation_hands_the_clips_on():
@@ -312,7 +311,7 @@ def test_extract_normalises_what_it_read(frontend, clips, tmp_path):
         for _ in range(2):
             found = extract(frontend, clips, normalization=how, cache=cache)
             for one, other in zip(found.clips, normalize(raw.clips, how, speakers=speakers), strict=True):
-                torch.testing.assert_close(one, other)
+                assert_near(one, other)
 
 
 # Batches of features

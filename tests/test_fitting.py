@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from synthetic import DIM, corpus
+from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot import _described, fitting
@@ -160,7 +161,7 @@ def test_clips_reach_as_far_along_what_recordings_change_as_left_out_corpora_spe
     with torch.no_grad():
         along = metric.inner(clips().batch(range(len(clips())))) @ metric.recording
     expected = best * along.std(0)
-    torch.testing.assert_close(metric.reach, expected, rtol=0.05, atol=1e-3)
+    assert_near(metric.reach, expected, relative=0.05)
 
 
 def test_every_choice_is_judged_on_each_corpus_and_task_alike(monkeypatch):
@@ -219,7 +220,7 @@ def test_what_was_taught_is_rounded_to_half_precision_and_not_otherwise_changed_
     assert all(torch.equal(state(taught())[name], tensor) for name, tensor in before.items())
     with torch.no_grad():
         z, found = seen_by_the_taught(), encoder_of(model).inner(clips().batch(range(len(clips()))))[:, :WIDTH]
-    torch.testing.assert_close(found, (z - z.mean(0)) / z.std(0, correction=0), rtol=0, atol=0.02)
+    assert_near(found, (z - z.mean(0)) / z.std(0, correction=0), relative=0.02)
 
 
 def test_directions_of_both_views_are_those_of_all_the_clips():
@@ -235,7 +236,7 @@ def test_directions_of_both_views_are_those_of_all_the_clips():
     expected.fit_directions("speaker", z, classes=speakers, nuisance=emotions, shrinkage=0.5)
     expected.fit_directions("emotion", z, classes=emotions, nuisance=speakers, shrinkage=0.5)
     for name in ("emotion", "speaker", "gain"):
-        torch.testing.assert_close(getattr(metric, name), getattr(expected, name), rtol=1e-3, atol=1e-3)
+        assert_near(getattr(metric, name), getattr(expected, name), relative=0.001)
     assert metric.view == "emotion"
     assert (metric.emotion.abs().sum(0) > 0).all()
 

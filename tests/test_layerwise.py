@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from tiny_encoders import tiny
+from tolerance import assert_near
 from torch import Tensor, nn
 
 from ser_fewshot import layerwise
@@ -189,8 +190,8 @@ def test_the_best_line_through_points():
     x, y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[1.0, 6.0], [3.0, 6.0], [5.0, 3.0]])
     weight, bias = layerwise._least_squares(x, y)
     # y = 1 + 2 x, and 6.5 - 1.5 x, each a ten-thousandth flatter.
-    torch.testing.assert_close(weight, torch.tensor([[2.0], [-1.5]]), rtol=2e-4, atol=0)
-    torch.testing.assert_close(bias, torch.tensor([1.0, 6.5]), rtol=3e-4, atol=0)
+    assert_near(weight, torch.tensor([[2.0], [-1.5]]), relative=0.0002)
+    assert_near(bias, torch.tensor([1.0, 6.5]), relative=0.0003)
     layer = nn.Linear(1, 2).requires_grad_(requires_grad=False)
     layerwise._fit(layer, x, y)
     assert torch.equal(layer.weight, weight)
@@ -208,7 +209,7 @@ def test_the_axes_of_a_stream_are_those_it_moves_along_most_without_what_all_val
     one, other = torch.tensor([1.0, -1.0, 0.0]) / math.sqrt(2), torch.tensor([1.0, 1.0, -2.0]) / math.sqrt(6)
     stream = torch.tensor([[3.0, 1.0], [-3.0, 1.0], [3.0, -1.0], [-3.0, -1.0]]) @ torch.stack([one, other])
     axes = layerwise._axes([stream + 50], n=2)
-    torch.testing.assert_close((axes.T @ torch.stack([one, other]).T).abs(), torch.eye(2), rtol=0, atol=1e-4)
+    assert_near((axes.T @ torch.stack([one, other]).T).abs(), torch.eye(2))
 
 
 def test_a_deep_layer_that_is_loud_decides_no_more_about_the_axes_than_others():
@@ -216,7 +217,7 @@ def test_a_deep_layer_that_is_loud_decides_no_more_about_the_axes_than_others():
     signs = torch.tensor([[1.0], [-1.0]])
     # Of the two layers that count, both move along the first axis; the one that moves along the other is loud.
     axes = layerwise._axes([signs * one, signs * 2 * one, signs * 1_000 * other], n=1)
-    torch.testing.assert_close((axes[:, 0] @ one).abs(), torch.tensor(1.0))
+    assert_near((axes[:, 0] @ one).abs(), torch.tensor(1.0))
 
 
 def of_heads(width: int, *, rank: int, n: int = 60) -> dict[str, Tensor]:
@@ -236,8 +237,8 @@ def assert_same_heads(told: dict[str, Tensor], found: Tensor, *, width: int, ful
     queries, keys, values = (part.unflatten(1, (HEADS, width)).transpose(0, 1) for part in found.chunk(3, 1))
     theirs = {name: x.unflatten(1, (HEADS, full)).transpose(0, 1) for name, x in told.items()}
     scores = theirs["queries"] @ theirs["keys"].mT / math.sqrt(full)
-    torch.testing.assert_close(queries @ keys.mT / math.sqrt(width), scores, rtol=1e-3, atol=2e-3)
-    torch.testing.assert_close(values @ values.mT, theirs["values"] @ theirs["values"].mT, rtol=1e-3, atol=2e-3)
+    assert_near(queries @ keys.mT / math.sqrt(width), scores, relative=0.002)
+    assert_near(values @ values.mT, theirs["values"] @ theirs["values"].mT, relative=0.002)
 
 
 def test_heads_at_full_width_attend_as_the_teachers_do():

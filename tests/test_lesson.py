@@ -14,6 +14,7 @@ import soundfile
 import torch
 from conftest import tone
 from tiny_encoders import tiny
+from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot import distillation
@@ -98,10 +99,10 @@ def test_at_its_own_speed_a_clip_is_what_student_and_teachers_make_of_it_at_one_
     own = prepare_lesson(STUDENT, TEACHERS, utterances, folder=tmp_path, speeds=OWN)
     waves = [levelled(tone(seconds, hertz=200 + 150 * row, peak=0.05 * 4**row)) for row, seconds in enumerate(SECONDS)]
     for row, clip in enumerate(analyse(STUDENT, waves)):
-        torch.testing.assert_close(own.features.clips[row], clip, rtol=0, atol=1e-3)
+        assert_near(own.features.clips[row], clip, relative=0.001)
     parts = [analyse(teacher, waves) for teacher in TEACHERS]
     for row, sides in enumerate(zip(*parts, strict=True)):
-        torch.testing.assert_close(own.targets[row].float(), torch.cat(sides, 1), rtol=2e-3, atol=2e-3)
+        assert_near(own.targets[row].float(), torch.cat(sides, 1), relative=0.002)
 
 
 def test_each_clip_is_played_at_the_speed_drawn_for_its_place(lesson):
@@ -115,7 +116,7 @@ def test_each_clip_is_played_at_the_speed_drawn_for_its_place(lesson):
         [same] = analyse(STUDENT, [levelled(tone(seconds / speed, hertz=speed * (200 + 150 * row)))])
         n = min(len(same), len(clip)) - 3  # the last frames hear where a resampler stops
         audible = same[3:n] > same.max() - 7  # 30 dB
-        torch.testing.assert_close(clip[3:n][audible], same[3:n][audible], rtol=0, atol=0.1)
+        assert_near(clip[3:n][audible], same[3:n][audible], relative=0.1)
 
 
 def test_slower_is_longer_and_lower(utterances, tmp_path):
@@ -155,7 +156,7 @@ def test_the_company_that_a_clip_is_analysed_in_is_of_no_matter(lesson, utteranc
     assert made.features.utterances == lesson.features.utterances
     pairs = zip((*made.features.clips, *made.targets), (*lesson.features.clips, *lesson.targets), strict=True)
     for ours, theirs in pairs:
-        torch.testing.assert_close(ours.float(), theirs.float(), rtol=2e-3, atol=2e-3)
+        assert_near(ours.float(), theirs.float(), relative=0.002)
 
 
 def test_a_clip_is_heard_at_one_level_and_at_its_own_speed_unless_another_is_asked_for(utterances):
@@ -163,7 +164,7 @@ def test_a_clip_is_heard_at_one_level_and_at_its_own_speed_unless_another_is_ask
         own = heard(utterances[row])
         assert (own.dtype, len(own)) == (np.float32, pytest.approx(16_000 * seconds, abs=1))
         expected = levelled(tone(seconds, hertz=200 + 150 * row, peak=0.05 * 4**row)).numpy()
-        np.testing.assert_allclose(own, expected, atol=1e-3)
+        assert_near(own, expected, relative=0.001)
         for speed in (0.8, 1.25):
             other = heard(utterances[row], speed)
             assert (other.dtype, len(other)) == (np.float32, pytest.approx(16_000 * seconds / speed, abs=1))

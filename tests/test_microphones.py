@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from _microphones import CONDITIONS
 from conftest import tone
+from tolerance import assert_near
 
 from ser_fewshot import audio
 from ser_fewshot.corpora import Utterance
@@ -80,7 +81,7 @@ def test_pink_noise_loses_3_db_an_octave():
 def test_babble_is_several_voices_equally_loud():
     loud = [voice * (10.0 if number == 0 else 1.0) for number, voice in enumerate(VOICES[:6])]
     both = [_microphones.babble(16_000, RNG(1), voices) for voices in (loud, VOICES[:6])]
-    assert np.allclose(*both, atol=1e-4)
+    assert_near(*both)
     # Six voices of unit power that have nothing in common add up to the power of six.
     assert level(both[0]) == pytest.approx(10 * np.log10(6), abs=1.5)
 

@@ -17,6 +17,7 @@ from conftest import tone
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_encoders import CONFIGS, WAVEFORM, noise, tiny
+from tolerance import assert_near
 from torch import Tensor, nn
 
 from ser_fewshot._settings import fill
@@ -29,10 +30,6 @@ from ser_fewshot.frontends.pretrained import KNOWN, Pretrained, Settings
 
 LENGTHS = (16_000, 7_001, 23_456, 9_000, 8_999, 1_500)
 BLOCKS = 2
-
-
-def assert_close(one: Tensor, other: Tensor, *, atol: float = 1e-4) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=atol)
 
 
 def plain(name: str, encoder: Any, clip: Tensor) -> list[Tensor]:
@@ -78,7 +75,7 @@ def test_a_clip_gives_the_same_alone_and_in_a_batch_of_unequal_clips(name, monke
         [alone] = frontend.analyse([clip])
         assert got.shape == alone.shape
         assert got.shape[1] == frontend.dim == 3 * 32
-        assert_close(got, alone, atol=1e-5)
+        assert_near(got, alone)
     assert len({len(got) for got in together}) > 3
 
 
@@ -94,7 +91,7 @@ def test_batches_side_by_side_give_what_one_after_the_other_gives(name, monkeypa
     finally:
         torch.set_num_threads(before)
     for clip, got in zip(clips, together, strict=True):
-        assert_close(got, frontend.analyse([clip])[0], atol=1e-5)
+        assert_near(got, frontend.analyse([clip])[0])
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "whisper"])
@@ -103,14 +100,14 @@ def test_a_clip_gives_what_the_plain_call_of_transformers_gives(name, length):
     made = tiny(name)
     [clip] = noise(length)
     [got] = made.frontend(pooling="frames").analyse([clip])
-    assert_close(got, torch.cat(plain(name, made.encoder, clip), 1))
+    assert_near(got, torch.cat(plain(name, made.encoder, clip), 1))
 
 
 @pytest.mark.parametrize("length", [8_000, 16_000])
 def test_whisper_gives_what_its_encoder_gives_at_the_length_of_the_clip(length):
     [clip] = noise(length)
     [got] = tiny("whisper").frontend(pooling="frames").analyse([clip])
-    assert_close(got, torch.cat(plain_whisper(clip), 1))
+    assert_near(got, torch.cat(plain_whisper(clip), 1))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -122,7 +119,7 @@ def test_a_layer_alone_is_that_layer_of_all_and_needs_no_later_weights(name):
     for layer in range(BLOCKS + 1):
         frontend = made.frontend(pooling="frames", layer=layer)
         for got, expected in zip(frontend.analyse(clips), every, strict=True):
-            assert_close(got, expected[:, layer], atol=1e-5)
+            assert_near(got, expected[:, layer])
         counts.append(sum(parameter.numel() for parameter in frontend.network.parameters()))
     assert counts == sorted(set(counts))
     names = made.frontend(layer=1).network.state_dict()
@@ -142,9 +139,9 @@ def test_pooled_clips_are_mean_and_standard_deviation_of_their_frames(name):
         layers = own.unflatten(1, (BLOCKS + 1, 32)).double()
         assert mean.shape == (1, 3 * 32)
         assert pair.shape == (1, 3 * 64)
-        assert_close(mean[0], layers.mean(0).flatten().float(), atol=1e-5)
+        assert_near(mean[0], layers.mean(0).flatten().float())
         expected = torch.cat([layers.mean(0), layers.std(0, correction=0)], 1)  # layers lie side by side
-        assert_close(pair[0], expected.flatten().float(), atol=1e-5)
+        assert_near(pair[0], expected.flatten().float())
 
 
 def test_a_front_end_says_what_it_hands_over():
@@ -167,7 +164,7 @@ def test_a_clip_shorter_than_one_frame_gives_one_frame(name, length):
     short, longer = noise(length, 8_000)
     alone = frontend.analyse([short])[0]
     assert alone.isfinite().all()
-    assert_close(frontend.analyse([longer, short])[1], alone, atol=1e-5)
+    assert_near(frontend.analyse([longer, short])[1], alone)
     assert len(alone) == 1 or frontend.family.shortest <= length  # these small ones see few samples
 
 
@@ -240,7 +237,7 @@ def test_pieces_of_a_long_clip_join_without_a_seam(name, length):
     whole = made.frontend(pooling="frames", layer=0, chunk=30.0).analyse(clips)
     pieces = made.frontend(pooling="frames", layer=0, chunk=1.0, overlap=0.5).analyse(clips)
     for one, other in zip(whole, pieces, strict=True):
-        assert_close(one, other, atol=1e-5)
+        assert_near(one, other)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -252,11 +249,11 @@ def test_pieces_of_a_long_clip_go_through_the_blocks_and_keep_every_frame(name):
     pieces = frontend.analyse(clips)
     assert [clip.shape for clip in pieces] == [clip.shape for clip in whole]
     assert not torch.equal(pieces[0], whole[0])
-    assert_close(pieces[1], whole[1], atol=1e-5)
+    assert_near(pieces[1], whole[1])
     [alone] = frontend.analyse(clips[:1])
-    assert_close(pieces[0], alone, atol=1e-5)
+    assert_near(pieces[0], alone)
     pooled = made.frontend(pooling="mean", chunk=1.0, overlap=0.4).analyse(clips[:1])[0]
-    assert_close(pooled, pieces[0].mean(0, keepdim=True), atol=1e-5)
+    assert_near(pooled, pieces[0].mean(0, keepdim=True))
 
 
 @given(n_frames=st.integers(1, 400), longest=st.integers(2, 60), share=st.floats(0, 0.5), clip=st.integers(0, 3))
@@ -293,11 +290,11 @@ def test_a_waveform_is_normalised_over_its_own_samples_where_the_checkpoint_says
         told: made.frontend(preprocessor={"do_normalize": told}, pooling="frames").analyse([clip, 5 * clip + 0.01])
         for told in (True, False)
     }
-    assert_close(*both[True])
+    assert_near(*both[True])
     assert (both[False][0] - both[False][1]).abs().max() > 0.01
     normal = (clip - clip.mean()) / (clip.var(correction=0) + 1e-7).sqrt()
     [expected] = made.frontend(preprocessor={"do_normalize": False}, pooling="frames").analyse([normal])
-    assert_close(both[True][0], expected, atol=1e-5)
+    assert_near(both[True][0], expected)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot._acoustics import RANGE, level
@@ -57,7 +58,7 @@ def student(**told: float) -> Transformer:
 def test_a_gain_changes_nothing(functionals, gain):
     built = student(functionals=functionals)
     quiet = built(stack([x + gain for x in clips()]))
-    torch.testing.assert_close(quiet, built(stack(clips())), rtol=0, atol=1e-4)
+    assert_near(quiet, built(stack(clips())))
 
 
 @torch.no_grad()
@@ -65,7 +66,7 @@ def test_what_is_further_below_the_level_than_the_range_is_silence_however_deep(
     built, floor = student(), level(clip(30)) - RANGE
     holes = [clip(30).index_fill(0, torch.tensor([4, 5, 20]), value) for value in (floor - 1, floor - 30)]
     first, second = built(stack(holes))
-    torch.testing.assert_close(first, second, rtol=0, atol=1e-4)
+    assert_near(first, second)
     assert (first - built(stack([clip(30)]))[0]).abs().max() > 1e-2
 
 
@@ -73,7 +74,7 @@ def test_clips_are_levelled_by_their_own_frames_and_padding_stays_zero():
     features = stack(clips())
     x = levelled(features)
     for row, own in zip(x.x, clips(), strict=True):
-        torch.testing.assert_close(row[: len(own)], own - own.exp().sum(1).mean().log(), rtol=0, atol=1e-4)
+        assert_near(row[: len(own)], own - own.exp().sum(1).mean().log())
         assert (row[len(own) :] == 0).all()
     assert x.x.min() >= -RANGE
     assert torch.equal(x.lengths, features.lengths)
@@ -93,7 +94,7 @@ def test_a_frame_is_the_same_alone_and_in_any_batch():
     for row, own in enumerate(clips()):
         alone, whole = built.frames(stack([own]))
         assert whole.all()
-        torch.testing.assert_close(together[row][mask[row]], alone[0], rtol=0, atol=1e-5)
+        assert_near(together[row][mask[row]], alone[0])
 
 
 @torch.no_grad()
@@ -105,7 +106,7 @@ def test_every_frame_knows_the_whole_clip():
     (one, other), _ = built.frames(stack([first, second]))
     assert (one[0] - other[0]).abs().max() > 1e-3  # two seconds before the first difference
     (one, other), _ = built.heard(levelled(stack([first, second])))  # before the first block
-    torch.testing.assert_close(one[:99], other[:99], rtol=0, atol=1e-5)
+    assert_near(one[:99], other[:99])
     assert (one[99] - other[99]).abs().max() > 1e-2  # it sees frames 196 to 200
 
 
@@ -114,12 +115,12 @@ def test_the_functionals_stand_beside_with_the_weight_that_is_asked_for_all_of_t
     weighed, alone = student(functionals=0.5), student()
     alone.load_state_dict(weighed.state_dict(), strict=False)
     z, features = weighed(stack(clips())), stack(clips())
-    torch.testing.assert_close(z[:, :WIDTH], alone(features))
+    assert_near(z[:, :WIDTH], alone(features))
     statistics = Statistics(DIM)
     statistics.load_state_dict(weighed.statistics.state_dict())
     # 0.5 times as long as 8 values of unit spread, however many functionals there are.
     share = 0.5 * (8 / statistics.width) ** 0.5
-    torch.testing.assert_close(z[:, WIDTH:], share * statistics(levelled(features)))
+    assert_near(z[:, WIDTH:], share * statistics(levelled(features)))
     unit = torch.full((statistics.width,), share)
     assert unit.norm().item() == pytest.approx(0.5 * torch.ones(8).norm().item())
 
@@ -130,10 +131,10 @@ def test_bands_are_scaled_by_frames_of_clips_at_one_level_and_not_by_padding():
     )
     built.fit_scale(stack(clips()))
     frames = torch.cat([x - level(x) for x in clips()])
-    torch.testing.assert_close(built.band_mean, frames.mean(0), rtol=0, atol=1e-4)
-    torch.testing.assert_close(built.band_scale, frames.std(0, correction=0), rtol=0, atol=1e-4)
+    assert_near(built.band_mean, frames.mean(0))
+    assert_near(built.band_scale, frames.std(0, correction=0))
     loud.fit_scale(stack([x + 0.7 * number for number, x in enumerate(clips())]))
-    torch.testing.assert_close(loud.band_mean, built.band_mean, rtol=0, atol=1e-4)
+    assert_near(loud.band_mean, built.band_mean)
 
 
 @torch.no_grad()
@@ -141,7 +142,7 @@ def test_a_batch_may_hold_rubbish_where_it_is_padded():
     built, features = student(functionals=0.5), stack(clips())
     x = features.x.masked_fill(~features.mask[..., None], 1e3)
     longer = Features(torch.nn.functional.pad(x, (0, 0, 0, 9), value=-1e3), features.lengths)
-    torch.testing.assert_close(built(longer), built(features), rtol=0, atol=1e-5)
+    assert_near(built(longer), built(features))
 
 
 # Its parts, by hand
@@ -168,7 +169,7 @@ def test_a_linear_layer_on_windows_is_a_convolution(frames):
     kernel = built.enter.weight.unflatten(1, (3, DIM)).mT  # (channels, DIM, 3)
     for stride in (1, 2):
         expected = torch.nn.functional.conv1d(x.mT, kernel, built.enter.bias, stride=stride, padding=1).mT
-        torch.testing.assert_close(built.enter(windows(x, stride=stride)), expected, rtol=0, atol=1e-4)
+        assert_near(built.enter(windows(x, stride=stride)), expected)
 
 
 def test_places_are_sines_and_cosines_of_waves_from_6_to_60000_frames():
@@ -190,7 +191,7 @@ def test_a_frame_in_another_place_is_said_otherwise_and_only_places_tell_it_apar
     assert (inner[1:] - inner[:-1]).abs().max(1).values.min() > 1e-3
     built.place.weight.zero_()
     said, _ = built.frames(same)
-    torch.testing.assert_close(said[0, 2:-1], said[0, 1:-2], rtol=0, atol=1e-5)
+    assert_near(said[0, 2:-1], said[0, 1:-2])
 
 
 @torch.no_grad()
@@ -207,7 +208,7 @@ def test_a_head_weighs_the_frames_of_the_clip_by_a_plain_loop():
             for place in range(n):
                 scores = [math.exp(float(queries[place, at] @ keys[other, at]) / math.sqrt(2)) for other in range(n)]
                 expected = sum(score * values[other, at] for other, score in enumerate(scores)) / sum(scores)
-                torch.testing.assert_close(found[row, place, at], expected, rtol=1e-4, atol=1e-5)
+                assert_near(found[row, place, at], expected)
 
 
 def _silence(*layers: torch.nn.Linear) -> None:
@@ -223,7 +224,7 @@ def test_a_block_that_answers_nothing_hands_on_its_frames():
     both = block(x, None)
     _silence(block.narrow)
     assert (block(x, None) - both).abs().max() > 1e-2
-    torch.testing.assert_close(block(x, None), x + block.gather(block.attended(x, None)))
+    assert_near(block(x, None), x + block.gather(block.attended(x, None)))
     _silence(block.gather)
     assert torch.equal(block(x, None), x)
 
@@ -233,8 +234,8 @@ def test_a_clip_said_again_and_again_is_heard_as_the_clip():
     built, whole = student(), clip(PIECE * STRIDE)
     once, often = (built.frames(stack([whole.repeat(times, 1)]))[0][0] for times in (1, 4))
     for piece in often.split(PIECE):  # but for frames whose neighbours are of another piece, and what sees these
-        torch.testing.assert_close(piece.mean(0), once.mean(0), rtol=0.02, atol=0.02)
-    torch.testing.assert_close(built(stack([whole.repeat(4, 1)])), built(stack([whole])), rtol=0.02, atol=0.02)
+        assert_near(piece.mean(0), once.mean(0), relative=0.02)
+    assert_near(built(stack([whole.repeat(4, 1)])), built(stack([whole])), relative=0.02)
 
 
 @torch.no_grad()
@@ -242,14 +243,14 @@ def test_a_long_clip_is_the_same_alone_and_in_any_batch():
     built, lengths = student(), (PIECE * STRIDE + 1, 30, 3 * PIECE * STRIDE + 7)
     together = built(stack([clip(n) for n in lengths]))
     for row, n in enumerate(lengths):
-        torch.testing.assert_close(built(stack([clip(n)]))[0], together[row], rtol=0, atol=1e-5)
+        assert_near(built(stack([clip(n)]))[0], together[row])
 
 
 @torch.no_grad()
 def test_one_clip_may_be_padded():
     built, alone = student(), stack([clip(30)])
     padded = Features(torch.nn.functional.pad(alone.x, (0, 0, 0, 20)), alone.lengths)
-    torch.testing.assert_close(built(padded), built(alone), rtol=0, atol=1e-5)
+    assert_near(built(padded), built(alone))
 
 
 @torch.no_grad()
@@ -272,10 +273,10 @@ def test_a_clip_is_mean_and_deviation_of_its_frames_from_the_mean_in_units_of_th
     frames = torch.tensor([[[1.0, -4.0], [3.0, -4.0], [100.0, 100.0]]])
     mask = torch.tensor([[True, True, False]])
     # Means 2 and -4, deviations 1 and, as none, the root of a millionth.
-    torch.testing.assert_close(built.pooled(frames, mask), torch.tensor([[2.0, -4.0, 1.0, 0.001]]))
+    assert_near(built.pooled(frames, mask), torch.tensor([[2.0, -4.0, 1.0, 0.001]]))
     built.mean.copy_(torch.tensor([1.0, -4.0, 0.5, 0.0]))
     built.scale.copy_(torch.tensor([2.0, 1.0, 0.25, 0.1]))
-    torch.testing.assert_close(built.pooled(frames, mask), torch.tensor([[0.5, 0.0, 2.0, 0.01]]))
+    assert_near(built.pooled(frames, mask), torch.tensor([[0.5, 0.0, 2.0, 0.01]]))
 
 
 @torch.no_grad()
@@ -283,8 +284,8 @@ def test_the_embedding_is_what_is_pooled_of_the_frames():
     built, features = student(), stack(clips())
     built.mean.fill_(0.3)
     built.scale.fill_(0.7)
-    torch.testing.assert_close(built(features), built.pooled(*built.frames(features)))
+    assert_near(built(features), built.pooled(*built.frames(features)))
     for row, own in zip(built(features), clips(), strict=True):
         said = built.frames(stack([own]))[0][0]
         expected = torch.cat([said.mean(0), (said.var(0, correction=0) + 1e-6).sqrt()])
-        torch.testing.assert_close(row, (expected - 0.3) / 0.7, rtol=0, atol=1e-4)
+        assert_near(row, (expected - 0.3) / 0.7)

@@ -27,7 +27,7 @@ def test_enroll_answers_with_what_is_enrolled():
 def test_predict_answers_with_all_that_a_prediction_holds():
     answer = api.predict(TWO, recording("low", 1), say=say)
     assert answer["label"] == "low"
-    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, rel=1e-4)
     assert set(answer["nearest"]) == {"name", "label", "distance"}
     assert {"unknown", "novelty", "warnings", "doubts", "seconds"} < set(answer)
     assert "no_speech" in answer["warnings"][0]

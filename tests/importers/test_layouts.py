@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tolerance import assert_near
 from torchaudio import pipelines
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
@@ -63,8 +64,8 @@ def test_one_encoder_gives_equal_features_through_every_layout_and_through_torch
         assert not report.missing
         assert not report.unexpected
         results[layout] = features(ours, wave)
-        torch.testing.assert_close(results[layout], referee, atol=1e-4, rtol=0, msg=layout)
-        torch.testing.assert_close(results[layout], results["huggingface"], atol=1e-5, rtol=0, msg=layout)
+        assert_near(results[layout], referee, message=layout)
+        assert_near(results[layout], results["huggingface"], message=layout)
 
 
 @pytest.mark.parametrize("variant", ["huggingface .bin", "fairseq finetuned", "speechbrain with config"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot import audio
@@ -68,7 +69,7 @@ def test_ridge_on_virtual_clips_has_the_probabilities_of_any_affine_head(n_class
     told = Settings(encoder=EncoderSettings(name="mean"), penalty=prior.penalty, sharpness=prior.sharpness)
     with torch.no_grad():
         logits = Ridge(24, told).fit_head(prior.clips, torch.arange(n_classes), n_classes)(speech)
-    torch.testing.assert_close(logits.softmax(1), (speech @ weight.T + bias).softmax(1), atol=1e-4, rtol=0)
+    assert_near(logits.softmax(1), (speech @ weight.T + bias).softmax(1))
 
 
 def test_the_middle_of_the_virtual_clips_is_where_the_head_is_undecided_and_nearest_to_speech():
@@ -76,11 +77,11 @@ def test_the_middle_of_the_virtual_clips_is_where_the_head_is_undecided_and_near
     weight, bias = torch.randn(4, 24, generator=generator), torch.randn(4, generator=generator)
     speech = 100 + torch.randn(200, 24, generator=generator)
     middle = prior_of(weight, bias, speech).clips.mean(0)
-    torch.testing.assert_close((middle @ weight.T + bias).softmax(0), torch.full((4,), 0.25), atol=1e-3, rtol=0)
+    assert_near((middle @ weight.T + bias).softmax(0), torch.full((4,), 0.25), relative=0.001)
     centred = weight - weight.mean(0)
     way = middle - speech.mean(0)
     along = centred.T @ torch.linalg.pinv(centred.T) @ way
-    torch.testing.assert_close(way, along, atol=1e-3, rtol=0)  # no step that does not change what the head says
+    assert_near(way, along, relative=0.001)  # no step that does not change what the head says
 
 
 def test_a_head_that_says_the_same_of_every_clip_has_no_prior():

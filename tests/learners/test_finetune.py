@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from synthetic import DIM, batch
+from tolerance import assert_near
 from torch import Tensor, nn
 
 from ser_fewshot.errors import AdaptationError, EpisodeError, SettingsError
@@ -52,13 +52,13 @@ def test_the_head_alone_is_the_linear_probe_of_scikit_learn(encoder):
     weights = clip_weights(Y, 3, dtype=z.dtype).numpy()
     model.fit(standard(z).numpy(), Y.numpy(), sample_weight=weights)
     found = logits(learner).softmax(1).numpy()
-    np.testing.assert_allclose(found, model.predict_proba(standard(query).numpy()), rtol=0, atol=1e-6)
+    assert_near(found, model.predict_proba(standard(query).numpy()))
 
 
 @ENCODERS
 def test_head_and_encoder_are_the_head_alone_where_the_rate_of_the_encoder_is_0(encoder):
     whole, head = finetune(encoder, scope="whole", rate=0.0), finetune(encoder)
-    torch.testing.assert_close(logits(whole), logits(head), rtol=0, atol=1e-8)
+    assert_near(logits(whole), logits(head), relative=1e-8)
 
 
 @LEARNING
@@ -79,7 +79,7 @@ def test_head_and_encoder_take_the_steps_of_plain_gradient_descent(encoder):
         (sum(losses) + HEAD["penalty"] / 2 * head.weight.square().sum()).backward()
         optimizer.step()
     expected = head(standard(body(query))).detach()
-    torch.testing.assert_close(logits(learner), expected, rtol=0, atol=1e-8)
+    assert_near(logits(learner), expected, relative=1e-8)
     assert (expected - logits(finetune(encoder))).abs().max() > 1e-3
 
 
@@ -98,7 +98,7 @@ def test_adapting_the_encoder_leaves_the_learner_as_it_was(encoder):
 def test_permuted_classes_permute_the_logits_of_an_encoder_that_adapts(encoder):
     learner, permutation = finetune(encoder, scope="whole", rate=0.02), torch.tensor([2, 0, 1])
     plain, permuted = logits(learner), logits(learner, permutation[Y])
-    torch.testing.assert_close(permuted[:, permutation], plain, rtol=0, atol=1e-8)
+    assert_near(permuted[:, permutation], plain, relative=1e-8)
 
 
 @LEARNING
@@ -117,7 +117,7 @@ def test_the_gradient_through_the_steps_of_the_encoder_is_right(encoder):
                 sides.append(float(nn.functional.cross_entropy(answers, task.query_y)))
         with torch.no_grad():
             parameter[number] += 1e-5
-        assert sides[0] + sides[1] == pytest.approx(2 * loss, abs=1e-6)
+        assert sides[0] + sides[1] == pytest.approx(2 * loss, rel=1e-6)
         assert float(parameter.grad[number]) == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
+from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot.errors import SettingsError
@@ -18,7 +18,7 @@ from ser_fewshot.learners._distance import cosine_similarities, squared_distance
 from ser_fewshot.learners.protonet import PrototypicalNetwork, Settings
 
 WIDTH = 12
-EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-8}
+EXACT = 1e-8
 Y = torch.tensor([0, 0, 0, 1, 2, 2, 3, 3])
 
 
@@ -50,7 +50,7 @@ def test_probabilities_are_those_of_a_linear_head_of_the_prototypes():
     support, query = points(8, 0), points(20, 1)
     c = prototypes(support, Y)
     linear = query @ (2 * c).T - c.square().sum(1)
-    torch.testing.assert_close(classify(protonet(), support, Y, query).softmax(1), linear.softmax(1), **EXACT)
+    assert_near(classify(protonet(), support, Y, query).softmax(1), linear.softmax(1), EXACT)
 
 
 def test_logits_are_a_linear_head_less_the_square_of_the_query_s_own_length():
@@ -58,14 +58,14 @@ def test_logits_are_a_linear_head_less_the_square_of_the_query_s_own_length():
     support, query = torch.eye(WIDTH, dtype=torch.float64)[:2] * torch.tensor([[2.0], [3.0]]), points(20, 1)
     linear = torch.stack([4 * query[:, 0] - 4, 6 * query[:, 1] - 9], dim=1)
     answer = classify(protonet(), support, torch.tensor([0, 1]), query)
-    torch.testing.assert_close(answer, linear - query.square().sum(1, keepdim=True), **EXACT)
+    assert_near(answer, linear - query.square().sum(1, keepdim=True), EXACT)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_renumbered_classes_renumber_the_logits(metric):
     support, query, permutation = points(8, 0), points(20, 1), torch.tensor([2, 0, 3, 1])
     plain, renumbered = (classify(protonet(metric=metric), support, y, query) for y in (Y, permutation[Y]))
-    torch.testing.assert_close(renumbered[:, permutation], plain, **EXACT)
+    assert_near(renumbered[:, permutation], plain, EXACT)
 
 
 def test_logits_are_those_of_a_plain_loop():
@@ -76,7 +76,7 @@ def test_logits_are_those_of_a_plain_loop():
             members = [x for x, label in zip(support.tolist(), Y.tolist(), strict=True) if label == number]
             centre = [sum(values) / len(members) for values in zip(*members, strict=True)]
             squared = sum((a - b) ** 2 for a, b in zip(z, centre, strict=True))
-            assert float(answer[row, number]) == pytest.approx(-3.0 * squared / WIDTH, abs=1e-8)
+            assert float(answer[row, number]) == pytest.approx(-3.0 * squared / WIDTH, rel=1e-8)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
@@ -84,10 +84,10 @@ def test_logits_are_those_of_a_plain_loop():
 def test_support_clips_given_several_times_change_nothing(metric, copies):
     support, query = points(8, 0), points(20, 1)
     learner = protonet(metric=metric)
-    torch.testing.assert_close(
+    assert_near(
         classify(learner, support.repeat(copies, 1), Y.repeat(copies), query),
         classify(learner, support, Y, query),
-        **EXACT,
+        EXACT,
     )
 
 
@@ -104,7 +104,7 @@ def test_on_embeddings_of_length_1_both_metrics_agree_on_the_answer():
     euclidean, cosine = (classify(protonet(metric=m), support, torch.arange(5), query) for m in ("euclidean", "cosine"))
     assert torch.equal(euclidean.argmax(1), cosine.argmax(1))
     # |z - c|^2 = 2 - 2 cos(z, c)
-    torch.testing.assert_close(euclidean, 2 * cosine / WIDTH - 2, **EXACT)
+    assert_near(euclidean, 2 * cosine / WIDTH - 2, EXACT)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
@@ -141,14 +141,14 @@ def test_distances_keep_their_digits_where_two_points_are_close():
     a = 1e4 + torch.rand(3, WIDTH)
     b = a + 1e-2
     exact = (a.double()[:, None] - b.double()[None]).square().sum(2)
-    torch.testing.assert_close(squared_distances(a, b).double(), exact, rtol=1e-5, atol=0)
+    assert_near(squared_distances(a, b).double(), exact)
 
 
 def test_distances_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch):
     a, b = points(30, 0), points(7, 1)
     whole = squared_distances(a, b)
     monkeypatch.setattr("ser_fewshot.learners._distance._ELEMENTS", 3 * b.numel())
-    assert torch.equal(squared_distances(a, b), whole)
+    assert_near(squared_distances(a, b), whole)
     assert squared_distances(a[:0], b).shape == (0, 7)
 
 
