@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from ser_fewshot.calibrating import Observation, observed
 from ser_fewshot.calibration import Calibration
@@ -41,13 +42,23 @@ class ReliabilityBins:
     accuracy: Array
 
     @classmethod
-    def of(cls, probability: Array, right: NDArray[np.bool_], *, bins: int = BINS) -> ReliabilityBins:
+    def of(cls, probability: Array, right: NDArray[np.bool_]) -> ReliabilityBins:
         """(n,) top probabilities, (n,) whether the answer is right -> bins, each open below and closed above."""
-        number = np.clip(np.ceil(probability * bins).astype(np.int64) - 1, 0, bins - 1)
-        count = np.bincount(number, minlength=bins)
-        sums = (np.bincount(number, weights=values, minlength=bins) for values in (probability, right.astype(float)))
+        number = np.clip(np.ceil(probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        count = np.bincount(number, minlength=BINS)
+        sums = (np.bincount(number, weights=values, minlength=BINS) for values in (probability, right.astype(float)))
         confidence, accuracy = (total / count.clip(min=1) for total in sums)
         return cls(count, confidence, accuracy)
+
+    @classmethod
+    def of_answers(cls, answers: Sequence[tuple[Tensor, Tensor]], temperatures: Sequence[float]) -> ReliabilityBins:
+        """Pool episodes, each with logits (n_query, n_way), class numbers (n_query,) and a temperature."""
+        tops, rights = [], []
+        for (logits, y), temperature in zip(answers, temperatures, strict=True):
+            top, answer = (logits.double() / temperature).softmax(1).max(1)
+            tops.append(top.numpy())
+            rights.append((answer == y).numpy())
+        return cls.of(np.concatenate(tops), np.concatenate(rights))
 
     @property
     def ece(self) -> float:
@@ -75,17 +86,35 @@ class Reliability:
 
 
 @dataclass(frozen=True)
+class Rejection:
+    """How well one threshold of novelty, whichever it is, tells unknown clips from known ones.
+
+    Attributes:
+        auroc: area under the ROC curve of the novelty.
+        fpr95: share of unknown clips that are accepted by the threshold that accepts 95 % of known ones.
+        oscr: area under the share of known clips that are accepted and rightly named, over the share of unknown ones
+            that are accepted; Dhamija et al., "Reducing network agnostophobia", 2018, https://arxiv.org/abs/1811.04110.
+    """
+
+    auroc: float
+    fpr95: float
+    oscr: float
+
+    @classmethod
+    def of(cls, known: Array, right: NDArray[np.bool_], unknown: Array) -> Rejection:
+        """(n,) novelties of known clips, (n,) whether they are rightly named, (m,) novelties of unknown ones."""
+        return cls(auroc(known, unknown), false_positive_rate(known, unknown), oscr(known, right, unknown))
+
+
+@dataclass(frozen=True)
 class OpenSet:
     """How well clips of a class that is not enrolled are told from those that are.
 
     Attributes:
         spec: of the episodes; one of its classes is not enrolled.
         episodes: how many.
-        auroc: of the novelty, over all queries: one threshold for all episodes.
+        auroc, fpr95, oscr: see `Rejection`; over all queries: one threshold for all episodes.
         auroc_within: of the queries of one episode, on average.
-        fpr95: share of unknown clips that are accepted by the threshold that accepts 95 % of known ones.
-        oscr: area under the share of known clips that are accepted and rightly named, over the share of unknown ones
-            that are accepted; Dhamija et al., "Reducing network agnostophobia", 2018, https://arxiv.org/abs/1811.04110.
         known_kept, unknown_flagged: shares by the fitted threshold.
     """
 
@@ -113,8 +142,9 @@ def reliability(
         EpisodeError: there is no episode that the learner can adapt to.
     """
     found = _found(learner, features, episodes, leave_out=False)
+    answers = [(one.logits, one.y) for one in found]
     before, after = (
-        ReliabilityBins.of(*map(np.concatenate, zip(*(_top(one, by) for one in found), strict=True)))
+        ReliabilityBins.of_answers(answers, [temperature_of(one.n_way, one.k_shot, by) for one in found])
         for by in (None, calibration)
     )
     return Reliability(spec, len(found), before, after)
@@ -135,30 +165,48 @@ def open_set(
     found = _found(learner, features, episodes, leave_out=True)
     novelties = [novelty(one, calibration) for one in found]
     knowns = [one.known.numpy() for one in found]
-    rights = [_right(one) for one in found]
     flagged = [values >= calibration.threshold for values in novelties]
-    pooled, known, right = (np.concatenate(parts) for parts in (novelties, knowns, rights))
-    within = [roc_auc_score(~inside, values) for inside, values in zip(knowns, novelties, strict=True)]
+    within = [auroc(values[inside], values[~inside]) for inside, values in zip(knowns, novelties, strict=True)]
     kept = [np.mean(~flag[inside]) for flag, inside in zip(flagged, knowns, strict=True)]
     caught = [np.mean(flag[~inside]) for flag, inside in zip(flagged, knowns, strict=True)]
     return OpenSet(
         spec,
         len(found),
-        auroc=float(roc_auc_score(~known, pooled)),
+        **asdict(Rejection.of(*novelties_of(found, calibration))),
         auroc_within=interval(np.array(within)),
-        fpr95=false_positive_rate(pooled[known], pooled[~known]),
-        oscr=oscr(pooled[known], right[known], pooled[~known]),
         known_kept=interval(np.array(kept)),
         unknown_flagged=interval(np.array(caught)),
     )
 
 
-def novelty(observation: Observation, calibration: Calibration) -> Array:
-    """Return the novelty of every query, (n_query,)."""
+def novelties_of(
+    observations: Sequence[Observation], calibration: Calibration | None
+) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Return, over all queries, the novelties of known clips, whether these are rightly named, and those of others."""
+    values = np.concatenate([novelty(one, calibration) for one in observations])
+    known = np.concatenate([one.known.numpy() for one in observations])
+    right = np.concatenate([(one.logits.argmax(1) == one.y).numpy() for one in observations])
+    return values[known], right[known], values[~known]
+
+
+def novelty(observation: Observation, calibration: Calibration | None) -> Array:
+    """Return the novelty of every query, (n_query,); without a calibration, the first of its two evidences."""
+    if calibration is None:
+        evidence: Array = observation.evidence[:, 0].double().numpy()
+        return evidence
     values: Array = calibration.novelty_of(
         observation.evidence, n_way=observation.n_way, k_shot=observation.k_shot
     ).numpy()
     return values
+
+
+def auroc(known: Array, unknown: Array) -> float:
+    """(n,) and (m,) novelties -> share of pairs of a known and an unknown clip of which the unknown one is more novel.
+
+    It is the area under the ROC curve: Hanley and McNeil, 1982, https://doi.org/10.1148/radiology.143.1.7063747.
+    """
+    is_unknown = np.arange(len(known) + len(unknown)) >= len(known)
+    return float(roc_auc_score(is_unknown, np.concatenate([known, unknown])))
 
 
 def false_positive_rate(known: Array, unknown: Array, *, recall: float = RECALL) -> float:
@@ -174,8 +222,7 @@ def oscr(known: Array, right: NDArray[np.bool_], unknown: Array) -> float:
     """
     if not right.any():
         return 0.0
-    values = np.concatenate([known[right], unknown])
-    return float(right.mean() * roc_auc_score(np.arange(len(values)) >= right.sum(), values))
+    return float(right.mean() * auroc(known[right], unknown))
 
 
 def _found(
@@ -189,14 +236,6 @@ def _found(
     return found
 
 
-def _right(observation: Observation) -> NDArray[np.bool_]:
-    right: NDArray[np.bool_] = (observation.logits.argmax(1) == observation.y).numpy()
-    return right
-
-
-def _top(observation: Observation, calibration: Calibration | None) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the top probability of every query, and whether the answer is right."""
-    at = (observation.n_way, observation.k_shot)
-    temperature = 1.0 if calibration is None else calibration.temperature_at(*at)
-    top: Array = (observation.logits.double() / temperature).softmax(1).max(1).values.numpy()
-    return top, _right(observation)
+def temperature_of(n_way: int, k_shot: float, calibration: Calibration | None) -> float:
+    """Return what logits are divided by: 1 without a calibration."""
+    return 1.0 if calibration is None else calibration.temperature_at(n_way, k_shot)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +22,7 @@ from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
 
-_Z95 = 1.96  # two-sided 95 % of a normal distribution
+_LEVEL = 0.95  # of every interval
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Evaluation:
     @property
     def chance(self) -> float:
         """UAR of guessing."""
-        return 1 / self.spec.n_way
+        return chance_of(self.spec)
 
     @property
     def recall(self) -> dict[str, float]:
@@ -131,11 +132,28 @@ def evaluate(
     return score(episodes, spec, answers, diverged=diverged)
 
 
+def chance_of(spec: EpisodeSpec) -> float:
+    """Return the UAR of guessing."""
+    return 1 / spec.n_way
+
+
 def interval(values: NDArray[np.float64]) -> Interval:
-    """(n,) scores -> their mean and 1.96 standard errors; infinitely wide for a single one."""
+    """(n,) scores -> their mean and its 95 % confidence interval by Student's t; infinitely wide for a single one.
+
+    Student, "The probable error of a mean", 1908, https://doi.org/10.1093/biomet/6.1.1.
+    """
     if len(values) < 2:
         return Interval(float(values.mean()), math.inf)
-    return Interval(float(values.mean()), float(_Z95 * values.std(ddof=1) / math.sqrt(len(values))))
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return Interval(float(values.mean()), float(t_quantile(len(values)) * error))
+
+
+@lru_cache(maxsize=256)
+def t_quantile(n: int) -> float:
+    """Return how many standard errors of a mean over n values, at least 2, its 95 % interval reaches to either side."""
+    from scipy import stats  # noqa: PLC0415 - half a second, which only who asks for an interval should wait for
+
+    return float(stats.t.ppf((1 + _LEVEL) / 2, n - 1))
 
 
 def compare(first: Evaluation, second: Evaluation) -> Interval:
@@ -202,7 +220,7 @@ def score(
     diverged: Mapping[int, str] = MappingProxyType({}),
 ) -> Evaluation:
     """Score the answers (n_query,) to each episode; one without answers, because adapting to it failed, is chance."""
-    uar, accuracy = np.full((2, len(episodes)), 1 / spec.n_way)
+    uar, accuracy = np.full((2, len(episodes)), chance_of(spec))
     truth: list[str] = []
     taken_for: list[str] = []
     for number, (episode, answer) in enumerate(zip(episodes, answers, strict=True)):

@@ -189,23 +189,24 @@ def test_progress_is_shown_for_every_episode():
 @pytest.mark.parametrize(
     ("values", "mean", "half_width"),
     [
-        ([0.2, 0.4, 0.6], 0.4, 1.96 * 0.2 / math.sqrt(3)),
-        ([1.0, 0.0], 0.5, 1.96 * math.sqrt(0.5) / math.sqrt(2)),
+        ([0.2, 0.4, 0.6], 0.4, 4.302653 * 0.2 / math.sqrt(3)),
+        ([1.0, 0.0], 0.5, 12.706205 * math.sqrt(0.5) / math.sqrt(2)),
         ([0.7] * 10, 0.7, 0.0),
         ([0.7], 0.7, math.inf),
     ],
 )
-def test_an_interval_is_the_mean_and_1_96_standard_errors(values, mean, half_width):
+def test_an_interval_is_the_mean_and_the_quantile_of_students_t_in_standard_errors(values, mean, half_width):
     found = interval(np.array(values))
     assert found.mean == pytest.approx(mean)
-    assert found.half_width == pytest.approx(half_width, abs=1e-12)
+    assert found.half_width == pytest.approx(half_width, rel=1e-6)
 
 
-def test_intervals_of_independent_samples_hold_the_truth_95_times_in_100():
+@pytest.mark.parametrize("n", [4, 100])
+def test_intervals_of_independent_samples_hold_the_truth_95_times_in_100(n):
     rng = np.random.default_rng(0)
     inside = 0
     for _ in range(2000):
-        found = interval(rng.binomial(20, 0.6, 100) / 20)
+        found = interval(rng.binomial(20, 0.6, n) / 20)
         inside += abs(found.mean - 0.6) < found.half_width
     assert 0.93 < inside / 2000 < 0.97
 

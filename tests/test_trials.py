@@ -87,7 +87,7 @@ def test_the_loss_is_paired_over_episodes():
     row = under_conditions(trial(easy + hard, {"noise": worse}, EpisodeSpec(n_way=2, k_shot=1, n_query=1)))
     # 1.0 and 0.5 become 0.5 and 0.0: each loses 0.5, so the interval of the loss has no width though UAR's has.
     assert row["noise"]["loss"] == {"mean": 0.5, "ci95": 0.0}
-    assert row["noise"]["uar"]["ci95"] == pytest.approx(1.96 * 0.25)
+    assert row["noise"]["uar"]["ci95"] == pytest.approx(12.706205 * 0.25)
 
 
 def test_women_and_men_are_scored_on_their_own_queries():
@@ -119,8 +119,8 @@ def test_the_gap_is_paired_where_episodes_are_shared_and_else_is_not():
     shared = gap(first, {index: value - 0.2 for index, value in first.items()})
     assert (shared.mean, shared.half_width) == (pytest.approx(0.2), pytest.approx(0.0, abs=1e-12))
     apart = gap(first, {index + 40: value - 0.2 for index, value in first.items()})
-    # Both have the standard deviation 0.005 * sqrt(40 / 39); their squared half-widths add up.
-    assert apart.half_width == pytest.approx(1.96 * 0.005 * (2 / 39) ** 0.5)
+    # Both have the standard deviation 0.005 * sqrt(40 / 39), and 2.0227 is the quantile of t; their squares add up.
+    assert apart.half_width == pytest.approx(2.022691 * 0.005 * (2 / 39) ** 0.5)
     assert apart.mean == pytest.approx(0.2)
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from ser_fewshot import corpora
 from ser_fewshot.benchmark.answers import Answerer, Answers
 from ser_fewshot.benchmark.protocols import Question
 from ser_fewshot.benchmark.records import Audit, Bin, Licence, OpenSet, Reliability
-from ser_fewshot.calibrating import Observation
 from ser_fewshot.calibration import Calibration
-from ser_fewshot.confidence import ReliabilityBins, false_positive_rate, novelty, oscr
+from ser_fewshot.confidence import Rejection, ReliabilityBins, novelties_of, temperature_of
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import SettingsError
 
-BINS = 10
 CURVE_POINTS = 50
 OPEN_SET_EPISODES = 200
 """Adapting again to all of them would double the time; 200 give an area under the curve within a point or two."""
@@ -50,17 +48,15 @@ def reliability(
     episodes: Sequence[Episode], answers: Answers, *, k_shot: int, calibration: Calibration | None
 ) -> Reliability | None:
     """Return whether answers are right as often as they are said to be; None where every episode diverged."""
-    tops, rights = [], []
-    for episode, logits in zip(episodes, answers.logits, strict=True):
-        if logits is None:
-            continue
-        heat = 1.0 if calibration is None else calibration.temperature_at(logits.shape[1], k_shot)
-        top, answer = (logits.double() / heat).softmax(1).max(1)
-        tops.append(top.numpy())
-        rights.append((answer == class_numbers(episode.query)).numpy())
-    if not tops:
+    said = [
+        (logits, class_numbers(episode.query))
+        for episode, logits in zip(episodes, answers.logits, strict=True)
+        if logits is not None
+    ]
+    if not said:
         return None
-    bins = ReliabilityBins.of(np.concatenate(tops), np.concatenate(rights), bins=BINS)
+    temperatures = [temperature_of(logits.shape[1], k_shot, calibration) for logits, _ in said]
+    bins = ReliabilityBins.of_answers(said, temperatures)
     rows = zip(bins.count.tolist(), bins.confidence.tolist(), bins.accuracy.tolist(), strict=True)
     return Reliability(
         ece=bins.ece,
@@ -76,28 +72,15 @@ def open_set(
     found = answerer.unknowns(episodes[:OPEN_SET_EPISODES]) if n_way > 2 else []
     if not found:
         return None
-    values = np.concatenate([_novelty(one, calibration) for one in found])
-    inside = np.concatenate([one.known.numpy() for one in found])
-    right = np.concatenate([(one.logits.argmax(1) == one.y).numpy() for one in found])
-    known, unknown = values[inside], values[~inside]
-    x, y = _curve(known, right[inside], unknown)
+    known, right, unknown = novelties_of(found, calibration)
+    x, y = _curve(known, right, unknown)
     return OpenSet(
         episodes=len(found),
         calibrated=calibration is not None,
-        auroc=float(roc_auc_score(~inside, values)),
-        fpr95=false_positive_rate(known, unknown),
-        oscr=oscr(known, right[inside], unknown),
+        **asdict(Rejection.of(known, right, unknown)),
         accepted_unknown=x,
         named_known=y,
     )
-
-
-def _novelty(observation: Observation, calibration: Calibration | None) -> Array:
-    """Return the novelty of every query, (n_query,); without a calibration, the first of its two evidences."""
-    if calibration is None:
-        values: Array = observation.evidence[:, 0].double().numpy()
-        return values
-    return novelty(observation, calibration)
 
 
 def _curve(known: Array, right: NDArray[np.bool_], unknown: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ser_fewshot._settings import fill
-from ser_fewshot.benchmark.records import FORMAT, RESULTS, Record
+from ser_fewshot.benchmark.records import FORMAT, RESULTS, Record, Score
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SerFewshotError, SettingsError
+from ser_fewshot.evaluation import t_quantile
+
+_OLDEST = 1
+_Z = 1.96  # standard errors that the intervals of format 1 reach
 
 
 def read_record(text: str | bytes, *, origin: str) -> Record:
@@ -29,13 +33,16 @@ def read_record(text: str | bytes, *, origin: str) -> Record:
         fault = next(_faults(record), "")
     except (ValueError, RecursionError, SerFewshotError) as error:
         raise _damaged(origin, str(error)) from error
-    if record.format != FORMAT:
+    if not _OLDEST <= record.format <= FORMAT:
         raise SettingsError(
-            origin, found=f"format {record.format}", expected=f"format {FORMAT}", remedy="Run the benchmark again."
+            origin,
+            found=f"format {record.format}",
+            expected=f"format {_OLDEST} to {FORMAT}",
+            remedy="Run the benchmark again, or read it with the version that wrote it.",
         )
     if fault:
         raise _damaged(origin, fault)
-    return record
+    return record if record.format == FORMAT else _with_t(record)
 
 
 def read_results(path: Path) -> tuple[Record, ...]:
@@ -58,6 +65,17 @@ def read_results(path: Path) -> tuple[Record, ...]:
             remedy="Give the folder of a run of 'ser-fewshot benchmark'.",
         ) from error
     return tuple(read_record(line, origin=f"{file}, line {number}") for number, line in enumerate(lines, start=1))
+
+
+def _with_t(record: Record) -> Record:
+    """Return a record of format 1 with the intervals that are written today."""
+
+    def widened(score: Score | None) -> Score | None:
+        if score is None or score.ci95 is None:
+            return score
+        return replace(score, ci95=score.ci95 * t_quantile(record.episodes) / _Z)
+
+    return replace(record, uar=widened(record.uar), accuracy=widened(record.accuracy), format=FORMAT)
 
 
 def _damaged(origin: str, found: str) -> SettingsError:

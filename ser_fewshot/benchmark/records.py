@@ -15,7 +15,8 @@ from typing import Any, Literal
 from ser_fewshot._files import write_atomically
 from ser_fewshot.evaluation import Interval
 
-FORMAT = 1
+FORMAT = 2
+"""Intervals of format 1, that of version 0.1, were those of a normal distribution; now they are Student's t."""
 RESULTS = "results.jsonl"
 
 Kind = Literal["learner", "model", "baseline", "ceiling"]
@@ -66,7 +67,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Answers whose top probability lies in one of ten equal widths of [0, 1].
+    """Answers whose top probability lies in one of several equal widths of [0, 1].
 
     Attributes:
         count: how many.
@@ -87,7 +88,7 @@ class Reliability:
         ece: expected calibration error, in [0, 1]: the mean gap of confidence and accuracy over the bins; Guo et al.,
             2017, https://arxiv.org/abs/1706.04599.
         calibrated: whether a temperature was fitted, on meta-validation clips; else it is 1.
-        bins: ten, from [0, 0.1] to (0.9, 1].
+        bins: of equal width, from the lowest probability to the highest; version 0.1 had ten of them.
     """
 
     ece: float

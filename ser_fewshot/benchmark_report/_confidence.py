@@ -43,7 +43,7 @@ def open_set(found: Sequence[Protocol], looks: Mapping[str, Look]) -> Section:
 
 
 _CAPTIONS = {
-    "calibration": "Expected calibration error (ECE) in points, over ten bins; * its temperature was fitted on "
+    "calibration": "Expected calibration error (ECE) in points, over {bins}; * its temperature was fitted on "
     "meta-validation clips.",
     "open_set": "Unknown class against known ones: area under the ROC curve (AUROC) / share of unknown clips accepted "
     "where 95 % of the known are (FPR95, %) / area under the curve above (OSCR); * its novelty was fitted on "
@@ -60,11 +60,18 @@ def _block(
     facts: Callable[[Record], Row | None],
 ) -> Block | None:
     words = _ece_words if name == "calibration" else _open_words
-    table = by_corpus(protocol, name=name, caption=f"{protocol.name}. {_CAPTIONS[name]}", facts=facts, words=words)
+    caption = f"{protocol.name}. {_CAPTIONS[name].format(bins=_bins(protocol))}"
+    table = by_corpus(protocol, name=name, caption=caption, facts=facts, words=words)
     if table is None:
         return None
     figures = [figure for corpus in protocol.corpora if (figure := draws(protocol, corpus, looks)) is not None]
     return Block(protocol.heading, legend=protocol.best(), figures=tuple(figures), tables=present([table]))
+
+
+def _bins(protocol: Protocol) -> str:
+    """Return over how many bins the ECE is: records of version 0.1 have others than those of today."""
+    counts = sorted({len(record.reliability.bins) for record in protocol.records if record.reliability is not None})
+    return " or ".join(map(str, counts)) + " bins"
 
 
 def _reliability_figure(protocol: Protocol, corpus: str, looks: Mapping[str, Look]) -> Figure | None:

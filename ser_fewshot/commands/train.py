@@ -18,6 +18,7 @@ from ser_fewshot.commands._data import features_of, read_manifests
 from ser_fewshot.corpora import Utterance, canonical_emotion
 from ser_fewshot.episodes import EpisodeSampler
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation import chance_of
 from ser_fewshot.learners import settings_of
 from ser_fewshot.pipeline import meta_train
 from ser_fewshot.splits import split_by_class, split_by_corpus
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     say(
         f"kept epoch {best['epoch']}: UAR {100 * best['validation_uar']:.1f} ± {100 * best['validation_ci95']:.1f} % "
-        f"on meta-validation ({settings.tasks[0]}), chance {100 / settings.tasks[0].n_way:.1f} %; model: {saved}"
+        f"on meta-validation ({settings.tasks[0]}), chance {100 * chance_of(settings.tasks[0]):.1f} %; model: {saved}"
     )
     if best["validation_diverged"]:
         note(

@@ -45,9 +45,17 @@ def test_what_is_no_record_is_refused(text):
 
 
 def test_a_record_of_another_format_is_refused():
-    values = {**json.loads(COLUMN[0].as_json()), "format": 2}
-    with pytest.raises(SettingsError, match="format 1"):
+    values = {**json.loads(COLUMN[0].as_json()), "format": 3}
+    with pytest.raises(SettingsError, match="format 1 to 2"):
         read_record(json.dumps(values), origin="here")
+
+
+def test_a_record_of_version_0_1_is_read_with_the_intervals_of_today():
+    today = record(scores=(0.8, 0.9, 0.7))
+    read = read_record(json.dumps({**json.loads(today.as_json()), "format": 1}), origin="here")
+    for score in (read.uar, read.accuracy):
+        assert score.ci95 == pytest.approx(today.uar.ci95 * 4.302653 / 1.96, rel=1e-6)
+    assert dataclasses.replace(read, uar=today.uar, accuracy=today.accuracy) == today
 
 
 @pytest.mark.parametrize(
