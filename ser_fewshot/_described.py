@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot._acoustics import VARIATIONS
+from ser_fewshot._stored import load_weights
 from ser_fewshot.checkpoints import Model, build_model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import Discriminant, Statistics, Transformer, levelled
@@ -91,7 +92,7 @@ def describe(model: Model, features: FeatureSet) -> Parts:
     sizes = [len(inner.mean), inner.width]
     seen, functionals, _ = torch.stack(embed_clips(built.learner, features.clips)).tensor_split(sizes, 1)
     other = [
-        embed_clips(built.learner, _varied(features.clips, range(start, min(start + _AT_ONCE, len(features)))))
+        embed_clips(built.learner, _varied(features, range(start, min(start + _AT_ONCE, len(features)))))
         for start in range(0, len(features), _AT_ONCE)
     ]
     seen_varied, functionals_varied, _ = torch.stack(list(chain.from_iterable(other))).tensor_split(sizes, 1)
@@ -122,7 +123,9 @@ def widened(model: Model, *, functionals: float, discriminant: int, recording: i
     built = build_model(replace(model.config, settings=settings), frontend=model.frontend)
     taught = model.learner.get_submodule("encoder").state_dict()
     halves = {name: tensor.half().float() for name, tensor in taught.items()}
-    metric_of(built).inner.load_state_dict(halves, strict=False)  # what makes functionals is not taught
+    inner = metric_of(built).inner
+    own = {name: tensor for name, tensor in inner.state_dict().items() if name.startswith("statistics.")}
+    load_weights(inner, {**own, **halves}, origin="taught encoder")  # what makes functionals is not taught
     return built
 
 
@@ -149,6 +152,10 @@ def metric_of(model: Model) -> Discriminant:
     return metric
 
 
-def _varied(clips: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
-    """Vary some clips of (frames, bands), each by one of VARIATIONS in turn; pure in a clip's row."""
-    return [VARIATIONS[row % len(VARIATIONS)](clips[row], torch.Generator().manual_seed(row)) for row in rows]
+def _varied(features: FeatureSet, rows: Sequence[int]) -> list[Tensor]:
+    """Vary some clips of (frames, bands), each by one of VARIATIONS; how depends on the id of a clip alone."""
+    seeds = [features.utterances[row].seed for row in rows]
+    return [
+        VARIATIONS[seed % len(VARIATIONS)](features.clips[row], torch.Generator().manual_seed(seed))
+        for row, seed in zip(rows, seeds, strict=True)
+    ]

@@ -192,7 +192,7 @@ def take_encoder(taker: Model, giver: Model) -> None:
             expected="two learners on the same encoder",
             remedy="Train this learner by itself.",
         )
-    taker.learner.load_state_dict(encoder, strict=False)
+    load_weights(taker.learner, {**taker.learner.state_dict(), **encoder}, origin=giver.config.learner)
 
 
 def with_view(model: Model, view: View) -> Model:

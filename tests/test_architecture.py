@@ -136,6 +136,7 @@ def test_the_library_imports_neither_the_demo_nor_the_recipes_nor_what_unpickles
     assert not tops & (OUTSIDE | UNSAFE)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not {ast.unparse(call.func) for call in calls} & {"eval", "exec", "__import__"}
+    assert not [call for call in calls if "load_state_dict" in ast.unparse(call.func) and call.keywords]  # all strict
     loads = [call for call in calls if ast.unparse(call.func) == "torch.load"]
     assert all("weights_only=True" in map(ast.unparse, call.keywords) for call in loads)
     assert "importlib.of_some_name" not in set(imported(path, tree)) or home(path) in BY_NAME

@@ -18,7 +18,7 @@ from ser_fewshot.calibrating import observe
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.encoders import Discriminant, Given, Transformer
 from ser_fewshot.episodes import Episode
-from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
 from ser_fewshot.fitting import CHOICES, Choice, fit_labels
 from ser_fewshot.frontends import FeatureSet
@@ -310,3 +310,17 @@ def test_corpora_that_give_no_episode_to_judge_by_are_refused():
 def test_an_encoder_that_was_not_taught_is_refused(told, name):
     with pytest.raises(SettingsError, match=f"encoder {name}.*'transformer'"):
         fit_labels(taught(**told), clips(), choices=[FIRST])
+
+
+def test_how_a_clip_is_varied_does_not_depend_on_the_clips_beside_it():
+    whole, some = clips(), clips().subset(clips().utterances[3::2])
+    alone = _described._varied(some, range(len(some)))
+    among = _described._varied(whole, range(3, len(whole), 2))
+    assert all(torch.equal(x, y) for x, y in zip(alone, among, strict=True))
+
+
+def test_an_encoder_that_lacks_a_weight_is_not_widened():
+    model = build_model(taught().config, seed=3)
+    del model.learner.get_submodule("encoder").mean
+    with pytest.raises(CheckpointError, match="taught encoder: found missing: mean"):
+        _described.widened(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)

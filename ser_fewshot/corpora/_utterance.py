@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,11 @@ class Utterance:
     def text_key(self) -> str | None:
         """The sentence, told apart from sentences of the same name in other corpora."""
         return None if self.text is None else f"{self.corpus}/{self.text}"
+
+    @property
+    def seed(self) -> int:
+        """Seeds random choices about this clip, which then do not depend on others; below 2**63."""
+        return int.from_bytes(hashlib.sha256(self.id.encode(errors="surrogatepass")).digest()[:8]) >> 1
 
     def label(self, kind: LabelKind) -> str | None:
         """Return the class of this clip under one kind of label, None where the corpus does not say.

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ser_fewshot.checkpoints import Model, build_model
+from ser_fewshot.checkpoints import Model, build_model, load_weights
 from ser_fewshot.encoders import Encoder, Given, Mean
 from ser_fewshot.encoders._description import shares_of
 from ser_fewshot.enrollment import Enrolled
@@ -47,7 +47,7 @@ def model_with_head(model: Model, head: Head, speech: FeatureSet) -> tuple[Model
     name = "mean" if head.layers is None else "statistics"
     told = {"encoder": {"name": name}, "penalty": found.penalty, "sharpness": found.sharpness}
     ridge = build_model(replace(model.config, learner="ridge", settings=told), frontend=model.frontend)
-    ridge.learner.load_state_dict({f"encoder.{key}": x for key, x in encoder.state_dict().items()}, strict=False)
+    load_weights(ridge.learner.get_submodule("encoder"), encoder.state_dict(), origin="emotion head")
     return ridge, enrolled_of(head, found.clips)
 
 
