@@ -104,7 +104,9 @@ def learn(arguments: argparse.Namespace) -> tuple[Model, Sequence[Utterance], Ma
 
 def begun(lesson: Lesson, teacher: FrontEnd, folder: Path) -> Model:
     """Return a model whose layers answer as the teacher's do, as well as they can; kept for the next time."""
-    if (folder / "config.json").exists():
+    told = [lesson.identity, teacher.identity, asdict(CONFIG), asdict(SETTINGS), BEGINNING]
+    identity, path = hashlib.sha256(json.dumps(told).encode()).hexdigest(), folder / "begun.json"
+    if path.exists() and json.loads(path.read_text())["identity"] == identity:
         return load_model(folder)
     model = build_model(CONFIG)
     fit_scale(model.learner, lesson.features, SETTINGS)
@@ -113,6 +115,7 @@ def begun(lesson: Lesson, teacher: FrontEnd, folder: Path) -> Model:
     student, teacher = cast("Transformer", model.learner.get_submodule("encoder")), cast("Pretrained", teacher)
     layerwise.begin(student, teacher, ears=model.frontend, waveforms=waveforms)
     save_model(model, folder, card="")
+    write_atomically(path, json.dumps({"identity": identity}) + "\n")
     return model
 
 
@@ -152,7 +155,8 @@ def fitted(taught: Model, features: FeatureSet, run: Path) -> tuple[Model, list[
 
 def identity_of(taught: Model, features: FeatureSet) -> str:
     """Return a digest of what a fit depends on."""
-    clips = [(item.id, item.emotion, item.speaker) for item in features.utterances]
+    sounds = zip(features.utterances, features.keys, strict=True)
+    clips = [(item.id, item.emotion, item.speaker, key) for item, key in sounds]
     told = [
         digest(taught.learner),
         taught.frontend.identity,

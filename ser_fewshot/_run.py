@@ -18,6 +18,8 @@ from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 
+_FORMAT = "2"
+"""Format 1, that of version 0.1, knew a run by the classes that its learner was made of, and clips by their ids."""
 _WORST = -1e30  # JSON has no infinity
 _SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW keeps of every parameter
 
@@ -56,7 +58,7 @@ def save_run(
     for number, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{slot}": tensor for slot, tensor in slots.items()}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    metadata = {**identity, "progress": json.dumps(asdict(progress))}
+    metadata = {**identity, "format": _FORMAT, "progress": json.dumps(asdict(progress))}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -69,6 +71,13 @@ def load_run(
         CheckpointError: the file is damaged, or is of a run with another identity.
     """
     tensors, metadata = read_tensors(path)
+    if metadata.get("format") != _FORMAT:
+        raise CheckpointError(
+            str(path),
+            found=f"the checkpoint of a run in format {metadata.get('format', '1, that of version 0.1')}",
+            expected=f"format {_FORMAT}",
+            remedy="Finish it with the version that began it, or start a new run in another folder.",
+        )
     for part, value in identity.items():
         if metadata.get(part) != value:
             raise CheckpointError(
@@ -94,12 +103,22 @@ def load_run(
     return best, progress
 
 
+def described(learner: Learner) -> str:
+    """Return what a learner is, by its settings and the names and shapes of its weights: no class, no version."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in learner.state_dict().items()}
+    return json.dumps({"settings": learner.described, "shapes": shapes}, sort_keys=True)
+
+
 def fingerprint(*sets: FeatureSet) -> str:
-    """Return the SHA-256 of which clips there are, who says what in them, and how long they are."""
+    """Return the SHA-256 of which clips there are, who says what in them, and their sound.
+
+    Where the sound is not known, because features were not extracted from files, how long they are stands for it.
+    """
     digest = hashlib.sha256()
     for features in sets:
-        for clip, item in zip(features.clips, features.utterances, strict=True):
-            line = [item.id, item.corpus, item.emotion, item.speaker, item.text, len(clip)]
+        for row, item in enumerate(features.utterances):
+            sound = features.keys[row] if features.keys else len(features.clips[row])
+            line = [item.id, item.corpus, item.emotion, item.speaker, item.text, sound]
             digest.update(json.dumps(line).encode() + b"\n")
         digest.update(b"\n")
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from ser_fewshot import audio
 from ser_fewshot._files import write_atomically
 from ser_fewshot.corpora import Skipped, Utterance
 from ser_fewshot.errors import AudioError, CheckpointError, SettingsError
-from ser_fewshot.frontends import FeatureSet, FrontEnd, analyse
+from ser_fewshot.frontends import FeatureSet, FrontEnd, analyse, content_keys
 
 SPEEDS = (0.8, 1.25)
 """From and to: played slower, a voice is another voice, lower and larger."""
@@ -39,10 +39,12 @@ class Lesson:
     Attributes:
         features: the student's.
         targets: (frames, dim) of each clip in half precision, the teachers' frames side by side.
+        identity: a digest of all that decides them: the sound of the clips, the front-ends, the speeds.
     """
 
     features: FeatureSet
     targets: tuple[Tensor, ...]
+    identity: str = ""
 
 
 def prepare_lesson(
@@ -69,10 +71,11 @@ def prepare_lesson(
             frames.
         CheckpointError: the folder holds other clips, or those of other front-ends.
     """
-    identity = _identity(student, teachers, utterances, speeds)
+    keys = content_keys(utterances)
+    identity = _identity(student, teachers, utterances, keys, speeds)
     if not (folder / _SEAL).exists():
         _write(folder, _analysed(student, teachers, utterances, speeds, track), identity)
-    return _read(folder, utterances, identity)
+    return _read(folder, utterances, keys, identity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +95,11 @@ def _analysed(
     track: Track,
 ) -> _Made:
     made = _Made(([], []), [], {})
-    drawn = np.random.default_rng(0).uniform(*speeds, size=len(utterances))
     for first in track(range(0, len(utterances), _TOGETHER), "clips"):
         waves = []
         for row in range(first, min(first + _TOGETHER, len(utterances))):
             try:
-                waves.append(torch.from_numpy(heard(utterances[row], float(drawn[row]))))
+                waves.append(torch.from_numpy(heard(utterances[row], _speed(utterances[row], speeds))))
                 made.rows.append(row)
             except AudioError as error:
                 made.skipped[row] = str(error)
@@ -126,6 +128,11 @@ def _taught(teachers: Sequence[FrontEnd], waves: Sequence[Tensor]) -> list[Tenso
             )
         targets.append(torch.cat(frames, 1).half())
     return targets
+
+
+def _speed(utterance: Utterance, speeds: tuple[float, float]) -> float:
+    """Draw the speed of a clip, the same whichever clips stand beside it."""
+    return float(np.random.default_rng(utterance.seed).uniform(*speeds))
 
 
 def heard(utterance: Utterance, speed: float = 1.0) -> NDArray[np.float32]:
@@ -159,14 +166,14 @@ def _write(folder: Path, made: _Made, identity: str) -> None:
     write_atomically(folder / _SEAL, json.dumps(told) + "\n")  # last: without it, nothing is here
 
 
-def _read(folder: Path, utterances: Sequence[Utterance], identity: str) -> Lesson:
+def _read(folder: Path, utterances: Sequence[Utterance], keys: Sequence[str], identity: str) -> Lesson:
     told = json.loads((folder / _SEAL).read_text())
     if told["identity"] != identity:
         raise CheckpointError(
             str(folder),
-            found="what was made of other clips, or by other front-ends",
+            found="what was made of other clips or other sound, by other front-ends, or by version 0.1",
             expected="what these would make",
-            remedy="Remove the folder, or name another.",
+            remedy="Remove the folder, or name another; the clips are then analysed anew.",
         )
     clips, targets = (
         # Copy-on-write: torch knows no array that may not be written, and nobody writes to this one.
@@ -174,12 +181,18 @@ def _read(folder: Path, utterances: Sequence[Utterance], identity: str) -> Lesso
         for name in _PARTS
     )
     skipped = tuple(Skipped(utterances[int(row)].path, reason) for row, reason in told["skipped"].items())
-    return Lesson(FeatureSet(tuple(utterances[row] for row in told["rows"]), clips, skipped), targets)
+    kept, known = (tuple(of[row] for row in told["rows"]) for of in (utterances, keys))
+    return Lesson(FeatureSet(kept, clips, skipped, known), targets, identity)
 
 
 def _identity(
-    student: FrontEnd, teachers: Sequence[FrontEnd], utterances: Sequence[Utterance], speeds: tuple[float, float]
+    student: FrontEnd,
+    teachers: Sequence[FrontEnd],
+    utterances: Sequence[Utterance],
+    keys: Sequence[str],
+    speeds: tuple[float, float],
 ) -> str:
+    """Return a digest of what decides a lesson; ids are part of it because speeds are drawn by them."""
     described = [speeds, student.identity, *(teacher.identity for teacher in teachers)]
-    names = [(item.id, item.start, item.end) for item in utterances]
-    return hashlib.sha256(json.dumps([described, names]).encode()).hexdigest()
+    sounds = [(item.id, key) for item, key in zip(utterances, keys, strict=True)]
+    return hashlib.sha256(json.dumps([described, sounds]).encode()).hexdigest()

@@ -289,6 +289,26 @@ def test_resuming_on_other_clips_is_refused(unbroken, tmp_path):
     run = copy_of(unbroken, tmp_path / "run")
     with pytest.raises(CheckpointError, match="different clips"):
         train(learner(), corpus(takes=5), corpus(seed=1), settings=SETTINGS, run=run, resume=True)
+    with pytest.raises(CheckpointError, match="different clips"):  # the same ids and lengths, and other files
+        again = replace(corpus(), keys=("other sound",) * len(corpus()))
+        train(learner(), again, corpus(seed=1), settings=SETTINGS, run=run, resume=True)
+
+
+def test_a_run_is_resumed_whatever_its_classes_are_called(unbroken, tmp_path, monkeypatch):
+    run = copy_of(unbroken, tmp_path / "run")
+    before = weights(go(run, resume=True))
+    monkeypatch.setattr(torch.nn.Linear, "extra_repr", lambda _: "as a later torch shows it")
+    again = learner()
+    again.__class__ = type("Renamed", (type(again),), {})
+    train(again, corpus(), corpus(seed=1), settings=SETTINGS, run=run, resume=True)
+    assert_equal(weights(again), before)
+
+
+def test_a_run_that_version_0_1_began_is_refused_by_what_it_is(unbroken, tmp_path):
+    run = copy_of(unbroken, tmp_path / "run")
+    rewritten(run / "checkpoint.safetensors", lambda _, metadata: metadata.pop("format"))
+    with pytest.raises(CheckpointError, match=r"version 0\.1.*Finish it with the version that began it"):
+        go(run, resume=True)
 
 
 def rewritten(path: Path, change: Any) -> None:

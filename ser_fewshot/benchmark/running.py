@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -39,6 +40,7 @@ class Plan:
 
     Attributes:
         utterances: of all corpora; those without a speaker are left out of it.
+        keys: of the sound of each, see `FeatureSet`.
         methods, protocols: rows and tables.
         out: folder of the run.
         cache: where features are kept.
@@ -58,6 +60,7 @@ class Plan:
     smoke: bool = False
     device: str = "cpu"
     command: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def asked(self) -> list[Question | LeftOut]:
         """Return every protocol as every corpus can be asked it."""
@@ -66,8 +69,8 @@ class Plan:
     def told(self) -> dict[str, object]:
         """Return what decides the value of every cell."""
         content = hashlib.sha256()
-        for clip in sorted(self.utterances, key=lambda clip: clip.id):
-            content.update(f"{clip.id} {clip.emotion} {clip.speaker_key} {clip.text_key}\n".encode())
+        for clip, key in sorted(zip_longest(self.utterances, self.keys), key=lambda pair: pair[0].id):
+            content.update(f"{clip.id} {clip.emotion} {clip.speaker_key} {clip.text_key} {key}\n".encode())
         told = {"episodes": self.episodes, "seed": self.seed, "smoke": self.smoke, "device": self.device}
         return {"version": __version__, **told, "clips": len(self.utterances), "clips_sha256": content.hexdigest()}
 

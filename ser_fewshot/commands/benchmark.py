@@ -28,7 +28,7 @@ from ser_fewshot.commands._text import counted
 from ser_fewshot.commands.report import write_page
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import default_directory
+from ser_fewshot.frontends import FeatureSet, default_directory
 
 _EPISODES = 600
 _SMOKE_EPISODES = 4
@@ -57,8 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
     for method in methods:
         frontend_of(method)  # what is not installed is known before an hour of work
     cache = arguments.cache or default_directory()
+    readable = _readable(clips_of(arguments.corpora), cache)
     plan = Plan(
-        utterances=_readable(clips_of(arguments.corpora), cache),
+        utterances=readable.utterances,
+        keys=readable.keys,
         methods=methods,
         protocols=protocols,
         out=arguments.out,
@@ -98,11 +100,11 @@ def _write(plan: Plan, keys: Sequence[str], arguments: argparse.Namespace) -> tu
     return records, missing
 
 
-def _readable(clips: Sequence[Utterance], cache: Path) -> tuple[Utterance, ...]:
+def _readable(clips: Sequence[Utterance], cache: Path) -> FeatureSet:
     """Return the clips that can be read, and say which cannot."""
     found = usable(clips, cache, track=tracker("features"))
     report_skipped(found.skipped, rest="check that the audio files stand where the manifest says")
-    return found.utterances
+    return found
 
 
 def _methods(arguments: argparse.Namespace) -> tuple[Method, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
 import torch
 from torch import Tensor
 
+from ser_fewshot import audio
 from ser_fewshot.corpora import Skipped, Utterance
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache
 from ser_fewshot.frontends._features import Features, stack
 
@@ -102,11 +105,13 @@ class FeatureSet:
         utterances: those that could be read, in the order they were asked for.
         clips: (frames, dim) each; (width,) each once a learner has embedded them.
         skipped: those that could not be read, with the reason.
+        keys: of the sound of each clip, see `content_key`; empty where they are not known.
     """
 
     utterances: tuple[Utterance, ...]
     clips: Sequence[Tensor]
     skipped: tuple[Skipped, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def batch(self, rows: Sequence[int]) -> Features:
         """Pad the clips of some rows to one batch."""
@@ -118,7 +123,36 @@ class FeatureSet:
         rows = [row for row, utterance in enumerate(self.utterances) if utterance.id in kept]
         clips = self.clips
         some = clips.take(rows) if isinstance(clips, StoredClips) else tuple(clips[row] for row in rows)
-        return FeatureSet(tuple(self.utterances[row] for row in rows), some)
+        keys = tuple(self.keys[row] for row in rows) if self.keys else ()
+        return FeatureSet(tuple(self.utterances[row] for row in rows), some, keys=keys)
 
     def __len__(self) -> int:
         return len(self.clips)
+
+
+def content_key(utterance: Utterance, hashed: dict[Path, str]) -> str:
+    """Return what the sound of a clip is known by: the bytes of its file, and which part of it the clip is.
+
+    A recording of many clips is hashed once, into `hashed`.
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
+    if utterance.start is None and utterance.end is None:
+        return audio.content_key(utterance.path)
+    if utterance.path not in hashed:
+        hashed[utterance.path] = audio.content_key(utterance.path)
+    part = f"{hashed[utterance.path]} from {utterance.start or 0.0!r} to {utterance.end!r}"
+    return hashlib.sha256(part.encode()).hexdigest()
+
+
+def content_keys(utterances: Iterable[Utterance]) -> list[str]:
+    """Return the content key of each clip, empty for one that cannot be read."""
+    keys: list[str] = []
+    hashed: dict[Path, str] = {}
+    for utterance in utterances:
+        try:
+            keys.append(content_key(utterance, hashed))
+        except AudioError:
+            keys.append("")
+    return keys

@@ -5,7 +5,6 @@ Clips stream through: what is in memory at a time is some minutes of sound, and 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from ser_fewshot import audio, distributed
 from ser_fewshot.corpora import Skipped, Utterance
 from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache
-from ser_fewshot.frontends._clips import FeatureSet, StoredClips
+from ser_fewshot.frontends._clips import FeatureSet, StoredClips, content_key
 from ser_fewshot.frontends._normalization import Normalization, check_normalization, normalize
 
 HELD_BYTES = 2**31
@@ -112,7 +111,8 @@ def extract(
         held.add(found)
     readable = tuple(asked[row] for row in held.rows)
     clips = normalize(held.clips(), normalization, speakers=[item.speaker_key for item in readable])
-    return FeatureSet(readable, clips if isinstance(clips, StoredClips) else tuple(clips), tuple(stream.skipped))
+    whole = clips if isinstance(clips, StoredClips) else tuple(clips)
+    return FeatureSet(readable, whole, tuple(stream.skipped), tuple(held.keys[row] for row in held.rows))
 
 
 def fill(
@@ -211,12 +211,10 @@ class _Stream:
 
     def _read(self, row: int, utterance: Utterance) -> _Found | _Waiting:
         """Return the cached features of a clip, or what they are to be made from."""
-        key = ""
-        if self.cache is not None:
-            key = _key(utterance, self._hashed)
-            entry = self.cache.read(key)
-            if entry is not None:
-                return _Found(row, key, torch.from_numpy(entry))
+        key = content_key(utterance, self._hashed)
+        entry = None if self.cache is None else self.cache.read(key)
+        if entry is not None:
+            return _Found(row, key, torch.from_numpy(entry))
         clip = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
         return _Waiting(row, key, torch.from_numpy(clip.waveform))
 
@@ -257,16 +255,6 @@ class _Held:
         if self.cache is not None and self.n_bytes > self.limit:
             return StoredClips(self.cache, [self.keys[row] for row in self.rows])
         return [self.features[row] for row in self.rows]
-
-
-def _key(utterance: Utterance, hashed: dict[Path, str]) -> str:
-    """Return what the features of a clip are kept under; a recording of many clips is hashed once, into `hashed`."""
-    if utterance.start is None and utterance.end is None:
-        return audio.content_key(utterance.path)
-    if utterance.path not in hashed:
-        hashed[utterance.path] = audio.content_key(utterance.path)
-    part = f"{hashed[utterance.path]} from {utterance.start or 0.0!r} to {utterance.end!r}"
-    return hashlib.sha256(part.encode()).hexdigest()
 
 
 def _skipped(utterance: Utterance, error: AudioError) -> Skipped:

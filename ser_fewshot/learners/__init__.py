@@ -7,6 +7,7 @@ class built from (dim of the front-end, settings).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -66,6 +67,7 @@ def build_learner(name: str, dim: int, settings: Mapping[str, Any] | None = None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         learner: Learner = plugins.load("learners", name).LEARNER(dim, told)
+    learner.described = {"learner": name, **asdict(told)}
     return learner
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar, Literal
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +57,15 @@ class Learner(nn.Module):
         objectives: what it is trained by, one after the other. One that learns "classes" has an `encoder`, whose
             embeddings (batch, width) are classified by linear heads that training makes and throws away.
         hard_tasks: episodes that each training step adds, drawn from the classes that failed in its others.
+        described: its name and its settings, as values of JSON, by which a run on disk knows it; empty unless
+            `build_learner` made it.
         must_learn: whether it compares by a network of its own, which knows nothing until it is trained.
     """
 
     objectives: ClassVar[tuple[Objective, ...]] = ("episodes",)
     hard_tasks: int = 0
     must_learn: ClassVar[bool] = False
+    described: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def supervision(self) -> Mapping[str, float]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from ser_fewshot import distributed
-from ser_fewshot._run import Progress, fingerprint, load_run, trained
+from ser_fewshot._run import Progress, described, fingerprint, load_run, trained
 from ser_fewshot.distributed import Compute
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler
@@ -101,7 +101,7 @@ def train(
     trainer = _Trainer(_goal(objective, learner, features, settings, targets), compute)
     identity = {
         "settings": json.dumps({"objective": objective, **asdict(settings)}),
-        "learner": repr(learner),
+        "learner": described(learner),
         "config": config,
         "clips": fingerprint(*(part for part in (features, validation) if part is not None)),
     }

@@ -345,3 +345,8 @@ def test_the_protocols_can_be_chosen(run, root, tmp_path):
     assert code == 2
     assert "cross-corpus-5-shot | unseen-speakers-5-shot" in err
     assert protocols("personal-5-shot")[0].spec.query_speaker == "same"
+
+
+def test_a_run_knows_its_clips_by_their_sound(root, tmp_path):
+    one, other = (plan(root, tmp_path, keys=(key,) * len(clips_of(root))).told() for key in ("before", "after"))
+    assert one["clips_sha256"] != other["clips_sha256"]
