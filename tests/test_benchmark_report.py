@@ -24,6 +24,7 @@ from ser_fewshot.benchmark.cells import write_cell
 from ser_fewshot.benchmark.records import write_results
 from ser_fewshot.benchmark.significance import verdict
 from ser_fewshot.benchmark_report import Mapped, _sounds, chosen, write_benchmark_report
+from ser_fewshot.benchmark_report._grid import protocols
 from ser_fewshot.benchmark_report._table import ReportTable, frame
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.quickstart import DEMO_MANIFEST
@@ -155,6 +156,23 @@ def test_latex_typesets_every_table(written, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2_000:]
+
+
+def test_a_cell_is_found_without_looking_at_all_others():
+    looked = 0
+
+    class Counted(tuple):
+        def __iter__(self):
+            nonlocal looked
+            looked += len(self)
+            return super().__iter__()
+
+    (protocol,) = (one for one in protocols(records()) if one.name == "cross-corpus-1-shot")
+    counted = replace(protocol, records=Counted(protocol.records))
+    for _ in range(10):
+        assert [counted.on(corpus) for corpus in counted.corpora] == [protocol.on(name) for name in protocol.corpora]
+        assert counted.best() == protocol.best()
+    assert looked <= 3 * len(protocol.records)
 
 
 def test_the_csv_holds_scores_in_full(written):

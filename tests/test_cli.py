@@ -118,6 +118,19 @@ def below(folder: Path) -> set[Path]:
 # The program as a whole
 
 
+def test_every_command_that_computes_has_one_option_for_the_device():
+    (commands,) = (action for action in cli._parser()._actions if action.dest == "command")
+    options = {
+        name: (action.default, action.help)
+        for name, parser in commands.choices.items()
+        for action in parser._actions
+        if action.dest == "device"
+    }
+    assert options.keys() == {"train", "evaluate", "extract", "benchmark"}
+    assert {default for default, _ in options.values()} == {"auto"}
+    assert len(set(options.values())) == 1
+
+
 def test_help_loads_nothing_heavy():
     code = "import sys\nfrom ser_fewshot.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

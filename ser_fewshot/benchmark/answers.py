@@ -118,14 +118,15 @@ class Probing:
         kept = np.array([clip.label(kind) is not None for clip in features.utterances])
         self._row = {clip.id: number for number, clip in enumerate(clips)}
         self.labels = sorted({clip.label(kind) or "" for clip in clips})
-        self._table = _cross_fitted(z[kept], clips, kind, self.labels)
+        self._column = {label: number for number, label in enumerate(self.labels)}
+        self._table = _cross_fitted(z[kept], clips, kind, self._column)
 
     def answers(self, episodes: Sequence[Episode]) -> Answers:
         """Look every query up, among the classes of its episode."""
         found = []
         for episode in episodes:
             rows = [self._row[clip] for members in episode.query for clip in members]
-            columns = [self.labels.index(label) for label in episode.classes]
+            columns = [self._column[label] for label in episode.classes]
             found.append(torch.from_numpy(self._table[rows][:, columns]))
         return Answers.to(episodes, found)
 
@@ -135,7 +136,7 @@ class Probing:
 
 
 def _cross_fitted(
-    z: NDArray[np.float64], clips: Sequence[Utterance], kind: LabelKind, labels: Sequence[str]
+    z: NDArray[np.float64], clips: Sequence[Utterance], kind: LabelKind, column: Mapping[str, int]
 ) -> NDArray[np.float64]:
     """Return (n_clips, n_labels) logarithms of probabilities, each clip's by a classifier that never saw it."""
     y = np.array([clip.label(kind) for clip in clips])
@@ -149,10 +150,10 @@ def _cross_fitted(
         parts = GroupKFold(n_folds).split(z, y, groups)
     else:
         parts = KFold(n_folds, shuffle=True, random_state=0).split(z)
-    table = np.full((len(clips), len(labels)), np.log(1e-12))
+    table = np.full((len(clips), len(column)), np.log(1e-12))
     for known, asked in parts:
         scaler, probe = StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=_MOST_STEPS, class_weight="balanced")
         make_pipeline(scaler, probe).fit(z[known], y[known])
-        columns = [labels.index(label) for label in probe.classes_]
+        columns = [column[label] for label in probe.classes_]
         table[np.ix_(asked, columns)] = probe.predict_log_proba(scaler.transform(z[asked]))
     return table

@@ -146,8 +146,9 @@ def _scaled(method: Method, question: Question, features: FeatureSet) -> Learner
         config = ModelConfig(learner=method.learner, settings={**method.settings, "encoder": encoder})
         learner = build_model(config, frontend=frontend).learner
     clips = features.subset(question.train[::_SCALE_STEP])
-    speakers = sorted({clip.speaker_key or "" for clip in clips.utterances})
-    y = torch.tensor([speakers.index(clip.speaker_key or "") for clip in clips.utterances])
+    spoken = [clip.speaker_key or "" for clip in clips.utterances]
+    number = {speaker: place for place, speaker in enumerate(sorted(set(spoken)))}
+    y = torch.tensor([number[speaker] for speaker in spoken])
     learner.fit_scale(clips.batch(range(len(clips))), y)
     return learner.eval()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class Plan:
     @property
     def common(self) -> Common:
         """What every record says of itself."""
-        command = (*self.command, *(() if self.device == "cpu" else ("--device", self.device)))
+        command = (*self.command, "--device", self.device)  # said always: the default is another one elsewhere
         return Common(episodes=self.episodes, seed=self.seed, device=self.device, command=command)
 
 
@@ -87,6 +88,14 @@ class Bench:
 
     plan: Plan
     features: dict[str, FeatureSet] = field(default_factory=dict)
+
+    @cached_property
+    def clips(self) -> dict[str, list[Utterance]]:
+        """The clips of each corpus."""
+        found: dict[str, list[Utterance]] = {}
+        for clip in self.plan.utterances:
+            found.setdefault(clip.corpus, []).append(clip)
+        return found
 
     def run(self, job: Job) -> list[str]:
         """Compute the cells of a job that are not finished, and return their keys.
@@ -137,8 +146,7 @@ class Bench:
     def analyse(self, method: Method, corpus: str) -> None:
         """Fill the cache with the features of one corpus."""
         frontend = frontend_of(method)
-        clips = [clip for clip in self.plan.utterances if clip.corpus == corpus]
-        extract(frontend, clips, cache=FeatureCache(self.plan.cache, frontend.identity))
+        extract(frontend, self.clips[corpus], cache=FeatureCache(self.plan.cache, frontend.identity))
 
 
 def usable(

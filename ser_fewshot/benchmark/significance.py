@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,10 @@ class Verdict:
     best: str
     p: dict[str, float]
 
-    @property
-    def alike(self) -> tuple[str, ...]:
+    @cached_property
+    def alike(self) -> frozenset[str]:
         """The methods that are not significantly worse than the best."""
-        return tuple(method for method, p in self.p.items() if p >= LEVEL)
+        return frozenset(method for method, p in self.p.items() if p >= LEVEL)
 
 
 def verdict(records: Sequence[Record]) -> Verdict | None:

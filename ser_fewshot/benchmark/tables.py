@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ser_fewshot.benchmark.protocols import PROTOCOLS
 from ser_fewshot.benchmark.records import Record
@@ -34,11 +35,10 @@ class Table:
     def of(cls, protocol: str, title: str, records: Sequence[Record]) -> Table:
         """Return the table of the records of a protocol."""
         cells = {(record.method, record.corpus): record for record in records if record.done}
-        by_corpus = {
-            corpus: [record for record in cells.values() if record.corpus == corpus]
-            for corpus in sorted({corpus for _, corpus in cells})
-        }
-        verdicts = {corpus: verdict(column) for corpus, column in by_corpus.items()}
+        by_corpus: dict[str, list[Record]] = {}
+        for record in cells.values():
+            by_corpus.setdefault(record.corpus, []).append(record)
+        verdicts = {corpus: verdict(column) for corpus, column in sorted(by_corpus.items())}
         return cls(protocol=protocol, title=title, cells=cells, verdicts=verdicts)
 
     @property
@@ -46,7 +46,7 @@ class Table:
         """The columns."""
         return list(self.verdicts)
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """The rows: learners, models, baselines, ceilings, each in the order of their names."""
         kinds = {method: _KINDS.index(record.kind) for (method, _), record in self.cells.items()}
@@ -83,11 +83,10 @@ class Table:
 def tables_of(records: Sequence[Record]) -> list[Table]:
     """Return the table of every protocol that has a cell, in the order of the protocols."""
     known = {protocol.name: protocol.title for protocol in PROTOCOLS}
-    titles = known | {record.protocol: record.protocol for record in records if record.protocol not in known}
-    found = [
-        Table.of(name, title, [record for record in records if record.protocol == name])
-        for name, title in titles.items()
-    ]
+    by_name: dict[str, list[Record]] = {name: [] for name in known}
+    for record in records:
+        by_name.setdefault(record.protocol, []).append(record)
+    found = [Table.of(name, known.get(name, name), own) for name, own in by_name.items()]
     return [table for table in found if table.cells]
 
 

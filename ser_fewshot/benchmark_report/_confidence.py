@@ -75,13 +75,14 @@ def _bins(protocol: Protocol) -> str:
 
 
 def _reliability_figure(protocol: Protocol, corpus: str, looks: Mapping[str, Look]) -> Figure | None:
+    best = protocol.best()
     found = {
         record.method: Line(
             tuple(100 * bin.confidence for bin in record.reliability.bins if bin.count >= _FEWEST),
             tuple(100 * bin.accuracy for bin in record.reliability.bins if bin.count >= _FEWEST),
         )
         for record in protocol.on(corpus)
-        if record.reliability is not None and record.method in protocol.best()
+        if record.reliability is not None and record.method in best
     }
     if not found:
         return None
@@ -94,13 +95,14 @@ def _reliability_figure(protocol: Protocol, corpus: str, looks: Mapping[str, Loo
 
 
 def _open_figure(protocol: Protocol, corpus: str, looks: Mapping[str, Look]) -> Figure | None:
+    best = protocol.best(DRAWN)
     found = {
         record.method: Line(
             tuple(100 * x for x in record.open_set.accepted_unknown),
             tuple(100 * y for y in record.open_set.named_known),
         )
         for record in protocol.on(corpus)
-        if record.open_set is not None and record.method in protocol.best(DRAWN)
+        if record.open_set is not None and record.method in best
     }
     if not found:
         return None

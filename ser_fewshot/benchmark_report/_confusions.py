@@ -31,12 +31,8 @@ def confusions(found: Sequence[Protocol]) -> Section:
 
 
 def _block(protocol: Protocol) -> Block:
-    records = [
-        record
-        for corpus in protocol.corpora
-        for record in protocol.on(corpus)
-        if record.method in protocol.best(_DRAWN)
-    ]
+    best = protocol.best(_DRAWN)
+    records = [record for corpus in protocol.corpora for record in protocol.on(corpus) if record.method in best]
     small = [record for record in records if len(record.labels) <= _MOST_LABELS]
     notes: tuple[str, ...] = ()
     if len(small) < len(records):

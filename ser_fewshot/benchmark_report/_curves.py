@@ -78,10 +78,11 @@ def dots(
     """
 
     def paint(axes: Any) -> None:
+        place = {row: number for number, row in enumerate(rows)}
         step = 0.6 / max(len(found) - 1, 1) if len(found) > 1 else 0.0
         for number, (name, values) in enumerate(found.items()):
             for row, line in values.items():
-                y = [rows.index(row) + (number - (len(found) - 1) / 2) * step] * len(line.x)
+                y = [place[row] + (number - (len(found) - 1) / 2) * step] * len(line.x)
                 style = {"color": marks[name].colour, "marker": _MARKERS[marks[name].shape], "linestyle": "none"}
                 axes.errorbar(line.x, y, xerr=line.spread or None, markersize=3.5, linewidth=0.8, alpha=0.85, **style)
         if chance is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.records import Kind, Record
 from ser_fewshot.benchmark.significance import is_compared
 
 DRAWN = 6
@@ -53,8 +54,21 @@ class Protocol:
 
     def at(self, method: str, corpus: str) -> Record | None:
         """The record of a method on a corpus, if it is there."""
-        found = (record for record in self.records if (record.method, record.corpus) == (method, corpus))
-        return next(found, None)
+        return self._cells.get((method, corpus))
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], Record]:
+        return {(record.method, record.corpus): record for record in reversed(self.records)}
+
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """What each method is."""
+        return {record.method: record.kind for record in reversed(self.records)}
+
+    @cached_property
+    def _apart(self) -> frozenset[str]:
+        """The methods that do not take part in the comparison, on a corpus or more."""
+        return frozenset(record.method for record in self.records if not is_compared(record))
 
     def on(self, corpus: str) -> tuple[Record, ...]:
         """The records of a corpus, in the order of `methods`."""
@@ -62,8 +76,7 @@ class Protocol:
 
     def best(self, n: int = DRAWN) -> tuple[str, ...]:
         """The first methods of those that took part in the comparison; of all where none did."""
-        apart = {record.method for record in self.records if not is_compared(record)}
-        return tuple(method for method in self.methods if method not in apart)[:n] or self.methods[:n]
+        return tuple(method for method in self.methods if method not in self._apart)[:n] or self.methods[:n]
 
 
 def protocols(records: Iterable[Record]) -> tuple[Protocol, ...]:

@@ -55,11 +55,8 @@ def _block(protocol: Protocol, looks: Mapping[str, Look]) -> Block:
 
 def _figure(protocol: Protocol, corpus: str, looks: Mapping[str, Look]) -> Figure | None:
     """Return a panel with a dot a speaker."""
-    rows = [
-        record
-        for record in protocol.on(corpus)
-        if record.method in protocol.best(_DRAWN) and record.tallies.get("speaker")
-    ]
+    best = protocol.best(_DRAWN)
+    rows = [record for record in protocol.on(corpus) if record.method in best and record.tallies.get("speaker")]
     if not rows:
         return None
     names = [record.method for record in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.significance import is_compared
 from ser_fewshot.benchmark_report._grid import Protocol, percent_of
 from ser_fewshot.benchmark_report._page import Block, Row, label_of
@@ -20,12 +21,20 @@ def overview(found: Sequence[Protocol]) -> Block | None:
     """Return what every method scores on average, or None where there is one protocol."""
     if len(found) < 2:
         return None
-    rows = [_row(method, found) for method in _methods(found)]
+    by_method: dict[str, list[Record]] = {}
+    for protocol in found:
+        for record in protocol.records:
+            by_method.setdefault(record.method, []).append(record)
+    rows = [_row(method, by_method[method], found) for method in _methods(found)]
     tones: dict[tuple[int, int], Tone] = {}
     for place, protocol in enumerate(found, start=1):
-        able = [row for row in rows if row[protocol.name] is not None and protocol.name not in row["apart"]]
+        able = [
+            (row[protocol.name], -number)
+            for number, row in enumerate(rows)
+            if row[protocol.name] is not None and protocol.name not in row["apart"]
+        ]
         if able:
-            tones[rows.index(max(able, key=lambda row: row[protocol.name])), place] = "best"
+            tones[-max(able)[1], place] = "best"
     chance = ["chance", *(number(_chance(protocol)) for protocol in found)]
     numbers = [
         {"method": row["method"], "protocol": protocol.name, "uar_percent": row[protocol.name]}
@@ -55,12 +64,11 @@ def _methods(found: Sequence[Protocol]) -> list[str]:
     return sorted(scores, key=lambda name: (-len(scores[name]), -fmean(scores[name] or [0.0]), name))
 
 
-def _row(method: str, found: Sequence[Protocol]) -> Row:
+def _row(method: str, records: Sequence[Record], found: Sequence[Protocol]) -> Row:
     """Return the means of a method, by protocol, and what else is to be known of it."""
-    records = [record for protocol in found for record in protocol.records if record.method == method]
     return {
         "method": method,
-        "name": label_of(next(protocol for protocol in found if method in protocol.methods), method),
+        "name": label_of(next(protocol for protocol in found if method in protocol.kinds), method),
         "heard": {record.protocol for record in records if record.heard},
         "apart": {record.protocol for record in records if not is_compared(record)},
         **{protocol.name: _mean(method, protocol) for protocol in found},

@@ -106,7 +106,7 @@ def identity(record: Record) -> Row:
 
 def label_of(protocol: Protocol, method: str) -> str:
     """Return the name of a method, and what it is where it is no learner of the package."""
-    kind = next(record.kind for record in protocol.records if record.method == method)
+    kind = protocol.kinds[method]
     return method if kind == "learner" else f"{method} ({kind})"
 
 

@@ -31,17 +31,21 @@ def shots(found: Sequence[Protocol], looks: Mapping[str, Look]) -> Section:
 
 
 def _block(family: str, records: Sequence[Record], looks: Mapping[str, Look], *, open: bool) -> Block:
-    corpora = sorted({record.corpus for record in records})
+    by_corpus: dict[str, list[Record]] = {}
+    for record in records:
+        by_corpus.setdefault(record.corpus, []).append(record)
     ranked = max((protocol.best() for protocol in protocols(records)), key=len)
-    figures = [_figure(family, corpus, records, looks, methods=ranked) for corpus in corpora]
+    figures = [_figure(family, corpus, by_corpus[corpus], looks, methods=ranked) for corpus in sorted(by_corpus)]
     return Block(family, legend=ranked, figures=tuple(figures), tables=(_table(family, records),), open=open)
 
 
 def _figure(
-    family: str, corpus: str, records: Sequence[Record], looks: Mapping[str, Look], *, methods: Sequence[str]
+    family: str, corpus: str, own: Sequence[Record], looks: Mapping[str, Look], *, methods: Sequence[str]
 ) -> Figure:
-    own = [record for record in records if record.corpus == corpus]
-    found = {method: _line([record for record in own if record.method == method]) for method in methods}
+    by_method: dict[str, list[Record]] = {method: [] for method in methods}
+    for record in own:
+        by_method.setdefault(record.method, []).append(record)
+    found = {method: _line(by_method[method]) for method in methods}
     drawn = {method: line for method, line in found.items() if line.x}
     chance = {100 * record.chance for record in own}
     paint = lines(

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ser_fewshot.commands._growing import add_device
 from ser_fewshot.commands._numbers import count, seed
 
 
@@ -26,7 +27,7 @@ def add_benchmark(commands: argparse._SubParsersAction[Any]) -> argparse.Argumen
     parser.add_argument("--episodes", type=count, help="of each cell (default: 600)")
     parser.add_argument("--seed", type=seed, default=0, help="of episodes, splits and training (default: 0)")
     parser.add_argument("--workers", type=count, help="processes on this machine (default: one a core)")
-    parser.add_argument("--device", default="cpu", help="cpu | cuda | cuda:NUMBER | auto (default: cpu)")
+    add_device(parser)
     parser.add_argument("--smoke", action="store_true", help="train for two steps, to see that all of it runs")
     parser.add_argument("--only", metavar="KEY", help="one cell, PROTOCOL/CORPUS/METHOD as in the results")
     parser.add_argument("--against", type=Path, metavar="RESULTS", help="fail if cells differ from those of this run")

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add where networks compute."""
+    """Add where networks compute: one option and one default for all commands."""
     parser.add_argument(
         "--device", default="auto", help="cpu | cuda | cuda:NUMBER | auto, a GPU where there is one (default: auto)"
     )

@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.against:
         _compare(records, arguments.against)
     _tell(records, missing, arguments)
-    failed = [record.key for record in records if record.status == "failed" and record.key in keys]
+    asked = set(keys)
+    failed = [record.key for record in records if record.status == "failed" and record.key in asked]
     if failed:
         told = ", ".join(failed[:_LISTED]) + (" ..." if len(failed) > _LISTED else "")
         note(f"{counted(len(failed), 'cell')} failed: {told}; the reasons stand in {arguments.out / PAGE}")
