@@ -44,8 +44,28 @@ class Source:
 
     @cached_property
     def preprocessor(self) -> dict[str, Any]:
-        """What preprocessor_config.json says; empty where there is none."""
-        return self._json("preprocessor_config.json")
+        """What the feature extractor is told; empty where no file says it.
+
+        transformers 5 stores it inside processor_config.json, which counts more than a preprocessor_config.json that an
+        older version left beside it.
+        """
+        return self._inner or self._json("preprocessor_config.json")
+
+    @cached_property
+    def contradictions(self) -> tuple[str, ...]:
+        """A sentence if both files describe the feature extractor, but differently."""
+        outer = self._json("preprocessor_config.json")
+        shared = [name for name in sorted(outer) if name in self._inner and isinstance(outer[name], int | float)]
+        differing = [name for name in shared if outer[name] != self._inner[name]]
+        if not differing:
+            return ()
+        return (f"processor_config.json counts, and preprocessor_config.json differs in {', '.join(differing)[:80]}",)
+
+    @cached_property
+    def _inner(self) -> dict[str, Any]:
+        processor = self._json("processor_config.json")
+        inner = processor.get("feature_extractor", processor.get("audio_processor"))
+        return inner if isinstance(inner, dict) else {}
 
     @cached_property
     def state_file(self) -> Path | None:

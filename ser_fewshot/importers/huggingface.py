@@ -1,6 +1,7 @@
-"""A Hugging Face folder: config.json, preprocessor_config.json and weights as safetensors or .bin, in one file or more.
+"""A Hugging Face folder: config.json, the settings of the feature extractor, and weights as safetensors or .bin.
 
-Only numbers are taken from its configuration: `auto_map`, by which some models bring code of their own, is ignored.
+The settings stand in processor_config.json or preprocessor_config.json, the weights in one file or several. Only
+numbers are taken from its configuration: `auto_map`, by which some models bring code of their own, is ignored.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ _PADDED = "whisper"  # its head averages over 30 s, padding included, where the 
 _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
 _MOST_WEIGHTS = 100_000_000  # of a head; the product of two thin matrices can be far larger than both
 _UNSTATED = "it has no preprocessor_config.json: clips are prepared as is usual for its family"
+_ONE_OF_SEVERAL = (None, "single_label_classification")
+"""The problem_type of a head whose softmax says which of several labels a clip has; None where nobody states it."""
+_DIMENSIONS = {"activation", "arousal", "dominance", "valence"}
 _CODE = "it brings code of its own (auto_map), which is not run: its weights go into the architecture of transformers"
 
 
@@ -47,10 +51,12 @@ def read(source: Source) -> Checkpoint:
         )
     raw = read_folder(source.path)
     tensors, dropped = translate(raw, KeyMap(prefix=prefix_of(str(model_type))), origin=source.name)
-    head = _head(source.config, raw)
-    notes = (_CODE,) * ("auto_map" in source.config) + (_UNSTATED,) * (not source.preprocessor)
+    other = _other_purpose(source.config, raw)
+    head = None if other else _head(source.config, raw)
+    notes = (_CODE,) * ("auto_map" in source.config) + (_UNSTATED,) * (not source.preprocessor) + source.contradictions
     if head is None and any(name.startswith("classifier.") for name in raw):
-        notes += ("its head is not one that averages over the clip and is affine: only its encoder is imported",)
+        why = other or "is not one that averages over the clip and is affine"
+        notes += (f"its head {why}: only its encoder is imported",)
     return Checkpoint("huggingface", source.config, source.preprocessor, tensors, dropped, head, notes)
 
 
@@ -59,6 +65,26 @@ def prefix_of(model_type: str) -> str:
     if model_type == "whisper":
         return r"(?:model\.)?encoder\."
     return rf"{model_type.replace('-', '_')}\."
+
+
+def _other_purpose(config: Mapping[str, Any], raw: Mapping[str, Tensor]) -> str:
+    """Return what a head does instead of choosing one of several labels; nothing for one that may be a classifier."""
+    problem, names = config.get("problem_type"), config.get("id2label")
+    labels = {str(label).strip().lower() for label in names.values()} if isinstance(names, dict) else set()
+    classify = raw.get("classifier.weight")
+    if problem not in _ONE_OF_SEVERAL:
+        return f"was trained for {problem!r:.60}, not for one label out of several"
+    if labels & _DIMENSIONS:
+        return f"gives values ({', '.join(sorted(labels))[:60]}), not one label out of several"
+    if classify is not None and classify.shape[:1] == (1,):
+        return "gives one value, not one label out of several"
+    if any(name.startswith(("tdnn.", "objective.")) for name in raw):
+        return "makes embeddings of speakers"
+    architectures = config.get("architectures")
+    listed = [str(name) for name in architectures] if isinstance(architectures, list) else []
+    if listed and not any(name.endswith("ForSequenceClassification") for name in listed):
+        return f"is that of a {listed[0]:.60}, not of a ...ForSequenceClassification"
+    return ""
 
 
 def _head(config: Mapping[str, Any], raw: Mapping[str, Tensor]) -> Head | None:

@@ -13,6 +13,7 @@ import torch
 from tolerance import assert_near
 from torchaudio import pipelines
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
+from transformers import Wav2Vec2FeatureExtractor
 
 from ser_fewshot.errors import CheckpointError
 
@@ -113,6 +114,30 @@ def test_a_decoder_is_dropped(tmp_path):
     assert all("decoder." in name for name in report.reasons["decoder"])
     assert checkpoint.notes == ("it has no preprocessor_config.json: clips are prepared as is usual for its family",)
     assert features(ours, clip()).shape[1] == model.config.d_model
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "taken", "n_notes"),
+    [
+        ({"feature_extractor": {"do_normalize": False}}, None, False, 0),
+        ({"audio_processor": {"do_normalize": False}}, None, False, 0),
+        ({"feature_extractor": {"do_normalize": False}, "audio_tokenizer": None}, {"do_normalize": True}, False, 1),
+        ({"feature_extractor": None, "processor_class": "x"}, {"do_normalize": False}, False, 0),
+        ({"do_normalize": False, "processor_class": "x"}, {"do_normalize": True}, True, 0),
+    ],
+)
+def test_the_feature_extractor_inside_a_processor_counts_first_as_in_transformers(
+    tmp_path, inner, outer, taken, n_notes
+):
+    source = write_huggingface(small("Wav2Vec2"), tmp_path / "hf")
+    (source / "preprocessor_config.json").unlink()
+    for name, settings in (("processor_config", inner), ("preprocessor_config", outer)):
+        if settings is not None:
+            (source / f"{name}.json").write_text(json.dumps(settings))
+    checkpoint, model, _ = built(source)
+    assert model.frontend.settings.preprocessor["do_normalize"] is taken
+    assert len(checkpoint.notes) == n_notes
+    assert Wav2Vec2FeatureExtractor.from_pretrained(source).do_normalize is taken
 
 
 def test_weights_in_several_files_are_joined(tmp_path):

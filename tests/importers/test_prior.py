@@ -230,6 +230,36 @@ def test_labels_become_the_nouns_of_the_field_where_that_keeps_them_apart(given,
     assert tuple(enrolled_of(head, torch.ones(3, 2))) == kept
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"problem_type": "regression"}, "was trained for 'regression', not for one label out of several"),
+        ({"problem_type": "multi_label_classification"}, "was trained for 'multi_label_classification'"),
+        ({"id2label": {0: "Arousal", 1: "dominance", 2: "valence"}}, "gives values (arousal, dominance, valence)"),
+        ({"id2label": {0: "pain"}}, "gives one value, not one label out of several"),
+    ],
+    ids=str,
+)
+def test_a_head_that_does_not_choose_a_label_is_left_out_and_said(changes, why, tmp_path):
+    model = encoder("Wav2Vec2", head="ForSequenceClassification", classifier_proj_size=8, **changes)
+    imported = import_model(str(write_huggingface(model, tmp_path / "hf")), Choice())
+    assert imported.prior is None
+    (note,) = imported.notes
+    assert note.startswith(f"its head {why}")
+    assert note.endswith(": only its encoder is imported")
+
+
+def test_a_head_that_knows_speakers_is_left_out_though_it_has_the_shape_of_a_classifier(tmp_path):
+    sizes = {"tdnn_dim": (8,), "tdnn_kernel": (1,), "tdnn_dilation": (1,), "xvector_output_dim": 8}
+    names = {"id2label": {row: f"speaker {row}" for row in range(8)}}
+    model = encoder("Wav2Vec2", head="ForXVector", **sizes, **names)
+    imported = import_model(str(write_huggingface(model, tmp_path / "hf")), Choice())
+    assert (imported.prior, imported.notes) == (
+        None,
+        ("its head makes embeddings of speakers: only its encoder is imported",),
+    )
+
+
 def test_a_whisper_head_which_hears_padding_is_left_out(tmp_path):
     torch.manual_seed(0)
     sizes = dict.fromkeys(("d_model", "encoder_ffn_dim", "classifier_proj_size"), 16)
