@@ -34,8 +34,8 @@ class Models:
             CheckpointError, EnrollmentError: the folder holds no model, or one that cannot be used here.
         """
         classifier = self.empty("emotion")
-        sound = audio.load(examples.queries()[0].path)
-        classifier.enroll({"one": [sound], "other": [sound]})
+        sound, other = (audio.load(clip.path) for clip in examples.queries()[:2])
+        classifier.enroll({"one": [sound], "other": [other]})
         classifier.predict(sound)
         voice_of(sound.waveform)
         for mode in get_args(Mode):  # now, while there is room for all of them

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ser_fewshot import audio, hub
+from ser_fewshot._repeats import with_clips
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.calibration import points
 from ser_fewshot.checkpoints import Model, load_model, save_model, swap_learner, with_view
@@ -152,19 +153,22 @@ class FewShotClassifier:
         """Enrol several classes at once, in place of what was enrolled; all of them or, on an error, none.
 
         Args:
-            clips: label -> its clips, at least one each.
+            clips: label -> its clips, at least one each; a sound that is there twice counts once in a class, and a
+                `DataWarning` says so, or that two classes have it.
 
         Raises:
             EnrollmentError: fewer than two classes, a class without clips, or a label that is empty or there twice.
             AudioError: a clip cannot be used.
         """
-        enrolled = {label: self._take(members) for label, members in checked_classes(clips).items()}
+        enrolled: dict[str, Enrolled] = {}
+        for label, members in checked_classes(clips).items():
+            enrolled = with_clips(enrolled, label, self._take(members))
         state = Enrollment.of(self.model, enrolled)
         with _CHANGE:
             self._state = state
 
     def add(self, label: str, clips: Iterable[Source | Clip]) -> None:
-        """Add clips to a class, or a new class with its first clips.
+        """Add clips to a class, whatever the letter case of its name, or a new class with its first clips.
 
         Raises:
             EnrollmentError: there are no clips, or the label is empty.
@@ -173,10 +177,7 @@ class FewShotClassifier:
         label = checked_label(label)
         new = self._take(checked_sources(label, clips))
         with _CHANGE:
-            enrolled = self._state.enrolled
-            old = enrolled.get(label, Enrolled((), ()))
-            merged = Enrolled(old.clips + new.clips, old.names + new.names)
-            self._state = Enrollment.of(self.model, {**enrolled, label: merged})
+            self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
 
     def forget(self, label: str, *, clip: str | None = None) -> None:
         """Remove a class and all that was kept of its clips, or only its clips of one name.

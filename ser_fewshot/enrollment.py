@@ -155,6 +155,11 @@ def checked_label(label: object) -> str:
     return name
 
 
+def class_key(label: str) -> str:
+    """Return what is the same for all spellings of a class: "Anger", " anger " and letters of full width."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
 def checked_classes(clips: object) -> dict[str, list[Source | Clip]]:
     """Return the classes of an enrolment by their checked labels, each with a list of at least one clip.
 
@@ -164,10 +169,9 @@ def checked_classes(clips: object) -> dict[str, list[Source | Clip]]:
     sources: dict[str, list[Source | Clip]] = {}
     for given, members in clips.items() if isinstance(clips, Mapping) else ():
         label = checked_label(given)
-        if label in sources:
-            raise EnrollmentError(
-                "enrolment", found=f"{label!r} twice", expected="labels that differ", remedy="Merge the two."
-            )
+        if twin := next((known for known in sources if class_key(known) == class_key(label)), None):
+            found = f"{label!r} twice" if twin == label else f"{twin!r} and {label!r}, which are one class"
+            raise EnrollmentError("enrolment", found=found, expected="labels that differ", remedy="Merge the two.")
         sources[label] = checked_sources(label, members)
     if len(sources) < 2:
         raise EnrollmentError(

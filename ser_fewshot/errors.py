@@ -83,6 +83,10 @@ class AdaptationError(SerFewshotError):
     """Adapting to a support set diverged: its loss is no longer a number."""
 
 
+class DataWarning(UserWarning):
+    """The user's data can be used, but not all of it as it was meant."""
+
+
 class SettingsError(SerFewshotError):
     """A setting, an option or the name of a plug-in is not legal."""
 

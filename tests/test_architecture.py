@@ -41,6 +41,7 @@ ROWS = (
     ("_described", "_run", "evaluation"),
     ("confidence", "training"),
     ("enrollment", "fitting", "hub"),
+    ("_repeats",),
     ("classifier",),
     ("cards", "export", "report"),
     ("estimator", "importers", "pipeline", "quickstart"),

@@ -25,7 +25,14 @@ from ser_fewshot import FewShotClassifier, Prediction, enrollment
 from ser_fewshot.audio import Clip, load
 from ser_fewshot.checkpoints import save_model
 from ser_fewshot.encoders import View
-from ser_fewshot.errors import AdaptationError, AudioError, CheckpointError, EnrollmentError, SettingsError
+from ser_fewshot.errors import (
+    AdaptationError,
+    AudioError,
+    CheckpointError,
+    DataWarning,
+    EnrollmentError,
+    SettingsError,
+)
 from ser_fewshot.learners import EmbeddingLearner, Learner, names
 
 PITCHES = {"low": 120.0, "middle": 300.0, "high": 900.0, "shrill": 1900.0}
@@ -147,13 +154,33 @@ def test_clips_come_as_paths_bytes_files_arrays_and_clips(tmp_path):
     with path.open("rb") as file:
         sources = [path, str(path), content, io.BytesIO(content), file, rate_and_samples, load(path)]
         made = classifier()
-        made.enroll({"low": sources, "high": clips("high", 0)})
-    assert len(made.enrolled["low"]) == len(sources)
-    kept = made._state.enrolled["low"].clips
-    for clip in kept:
-        assert_near(clip, kept[0])
+        with pytest.warns(DataWarning, match="counts once") as told:
+            made.enroll({"low": sources, "high": clips("high", 0)})
+    assert len(told) == len(sources) - 1  # whatever they came as, they are the same sound
+    assert made.enrolled["low"] == ("a.wav",)
     for source in (path, str(path), content, io.BytesIO(content), rate_and_samples, load(path)):
         assert made.predict(source).label == "low"
+
+
+@pytest.mark.parametrize("learner", ["ridge", "maml"])
+def test_a_recording_is_one_shot_and_one_of_two_classes_is_named(learner):
+    first, copy = load((16_000, sound("low", 0)), name="first"), load((16_000, sound("low", 0)), name="copy")
+    made = FewShotClassifier(small_model(learner))
+    with pytest.warns(DataWarning, match="copy is the same sound as first in 'low': it counts once"):
+        made.enroll({"low": [first, *clips("low", 1), copy], "high": clips("high", 0, 1)})
+    with pytest.warns(DataWarning, match="copy in 'high' is the same sound as first in 'low': one label is wrong"):
+        made.add("high", [copy])
+    with pytest.warns(DataWarning, match="counts once"):
+        made.add("low", [copy])
+    assert made.enrolled == {"low": ("first", "low-1"), "high": ("high-0", "high-1", "copy")}
+
+
+def test_a_label_in_other_letters_is_the_same_class():
+    made = classifier("ridge", "low", "high")
+    made.add(" \uff2cOW ", clips("low", 3))
+    assert made.labels == ("low", "high")
+    with pytest.raises(EnrollmentError, match="'low' and 'Low', which are one class"):
+        made.enroll({"low": clips("low", 0), "Low": clips("low", 1), "high": clips("high", 0)})
 
 
 def test_clips_of_any_rate_and_channels_come_as_arrays():
