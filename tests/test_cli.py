@@ -529,7 +529,8 @@ def test_scan_lists_what_it_could_not_use_and_goes_on(run, room, tmp_path):
     code, out, err = run("scan", "folder", mine, "--out", "t.csv")
     assert code == 0
     assert "40 clips" in out
-    assert "3 files skipped:" in err
+    assert "3 files skipped: unreadable 2, format 1" in err
+    assert "warning: 3 of 43 clips (7%) are lost: unreadable 2, format 1" in err
     assert all(f"{mine}/fear/{name}: " in err for name in ("text.wav", "empty.wav", "phone.m4a"))
     code, out, _ = run("scan", "folder", mine, "--json")
     found = json.loads(out)
@@ -546,6 +547,26 @@ def test_a_long_list_of_skipped_files_is_cut_and_says_so(run, room, tmp_path):
     _, _, err = run("scan", "folder", tmp_path / "mine")
     assert "25 files skipped" in err
     assert "and 15 more; --json lists them all" in err
+
+
+def test_scan_says_how_many_clips_have_no_speaker(ok, room):
+    names = sorted((room / "mine").rglob("*.ogg"))[:3]
+    rows = [f"{name},sad,{speaker}" for name, speaker in zip(names, ("m", "", "N/A"), strict=True)]
+    Path("t.csv").write_text("\n".join(["file,emotion,speaker", *rows]))
+    assert ok("scan", "table", "t.csv").startswith("3 clips by 1 speaker (2 without a speaker): sadness 3")
+
+
+def test_enroll_counts_a_recording_once_and_knows_the_files_of_a_corpus(run, room):
+    for name, clip in zip("ab", sorted((room / "mine").rglob("*.ogg"))[:2], strict=True):
+        for copy in ("1", "2"):
+            target = Path("people") / name / f"03a0{copy}Fa.ogg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(clip, target)
+    code, out, err = run("enroll", "people", "--out", "e.ser")
+    assert (code, out) == (0, "enrolled a 1 clip, b 1 clip; file: e.ser\n")
+    assert "warning: 03a02Fa.ogg is the same sound as 03a01Fa.ogg in 'a': it counts once" in err
+    assert "warning: the clips are named as those of emodb" in err
+    assert "errors.py" not in err
 
 
 def test_a_manifest_is_read_from_any_folder(ok, room, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from ser_fewshot import plugins
 from ser_fewshot.audio import load
 from ser_fewshot.corpora import (
     Utterance,
@@ -159,6 +160,29 @@ def test_the_data_set_of_a_stranger_is_read_by_the_usual_names_of_its_columns(tm
     assert {path.relative_to(tmp_path / "clips").as_posix() for path in (tmp_path / "clips").rglob("*.flac")} == {
         f"{split}/00000{number}.flac" for split in ("train", "valid") for number in (0, 1)
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "emotions", "reasons"),
+    [
+        (datasets.Value("string"), ["Angry", "None"], ["anger", None], []),
+        (datasets.Value("float32"), [3.5, None], [None], ["label: the emotion '3.5' is a number"]),
+        (
+            datasets.List(datasets.Value("string")),
+            [["sad", "happy"], None],
+            [None],
+            ["label: ['sad', 'happy'], where the name of one emotion is expected"],
+        ),
+    ],
+)
+def test_a_column_of_numbers_or_lists_makes_no_classes(tmp_path, kind, values, emotions, reasons):
+    stored = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    rows = {"audio": [{"bytes": b"RIFF", "path": "a.wav"}] * 2, "label": values}
+    rows = datasets.Dataset.from_dict(rows, datasets.Features({"audio": stored, "label": kind}))
+    rows = rows.cast_column("audio", datasets.Audio())
+    found = [*plugins.load("corpora", "hf_dataset").of_parts({"": rows}, corpus="c", root=tmp_path, folder=tmp_path)]
+    assert [clip.emotion for clip in found if isinstance(clip, Utterance)] == emotions
+    assert [item.reason.partition(";")[0] for item in found if not isinstance(item, Utterance)] == reasons
 
 
 def test_clips_inside_tables_have_to_be_unpacked_somewhere(tmp_path, clips):

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -18,8 +21,9 @@ from rich.text import Text
 
 from ser_fewshot import distributed
 from ser_fewshot.checkpoints import Model
-from ser_fewshot.commands._text import as_json, counted, printable
-from ser_fewshot.corpora import Skipped
+from ser_fewshot.commands._text import as_json, counted, printable, words
+from ser_fewshot.corpora import Scan, Skipped
+from ser_fewshot.errors import DataWarning
 
 _LISTED = 10
 _ENDLESS = 100_000  # columns: wider than any row
@@ -67,13 +71,45 @@ def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def report_skipped(skipped: Sequence[Skipped], *, rest: str) -> None:
-    """Say on stderr how many files could not be used, list the first, and say where the `rest` can be found."""
+    """Say on stderr how many files could not be used and why, list some, and say where the `rest` can be found."""
     if skipped:
-        _complain(f"{counted(len(skipped), 'file')} skipped:")
-    for item in skipped[:_LISTED]:
+        kinds = Counter(item.kind for item in skipped).most_common()
+        _complain(f"{counted(len(skipped), 'file')} skipped: {words(dict(kinds))}")
+    for item in sorted(skipped, key=_turn())[:_LISTED]:
         _complain(f"  {item.path}: {item.reason}")
     if len(skipped) > _LISTED:
         _complain(f"  and {len(skipped) - _LISTED} more; {rest}")
+
+
+def _turn() -> Callable[[Skipped], int]:
+    """Return a key that sorts the first of each kind before all second ones, so that a short list shows every kind."""
+    counts: Counter[str] = Counter()
+
+    def turn(item: Skipped) -> int:
+        counts[item.kind] += 1
+        return counts[item.kind]
+
+    return turn
+
+
+def warn(found: Scan) -> None:
+    """Print what makes the clips of a scan doubtful beside the answer, such as that many of them are lost."""
+    for sentence in found.warnings:
+        note(f"warning: {sentence}")
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Print warnings about the user's data as notes, without the line of code that Python adds to them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        show = warnings.showwarning
+
+        def told(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            note(f"warning: {message}") if category is DataWarning else show(message, category, *rest, **more)
+
+        warnings.showwarning = told
+        yield
 
 
 def tracker(what: str) -> Callable[[Sequence[T]], Iterable[T]]:

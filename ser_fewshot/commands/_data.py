@@ -12,7 +12,7 @@ import torch
 
 from ser_fewshot import corpora, distributed
 from ser_fewshot.checkpoints import Model
-from ser_fewshot.commands._console import note, report_skipped, tracker
+from ser_fewshot.commands._console import note, report_skipped, tracker, warn
 from ser_fewshot.commands._text import counted
 from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
@@ -30,6 +30,7 @@ def read_manifests(paths: Sequence[Path]) -> Scan:
     """
     scans = [read_manifest(path) for path in paths]
     for path, found in zip(paths, scans, strict=True):
+        warn(found)
         if not found.utterances:
             reason = f" ({found.skipped[0].reason})" if found.skipped else ""
             raise CorpusError(
@@ -111,6 +112,7 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
     if not manifests or corpora.named_folders(root):
         scans += corpora.scan_all(root, others=not manifests)
     for found in scans:
+        warn(found)
         report_skipped(found.skipped, rest=f"see 'ser-fewshot scan {found.corpus}'")
     clips = [clip for found in scans for clip in found.utterances]
     repeated = [name for name, times in Counter(clip.id for clip in clips).items() if times > 1]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_fewshot import corpora
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.commands._console import note_random, report_skipped, say, say_json
+from ser_fewshot.commands._console import note, note_random, noted, report_skipped, say, say_json
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import EnrollmentError
@@ -27,13 +27,15 @@ def run(arguments: argparse.Namespace) -> None:
         classifier = FewShotClassifier.load(arguments.to)
         for label in arguments.forget:
             classifier.forget(_name(label))
-        for label, sources in clips.items():
-            classifier.add(label, sources)
+        with noted():
+            for label, sources in clips.items():
+                classifier.add(label, sources)
     else:
         classifier = FewShotClassifier.from_pretrained(
             arguments.model, learner=arguments.learner, classes=arguments.classes
         )
-        classifier.enroll(clips)
+        with noted():
+            classifier.enroll(clips)
     note_random(classifier.model)
     classifier.save(arguments.out)
     if arguments.json:
@@ -70,6 +72,9 @@ def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, 
     if folder:
         found = corpora.scan("folder", folder)
         report_skipped(found.skipped, rest="'scan folder' with --json lists them all")
+        known = {clip.emotion for clip in found.utterances} & {*corpora.ALIASES}
+        if not known and (corpus := corpora.looks_like([clip.path for clip in found.utterances])):
+            note(f"warning: the clips are named as those of {corpus}, and each folder becomes a class")
         root = folder.expanduser().absolute()
         for utterance in found.utterances:
             clips.setdefault(_own_word(utterance, root), []).append(utterance.path)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 
 from ser_fewshot import corpora
-from ser_fewshot.commands._console import report_skipped, say, say_json
+from ser_fewshot.commands._console import report_skipped, say, say_json, warn
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.errors import CorpusError
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what was read and what was not, and write one row a clip to the manifest.
+
+    More than 1 lost clip of 20, labels that contradict each other and the like are warned of on stderr.
 
     Raises:
         CorpusError: the corpus cannot be read, or not one of its clips can be used.
@@ -33,22 +35,27 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if arguments.out:
         corpora.write_manifest(arguments.out, found.utterances)
+    warn(found)
     n_speakers = len({utterance.speaker_key for utterance in found.utterances} - {None})
+    nameless = found.without("speaker")
     if arguments.json:
         say_json(
             {
                 "corpus": found.corpus,
                 "clips": len(found.utterances),
                 "speakers": n_speakers,
+                "without_speaker": nameless,
                 "emotions": found.counts("emotion"),
                 "per_speaker": found.by_speaker(),
                 "deviations": found.deviations,
+                "warnings": found.warnings,
                 "skipped": [{"file": str(item.path), "reason": item.reason} for item in found.skipped],
                 "manifest": str(arguments.out) if arguments.out else None,
             }
         )
         return
     clips, speakers = counted(len(found.utterances), "clip"), counted(n_speakers, "speaker")
+    speakers += f" ({nameless} without a speaker)" if nameless else ""
     say(f"{clips} by {speakers}: {words(found.counts('emotion'))}")
     for sentence in found.deviations:
         say(f"differs from the published counts: {sentence}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from ser_fewshot import plugins
 from ser_fewshot.audio import check_readable
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
+from ser_fewshot.corpora._copies import distinct, same_sound
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
-from ser_fewshot.corpora._files import LOSSY, find_clips, require_folder
+from ser_fewshot.corpora._files import find_clips, foreign, is_foreign, require_folder
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
+from ser_fewshot.corpora._labels import numbers_among
+from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._utterance import ALIASES, Gender, LabelKind, Utterance, canonical_emotion
+from ser_fewshot.corpora.folder import doubts as doubts_of_folders
 from ser_fewshot.errors import AudioError, CorpusError, SettingsError
 
 __all__ = [
@@ -33,6 +38,7 @@ __all__ = [
     "canonical_emotion",
     "card",
     "from_dataset",
+    "looks_like",
     "named_folders",
     "names",
     "permissive",
@@ -115,16 +121,11 @@ def scan(
             expected=", ".join(sorted(legal)) or "no options",
             remedy="Leave it out.",
         )
-    utterances: list[Utterance] = []
-    skipped: list[Skipped] = []
-    for item in module.read(_folder(root), **given):
-        fault = _unreadable(item) if check_audio and isinstance(item, Utterance) else None
-        if isinstance(item, Utterance) and fault is None:
-            utterances.append(item)
-        else:
-            skipped.append(fault or item)
-    unique, copies = _without_copies(utterances)
-    return Scan(corpus, unique, (*skipped, *copies), deviations(unique, module.CARD))
+    items = module.read(_folder(root), **given)
+    checked = (_checked(item) for item in items) if check_audio else items
+    found = _scan_of(corpus, checked, listen=check_audio)
+    doubts = module.doubts(found.utterances) if hasattr(module, "doubts") else ()
+    return replace(found, deviations=deviations(found.utterances, module.CARD), doubts=(*doubts, *found.doubts))
 
 
 def scan_all(folder: Path | str, *, others: bool = True) -> tuple[Scan, ...]:
@@ -132,7 +133,9 @@ def scan_all(folder: Path | str, *, others: bool = True) -> tuple[Scan, ...]:
 
     A folder that is called as `names()` or the title of a card has it, whatever the case and the hyphens ("CREMA-D"),
     is read as that corpus. Any other with clips is read as what it looks like: a database of audformat, a data set of
-    the `datasets` library, or a folder per emotion; one that is none of them is skipped, and its scan says so.
+    the `datasets` library, the corpus whose file names most of its files have, or a folder per emotion, of which one at
+    least must be known; one that is none of them is skipped, and its scan says so. Folders of one corpus, such as
+    Actor_01 to Actor_24, are one scan.
 
     Args:
         folder: that holds the corpora.
@@ -146,14 +149,14 @@ def scan_all(folder: Path | str, *, others: bool = True) -> tuple[Scan, ...]:
     named = named_folders(root)
     scans = [scan(name, path) for path, name in named.items()]
     if others:
-        rest = sorted(path for path in root.iterdir() if path.is_dir())
-        scans += [
-            _as_it_looks(path) for path in rest if path not in named and (_formats(path) or find_clips(path).clips)
-        ]
+        rest = sorted(path for path in root.iterdir() if path.is_dir() and path not in named)
+        scans += [found for path in rest if (found := _as_it_looks(path))]
+    scans = _joined(scans)
     if not any(found.utterances for found in scans):
+        skipped = next((found.skipped[0].reason for found in scans if found.skipped), "")
         raise CorpusError(
             str(root),
-            found="no folder that is named as a corpus" + (f"; {scans[0].skipped[0].reason}" if scans else ""),
+            found="no folder that is named as a corpus" + (f"; {skipped}" if skipped else ""),
             expected=f"some of {', '.join(names())}, or a folder with a folder per emotion",
             remedy="Give the folder that holds the corpora, and name each as it is listed.",
         )
@@ -177,13 +180,40 @@ def _formats(path: Path) -> list[str]:
     return [name for name, marks in _MARKS.items() if any((path / mark).exists() for mark in marks)]
 
 
-def _as_it_looks(path: Path) -> Scan:
-    """Return the scan of a folder whose name says nothing."""
+def _as_it_looks(path: Path) -> Scan | None:
+    """Return the scan of a folder whose name says nothing; None where no clip is in it."""
+    files = find_clips(path)
+    formats, corpus = _formats(path), looks_like((*files.clips, *files.foreign))
+    if not (formats or files.clips or files.foreign):
+        return None
+    if not (formats or files.clips or corpus):
+        return Scan(path.name, (), tuple(map(foreign, files.foreign)))
     try:
-        return replace(scan((*_formats(path), "folder")[0], path), corpus=path.name)
+        found = scan(formats[0] if formats else corpus or "folder", path)
     except CorpusError as error:
-        told = f"layout: {error.found}; name the folder as a corpus that is known, or list its clips in a manifest"
-        return Scan(path.name, (), (Skipped(path, told),))
+        return _refused(path, error.found)
+    if formats or corpus:
+        return found if corpus and not formats else replace(found, corpus=path.name)
+    unknown = doubts_of_folders(found.utterances)
+    return _refused(path, unknown[0]) if unknown else replace(found, corpus=path.name)
+
+
+def _refused(path: Path, found: str) -> Scan:
+    told = f"layout: {found}; name the folder as a corpus that is known, or list its clips in a manifest"
+    return Scan(path.name, (), (Skipped(path, told),))
+
+
+def _joined(scans: Iterable[Scan]) -> list[Scan]:
+    """Return one scan for each corpus, whose copies in several folders count once."""
+    parts: dict[str, list[Scan]] = {}
+    for found in scans:
+        parts.setdefault(found.corpus, []).append(found)
+    return [_one(corpus, members) if len(members) > 1 else members[0] for corpus, members in parts.items()]
+
+
+def _one(corpus: str, parts: Iterable[Scan]) -> Scan:
+    found = _scan_of(corpus, chain.from_iterable((*part.utterances, *part.skipped) for part in parts), listen=True)
+    return replace(found, deviations=deviations(found.utterances, card(corpus)) if corpus in names() else ())
 
 
 def from_dataset(dataset: Any, folder: Path | str, *, corpus: str = "dataset") -> Scan:
@@ -199,9 +229,9 @@ def from_dataset(dataset: Any, folder: Path | str, *, corpus: str = "dataset") -
     """
     reader, target = plugins.load("corpora", "hf_dataset"), _folder(folder)
     parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
-    items = list(reader.of_parts(parts, corpus=corpus, root=target, folder=target))
-    unique, copies = _without_copies(item for item in items if isinstance(item, Utterance))
-    return Scan(corpus, unique, (*(item for item in items if isinstance(item, Skipped)), *copies))
+    return _scan_of(
+        corpus, map(_checked, reader.of_parts(parts, corpus=corpus, root=target, folder=target)), listen=True
+    )
 
 
 def read_manifest(path: Path | str) -> Scan:
@@ -213,9 +243,7 @@ def read_manifest(path: Path | str) -> Scan:
         CorpusError: the file is missing, not UTF-8, not CSV, or lacks a required column.
     """
     manifest = _folder(path)
-    items = list(_manifest.read(manifest))
-    unique, copies = _without_copies(item for item in items if isinstance(item, Utterance))
-    return Scan(manifest.stem, unique, (*(item for item in items if isinstance(item, Skipped)), *copies))
+    return _scan_of(manifest.stem, _manifest.read(manifest), listen=False)
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
@@ -241,24 +269,21 @@ def _folder(path: Path | str) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def _unreadable(clip: Utterance) -> Skipped | None:
+def _scan_of(corpus: str, items: Iterable[Utterance | Skipped], *, listen: bool) -> Scan:
+    """Return what a reader gave, each clip once; `listen` compares the content of the files too."""
+    given = list(items)
+    unique, copies = distinct(item for item in given if isinstance(item, Utterance))
+    skipped = (*(item for item in given if isinstance(item, Skipped)), *copies)
+    return Scan(corpus, unique, skipped, doubts=(*numbers_among(unique), *(same_sound(unique) if listen else ())))
+
+
+def _checked(item: Utterance | Skipped) -> Utterance | Skipped:
+    """Return a clip, or why its file cannot be read."""
+    if isinstance(item, Skipped):
+        return item
     try:
-        check_readable(clip.path)
+        check_readable(item.path)
     except AudioError as error:
-        return Skipped(clip.path, f"unreadable: {error.found}")
-    return None
-
-
-def _without_copies(clips: Iterable[Utterance]) -> tuple[tuple[Utterance, ...], tuple[Skipped, ...]]:
-    """Return each id once and the rest as skipped; of a lossless and a lossy copy the lossless one is kept."""
-    kept: dict[str, Utterance] = {}
-    copies: list[Skipped] = []
-    for clip in clips:
-        first = kept.setdefault(clip.id, clip)
-        if first is clip:
-            continue
-        better = first.path.suffix.lower() in LOSSY and clip.path.suffix.lower() not in LOSSY
-        winner, loser = (clip, first) if better else (first, clip)
-        kept[clip.id] = winner
-        copies.append(Skipped(loser.path, f"second copy: {winner.id} is read from {winner.path}"))
-    return tuple(kept.values()), tuple(copies)
+        exists = is_foreign(item.path) and item.path.exists()
+        return foreign(item.path) if exists else Skipped(item.path, f"unreadable: {error.found}")
+    return item

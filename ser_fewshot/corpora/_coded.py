@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._files import FOREIGN, Found, find_clips, foreign, require_folder
+from ser_fewshot.corpora._files import Found, find_clips, foreign, is_foreign, require_folder
 from ser_fewshot.corpora._utterance import Gender, Utterance
 from ser_fewshot.errors import CorpusError
 
@@ -65,7 +65,7 @@ def read_coded(root: Path, names: FileNames, *, corpus: str, card: CorpusCard) -
     for path, fields in parsed.items():
         if isinstance(fields, str):
             yield Skipped(path, fields)
-        elif path.suffix.lower() in FOREIGN:
+        elif is_foreign(path):
             yield foreign(path)
         elif fields is None:
             yield Skipped(path, f"file name: not like {card.layout}")

@@ -9,6 +9,11 @@ from pathlib import Path
 
 from ser_fewshot.corpora._utterance import LabelKind, Utterance
 
+_NOT_LOST = frozenset({"song", "film only", "second copy", "hidden file", "link"})
+"""Kinds of what is skipped on purpose: nobody wanted it as a clip."""
+_MOST_LOST = 0.05
+"""Share of the clips that may be lost before a scan warns of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -68,12 +73,28 @@ class Scan:
         utterances: the usable clips, each id once, in an order that depends on nothing but the names.
         skipped: everything else that looks like a clip, with the reason.
         deviations: how the usable clips differ from the published counts, one sentence each.
+        doubts: what else makes the clips or their labels doubtful, one sentence each.
     """
 
     corpus: str
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...] = ()
     deviations: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be looked at before the clips are used: that more than 1 of 20 is lost, and the doubts."""
+        lost = Counter(item.kind for item in self.skipped if item.kind not in _NOT_LOST)
+        n_lost, n_all = lost.total(), lost.total() + len(self.utterances)
+        if n_lost <= _MOST_LOST * n_all:
+            return self.doubts
+        kinds = ", ".join(f"{kind} {count}" for kind, count in lost.most_common())
+        return (f"{n_lost} of {n_all} clips ({n_lost / n_all:.0%}) are lost: {kinds}", *self.doubts)
+
+    def without(self, kind: LabelKind) -> int:
+        """Return the number of clips of which the corpus does not say that label."""
+        return sum(clip.label(kind) is None for clip in self.utterances)
 
     def counts(self, kind: LabelKind = "emotion") -> dict[str, int]:
         """Return the number of clips per label, sorted by label; clips without that label count as "unknown"."""

@@ -31,7 +31,8 @@ READABLE = LOSSY | frozenset(
 )
 """Extensions, in lower case, of what soundfile reads. The extension only tells clips from other files."""
 FOREIGN = frozenset(
-    {".m4a", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".avi", ".flv", ".mov", ".m4v", ".mpg", ".mpeg", ".amr", ".3gp"}
+    {".m4a", ".m4b", ".mp4", ".m4v", ".aac", ".wma", ".wmv", ".webm", ".weba", ".mka", ".mkv", ".avi", ".flv", ".mov"}
+    | {".mpg", ".mpeg", ".ogv", ".amr", ".3gp", ".3g2", ".ape", ".wv", ".ac3"}
 )
 """Extensions of sound and film that soundfile does not read."""
 
@@ -111,6 +112,11 @@ def _refusal(path: Path, mode: int) -> str | None:
         hidden = path.name.startswith(".") and path.suffix.lower() in READABLE | FOREIGN
         return "hidden file: not a clip" if hidden else None
     return "special file: not a regular file" if mode else "broken link: it leads nowhere or may not be read"
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is sound or film in a format that cannot be read, by its extension."""
+    return path.suffix.lower() in FOREIGN
 
 
 def foreign(path: Path) -> Skipped:

@@ -1,8 +1,9 @@
 """Tables of clips: the manifest that everything else reads and writes, and the reader for the tables of users.
 
 One row a clip, UTF-8, the columns of `COLUMNS` in any order; `file`, `emotion` and `speaker` are required, others are
-ignored. An empty cell means that it is not known. A file is given relative to the table's folder if it lies below it,
-else absolutely, so that a manifest can be read from anywhere and moved together with its clips.
+ignored. An empty cell means that it is not known, and so do "nan", "N/A", "None" and the like as emotion or speaker. A
+file is given relative to the table's folder if it lies below it, else absolutely, so that a manifest can be read from
+anywhere and moved together with its clips.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path, PureWindowsPath
 
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.corpora._files import is_text
-from ser_fewshot.corpora._utterance import Seconds, Utterance, canonical_emotion, canonical_gender
+from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
+from ser_fewshot.corpora._utterance import Seconds, Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
 
 REQUIRED = ("file", "emotion", "speaker")
@@ -80,6 +82,8 @@ def _require_writable(path: Path, clip: Utterance, known: set[str]) -> None:
         found, remedy = f"the id {clip.id!r} twice", "Give every clip an id of its own."
     elif "" in texts.values():
         found, remedy = f"an empty {min(name for name in texts if not texts[name])} of {clip.id!r}", "Use None instead."
+    elif unstated := [name for name in ("emotion", "speaker") if name in texts and stated(texts[name]) is None]:
+        found, remedy = f"the {unstated[0]} {texts[unstated[0]]!r} of {clip.id!r}, which reads as none", "Use None."
     elif not all(map(is_text, texts.values())):
         found, remedy = f"a name that is not valid Unicode: {clip.id!a}", "Rename the file."
     else:
@@ -90,8 +94,9 @@ def _require_writable(path: Path, clip: Utterance, known: set[str]) -> None:
 def read(table: Path, *, audio_root: Path | None = None) -> Iterator[Utterance | Skipped]:
     """Yield the rows of a table, in their order; rows that cannot be read as skipped.
 
-    In tables of users white space is taken from the ends of cells, and backslashes in paths for slashes. A table that
-    has exactly our columns in our order is one of ours and is read as it was written.
+    In tables of users white space is taken from the ends of cells, backslashes in paths for slashes, and rows with a
+    number as emotion are skipped. A table that has exactly our columns in our order is one of ours and is read as it
+    was written.
 
     Args:
         table: a CSV file; comma, semicolon, tab and bar are recognised as delimiters.
@@ -112,9 +117,11 @@ def read(table: Path, *, audio_root: Path | None = None) -> Iterator[Utterance |
                 continue
             try:
                 row = _row(header, cells if ours else [cell.strip() for cell in cells])
-                yield _utterance(row, base, windows=not ours, corpus=table.stem)
+                yield _utterance(row, base, ours=ours, corpus=table.stem)
             except _RowError as fault:
                 yield Skipped(table, f"row: line {rows.line_num} {fault}")
+            except LabelError as fault:
+                yield Skipped(table, f"{fault}; line {rows.line_num}")
     except csv.Error as error:
         raise CorpusError(
             str(table),
@@ -160,23 +167,23 @@ def _row(header: list[str], cells: list[str]) -> dict[str, str | None]:
     return {name: cell or None for name, cell in zip(header, cells, strict=True)}
 
 
-def _utterance(row: Mapping[str, str | None], base: Path, *, windows: bool, corpus: str) -> Utterance:
+def _utterance(row: Mapping[str, str | None], base: Path, *, ours: bool, corpus: str) -> Utterance:
     file = row["file"]
     if file is None:
         raise _RowError("names no file")
-    if windows and "\\" in file and not (base / file).exists():
+    if not ours and "\\" in file and not (base / file).exists():
         file = PureWindowsPath(file).as_posix()
     start, end = _seconds(row, "start"), _seconds(row, "end")
     if not 0 <= (start or 0.0) < (math.inf if end is None else end):
         raise _RowError(f"has the segment from {start} to {end} s")
     own_corpus = row.get("corpus") or corpus
-    emotion, split = row["emotion"], row.get("split")
+    split = row.get("split")
     return Utterance(
         id=row.get("id") or f"{own_corpus}/{file}{segment_suffix(start, end)}",
         path=base / file,
         corpus=own_corpus,
-        emotion=None if emotion is None else canonical_emotion(emotion) or None,
-        speaker=row["speaker"],
+        emotion=emotion_of(row["emotion"], numbers=ours),
+        speaker=stated(row["speaker"]),
         language=row.get("language"),
         gender=canonical_gender(row.get("gender")),
         text=row.get("text"),

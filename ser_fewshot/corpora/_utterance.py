@@ -36,9 +36,10 @@ _NOUN = {alias: noun for noun, aliases in ALIASES.items() for alias in (noun, *a
 def canonical_emotion(label: str) -> str:
     """Return the field's noun for a label: "Angry" -> "anger"; an unknown label comes back lower-case and stripped.
 
-    Accents are composed (Unicode NFC), since macOS writes file names with decomposed ones.
+    Other spellings of the same characters are one (Unicode NFKC): macOS writes file names with decomposed accents, and
+    Japanese keyboards write Latin letters of full width.
     """
-    cleaned = unicodedata.normalize("NFC", label.lower()).strip()
+    cleaned = " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).lower()).split())
     return _NOUN.get(cleaned, cleaned)
 
 

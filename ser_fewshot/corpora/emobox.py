@@ -21,8 +21,9 @@ from typing import Any
 from ser_fewshot import plugins
 from ser_fewshot.corpora._coded import Fields, FileNames, utterance
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._files import LOSSY, READABLE
-from ser_fewshot.corpora._utterance import Utterance, canonical_emotion
+from ser_fewshot.corpora._files import FOREIGN, LOSSY, READABLE, foreign, is_foreign
+from ser_fewshot.corpora._labels import LabelError, emotion_of, is_number
+from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
 CARD = CorpusCard(
@@ -68,8 +69,8 @@ def read(root: Path, *, audio_root: Path | None = None, fold: int | None = None)
         raise CorpusError(
             CARD.title,
             found=f"{len(clips)} rows and not one usable; the first: {reason}",
-            expected="the audio below audio_root",
-            remedy="Give the folder of the audio as audio_root.",
+            expected="the audio below audio_root, in formats that can be read",
+            remedy="Give the folder of the audio as audio_root, or convert the audio.",
         )
     yield from clips
 
@@ -149,8 +150,9 @@ class _Audio:
 
     def _listing(self, folder: Path) -> dict[str, Path]:
         if folder not in self.listings:
-            files = [path for path in folder.iterdir() if path.suffix.lower() in READABLE] if folder.is_dir() else []
-            best_last = sorted(files, key=lambda path: (path.suffix.lower() not in LOSSY, path))
+            files = list(folder.iterdir()) if folder.is_dir() else []
+            files = [path for path in files if path.suffix.lower() in READABLE | FOREIGN]
+            best_last = sorted(files, key=lambda path: (not is_foreign(path), path.suffix.lower() not in LOSSY, path))
             self.listings[folder] = {path.stem.casefold(): path for path in best_last}
         return self.listings[folder]
 
@@ -163,11 +165,32 @@ def _clip(
     file = audio.find(row["wav"])
     if file is None:
         return Skipped(path, f"no audio: {row['wav']} is not below {audio.folders[0]}")
-    if labels and row["emo"] not in labels:
-        return Skipped(path, f"label: {row['emo']!r} is not in the label map")
+    if is_foreign(file):
+        return foreign(file)
+    try:
+        emotion = emotion_of(_word(row["emo"], labels))
+    except LabelError as fault:
+        return Skipped(path, str(fault))
     clip = _described(file, str(row.get("dataset") or path.stem), str(row.get("key") or file.stem))
-    emotion = canonical_emotion(labels.get(row["emo"], row["emo"]))
     return replace(clip, emotion=emotion, start=row.get("start_time"), end=row.get("end_time"), split=split)
+
+
+def _word(emo: str, labels: Mapping[str, str]) -> str:
+    """Return what the label map calls an emotion; letter case counts only where the map has a key in both.
+
+    A known emotion counts by itself where the map has no word for it: EmoBox's list of Emo-DB says "neutral", its map
+    "Neutral".
+
+    Raises:
+        LabelError: the map does not know it, and neither do we.
+    """
+    folded = {label for code, label in labels.items() if canonical_emotion(code) == canonical_emotion(emo)}
+    words = [labels[emo]] if emo in labels else [*folded] if len(folded) == 1 else []
+    if words and not is_number(words[0]):
+        return words[0]
+    if not labels or canonical_emotion(emo) in ALIASES:
+        return emo
+    raise LabelError(f"label: {emo!r} is not in the label map" + (" as a name" if words else ""))
 
 
 def _described(file: Path, dataset: str, key: str) -> Utterance:

@@ -1,18 +1,22 @@
 """A folder per emotion, the simplest layout for data of one's own: `angry/a.wav` or `angry/maria/a.wav`.
 
 Below the root stands a folder per emotion, in it the clips, or a folder per speaker with the clips. The folders train,
-valid (validation, dev) and test may stand above them: `train/angry/a.wav`. Licence: that of the data.
+valid (validation, dev) and test may stand above them: `train/angry/a.wav`. A folder that is named after an intensity
+(weak, strong, level_1) is that of no speaker. Any word may name a class; `doubts` says so where not one is a known
+emotion. Licence: that of the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import find_clips, foreign, require_folder
 from ser_fewshot.corpora._manifest import SPLITS
+from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
@@ -31,6 +35,9 @@ CARD = CorpusCard(
     ),
 )
 
+_INTENSITY = re.compile(r"weak|strong|low|mild|medium|normal|high|intense|faible|fort|level[ _-]?\d+", re.IGNORECASE)
+_NAMED = 5  # folders in a sentence
+
 
 def read(root: Path) -> Iterator[Utterance | Skipped]:
     """Yield the clips below a folder whose folders are named after emotions.
@@ -40,6 +47,14 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
     """
     require_folder(root, subject=CARD.title, layout=CARD.layout)
     found = find_clips(root)
+    if found.foreign and not found.clips:
+        suffix = found.foreign[0].suffix.lower()
+        raise CorpusError(
+            CARD.title,
+            found=f"{len(found.foreign)} files below {root}, all in formats that cannot be read, such as {suffix}",
+            expected=CARD.layout,
+            remedy="Convert them to WAV or FLAC.",
+        )
     places = {path: _place(path.relative_to(root)) for path in found.clips}
     _check_layout(root, [place for place in places.values() if place.emotion is not None])
     yield from found.skipped
@@ -58,6 +73,17 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
             )
 
 
+def doubts(clips: Sequence[Utterance]) -> tuple[str, ...]:
+    """Return a sentence if not one folder is named after a known emotion: they may be those of speakers."""
+    emotions = sorted({str(clip.emotion) for clip in clips})
+    if not emotions or {*emotions} & {*ALIASES}:
+        return ()
+    named = ", ".join(emotions[:_NAMED]) + (" ..." if len(emotions) > _NAMED else "")
+    corpus = looks_like([clip.path for clip in clips])
+    hint = f"; the files are named as those of {corpus}: 'scan {corpus}' reads them" if corpus else ""
+    return (f"not one of the folders is a known emotion: {named}{hint}",)
+
+
 @dataclass(frozen=True)
 class _Place:
     """What the folders above a clip say; no emotion where they are too few or too many."""
@@ -74,7 +100,7 @@ def _place(path: PurePath) -> _Place:
     emotion, *below = folders[1:] if split else (folders or ("",))
     return _Place(
         emotion=(canonical_emotion(emotion) or None) if len(below) < 2 else None,
-        speaker=below[0] if below else None,
+        speaker=below[0] if below and not _INTENSITY.fullmatch(below[0]) else None,
         split=split,
     )
 

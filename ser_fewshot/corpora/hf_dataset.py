@@ -19,9 +19,10 @@ from typing import Any
 from ser_fewshot._extras import not_installed
 from ser_fewshot._files import write_atomically
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._files import READABLE, require_folder
+from ser_fewshot.corpora._files import FOREIGN, READABLE, require_folder
+from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
 from ser_fewshot.corpora._manifest import COLUMNS, SPLITS
-from ser_fewshot.corpora._utterance import Utterance, canonical_emotion, canonical_gender
+from ser_fewshot.corpora._utterance import Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
 
 CARD = CorpusCard(
@@ -145,14 +146,19 @@ def _clips(
         if isinstance(path, Skipped):
             yield path
             continue
-        cells = {name: _cell(features[column], row[column]) for name, column in columns.items() if column}
+        try:
+            cells = {name: _cell(features[column], row[column]) for name, column in columns.items() if column}
+            emotion = _emotion(row[columns["emotion"]], cells["emotion"])
+        except LabelError as fault:
+            yield Skipped(path, f"{fault}; row {number}")
+            continue
         told = {name: _cell(None, row[name]) for name in ("id", "corpus", "split")} if ours else {}
         yield Utterance(
             id=told.get("id") or f"{corpus}/{split}/{number}" if split else told.get("id") or f"{corpus}/{number}",
             path=path,
             corpus=told.get("corpus") or corpus,
-            emotion=canonical_emotion(cells["emotion"]) if cells["emotion"] else None,
-            speaker=cells.get("speaker"),
+            emotion=emotion,
+            speaker=stated(cells.get("speaker")),
             language=cells.get("language"),
             gender=canonical_gender(cells.get("gender")),
             text=cells.get("text"),
@@ -161,11 +167,28 @@ def _clips(
 
 
 def _cell(kind: Any, value: Any) -> str | None:
-    """Return a cell as text; a class by its name, and None where there is none, which is stored as -1 too."""
+    """Return a cell as text; a class by its name, and None where there is none, which is stored as -1 too.
+
+    Raises:
+        LabelError: it is the number of a class that its column does not name.
+    """
     names = getattr(kind, "names", None)
-    if value is None or (names is not None and not 0 <= value < len(names)):
+    if value is None or (names is not None and value == -1):
         return None
+    if names is not None and not 0 <= value < len(names):
+        raise LabelError(f"label: {value} is the number of no class: the column names {len(names)}")
     return str(value if names is None else names[value]).strip() or None
+
+
+def _emotion(value: object, text: str | None) -> str | None:
+    """Return the field's noun for an emotion.
+
+    Raises:
+        LabelError: it is a number, or several values, such as one for each rater.
+    """
+    if isinstance(value, list | dict | bool):
+        raise LabelError(f"label: {value!r:.80}, where the name of one emotion is expected")
+    return emotion_of(text)
 
 
 def _sound(cell: Mapping[str, Any] | None, *, root: Path, folder: Path | None, number: int) -> Path | Skipped:
@@ -182,6 +205,6 @@ def _sound(cell: Mapping[str, Any] | None, *, root: Path, folder: Path | None, n
         )
     # A stranger's name decides nothing but the extension; the audio door goes by the content anyway.
     suffix = PurePosixPath(name or "").suffix.lower()
-    path = folder / f"{number:06d}{suffix if suffix in READABLE else '.wav'}"
+    path = folder / f"{number:06d}{suffix if suffix in READABLE | FOREIGN else '.wav'}"
     write_atomically(path, content, durable=False)
     return path

@@ -20,6 +20,7 @@ from .trees import plant
 FORMATS = {"audformat_db", "emobox", "folder", "hf_dataset", "table"}
 CORPORA = sorted(set(names()) - FORMATS)
 DESIRED = set("ased baved crema_d emodb emovo esd nemo ravdess savee shemo tess turev_db urdu".split())  # noqa: SIM905
+DESIRED |= {"cafe", "subesco"}
 
 
 def test_the_corpora_are_the_files_of_the_folder():
@@ -138,6 +139,8 @@ def test_an_empty_root_is_not_the_current_folder(root):
         ("sarcasm", "sarcasm"),
         ("gêne", "gêne"),
         ("ge\u0302ne", "gêne"),
+        ("\uff21ngry", "anger"),
+        ("pleasant  surprise", "surprise"),
     ],
 )
 def test_labels_become_the_nouns_of_the_field(label, noun):

@@ -1,0 +1,162 @@
+"""What a list says of its clips is taken, or its rows are lost with a reason: nothing is invented, nothing vanishes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest, scan, write_manifest
+from ser_fewshot.errors import CorpusError
+
+from .trees import plant
+
+
+@pytest.mark.parametrize(
+    ("labels", "emo", "expected"),
+    [
+        ({"Neutral": "Neutral"}, "neutral", "neutral"),
+        ({"A": "Angry", "a": "Sad"}, "a", "sadness"),
+        ({"N": "Calm"}, "neu", "neutral"),
+        ({"Angry": "0"}, "Angry", "anger"),
+        ({"A": "Angry"}, "Z", "label: 'Z' is not in the label map"),
+        ({"S": "Sad", "s": "Surprise"}, " S", "label: ' S' is not in the label map"),
+        ({"A": "0"}, "A", "label: 'A' is not in the label map as a name"),
+        (None, "3.5", "label: the emotion '3.5' is a number; give the names of the emotions instead"),
+    ],
+)
+def test_an_emobox_list_and_its_map_need_not_agree_in_letter_case(tmp_path, labels, emo, expected):
+    plant(tmp_path, ["own/a.wav", "own/b.wav"])
+    rows = [{"wav": "own/a.wav", "emo": emo}, {"wav": "own/b.wav", "emo": "sad"}]
+    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps({"dataset": "own", **row}) for row in rows))
+    if labels is not None:
+        (tmp_path / "label_map.json").write_text(json.dumps(labels))
+    found = scan("emobox", tmp_path)
+    told = [clip.emotion for clip in found.utterances if clip.id == "own/a"]
+    assert told + [item.reason for item in found.skipped] == [expected]
+
+
+def test_emobox_audio_in_a_foreign_format_is_not_called_missing(tmp_path):
+    plant(tmp_path, ["own/b.wav"])
+    (tmp_path / "own/a.m4a").write_bytes(b"x")
+    (tmp_path / "own.jsonl").write_text('{"wav": "own/a.m4a", "emo": "sad"}\n{"wav": "own/b.wav", "emo": "sad"}')
+    assert scan("emobox", tmp_path).skipped_kinds() == {"format": 1}
+
+
+@pytest.mark.parametrize("word", ["", "-", "NaN", "n/a", "None", "NULL", "<NA>"])
+def test_words_for_nothing_name_neither_an_emotion_nor_a_speaker(tmp_path, word):
+    plant(tmp_path, ["a.wav"])
+    (tmp_path / "t.csv").write_text(f"file,emotion,speaker\na.wav,{word},{word}\n")
+    (clip,) = scan("table", tmp_path / "t.csv").utterances
+    assert (clip.emotion, clip.speaker) == (None, None)
+    write_manifest(tmp_path / "m.csv", [clip])
+    assert read_manifest(tmp_path / "m.csv").utterances == (clip,)
+
+
+def test_numbers_are_no_emotions_in_tables_and_doubtful_in_manifests(tmp_path):
+    plant(tmp_path, ["a.wav", "b.wav"])
+    (tmp_path / "t.csv").write_text("file,emotion,speaker\na.wav,3.5,m\nb.wav,1,m\n")
+    found = scan("table", tmp_path / "t.csv")
+    assert found.utterances == ()
+    assert found.skipped[0].reason == (
+        "label: the emotion '3.5' is a number; give the names of the emotions instead; line 2"
+    )
+    write_manifest(tmp_path / "m.csv", [Utterance("c/a", tmp_path / "a.wav", "c", emotion="1")])
+    old = read_manifest(tmp_path / "m.csv")
+    assert old.counts() == {"1": 1}
+    assert old.warnings == ("1 clips have a number as their emotion (1): give the names of the emotions",)
+
+
+def clip(name: str, path: str = "a.wav", emotion: str | None = "anger", **fields) -> str:
+    row = {"id": name, "file": path, "emotion": emotion, "speaker": "m", **fields}
+    return ",".join(str(row[column] or "") for column in ("id", "file", "emotion", "speaker", "start"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept", "kinds"),
+    [
+        ([clip("1", start=0), clip("2", start=1)], 2, {}),
+        ([clip("1", start=""), clip("2", start=""), clip("3", start="")], 1, {"second copy": 2}),
+        ([clip("1", start=""), clip("2", emotion="sad", start="")], 0, {"conflict": 2}),
+        ([clip("1", start=""), clip("1", "b.wav", emotion="sad", start="")], 0, {"conflict": 2}),
+        ([clip("1", start=""), clip("2", speaker="f", start="")], 0, {"conflict": 2}),
+        ([clip("1", emotion=None, start=""), clip("2", start="")], 1, {"second copy": 1}),
+        ([clip("1", emotion="Anger", start=""), clip("2", "b.wav", emotion=" anger ", start="")], 2, {}),
+    ],
+)
+def test_a_clip_counts_once_and_not_at_all_where_its_labels_contradict_each_other(tmp_path, rows, kept, kinds):
+    (tmp_path / "t.csv").write_text("\n".join(["id,file,emotion,speaker,start", *rows]))
+    found = read_manifest(tmp_path / "t.csv")
+    assert (len(found.utterances), found.skipped_kinds()) == (kept, kinds)
+    assert {clip.emotion for clip in found.utterances} <= {"anger"}
+
+
+def test_one_recording_under_other_names_is_named(tmp_path):
+    torn = scan("folder", plant(tmp_path / "torn", ["sad/a.wav", "happy/b.wav"]))
+    assert len(torn.utterances) == 2
+    assert torn.warnings == (
+        f"1 recordings stand under several labels, the first as happiness and sadness in {tmp_path}/torn/happy/b.wav "
+        f"and {tmp_path}/torn/sad/a.wav: remove those that are wrong",
+    )
+    (same,) = scan("folder", plant(tmp_path / "same", ["sad/a.wav", "sad/b.wav"])).warnings
+    assert same.startswith("1 recordings are there twice")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        (["label"] * 5, ()),
+        (["label"] * 4 + ["format"] * 2, ("6 of 101 clips (6%) are lost: label 4, format 2",)),
+        (["song", "second copy", "hidden file", "film only"] * 20, ()),
+    ],
+)
+def test_more_than_one_lost_clip_of_twenty_is_warned_of(tmp_path, kinds, told):
+    clips = tuple(Utterance(str(number), tmp_path / f"{number}.wav", "c") for number in range(95))
+    assert Scan("c", clips, tuple(Skipped(tmp_path, f"{kind}: x") for kind in kinds)).warnings == told
+
+
+def database(root, scheme, values, *, stored: tuple[str, str] | None = None, storage: str = "csv"):
+    """A database of three clips with a column emotion; one stored label may be replaced by another."""
+    audformat = pytest.importorskip("audformat")
+    files = plant(root, ["a.wav", "b.wav", "c.wav"])
+    db = audformat.Database("mini")
+    db.schemes["emotion"] = audformat.Scheme(**scheme)
+    db["t"] = audformat.Table(audformat.filewise_index(["a.wav", "b.wav", "c.wav"]))
+    db["t"]["emotion"] = audformat.Column(scheme_id="emotion")
+    db["t"]["emotion"].set(values)
+    db.save(str(files), storage_format=storage)
+    if stored:
+        table = root / "db.t.csv"
+        table.write_text(table.read_text().replace(*stored))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("scheme", "values", "emotions", "kinds"),
+    [
+        ({"labels": {"A": "anger", "H": "joy"}}, ["A", "H", None], ["anger", "happiness", None], {}),
+        ({"dtype": "int", "labels": {0: "anger", 1: "sad"}}, [0, 1, 0], ["anger", "sadness", "anger"], {}),
+        ({"labels": {"A": {"category": "anger"}}}, ["A", "A", "A"], ["anger"] * 3, {}),
+        ({"labels": {"anger": {"name": "Wut!"}}}, ["anger"] * 3, ["anger"] * 3, {}),
+        ({"dtype": "int", "labels": [0, 1]}, [0, 1, 0], [], {"label": 3}),
+        ({"dtype": "str"}, ["NA", "-", "sad"], [None, None, "sadness"], {}),
+    ],
+)
+def test_an_audformat_scheme_says_what_its_labels_are(tmp_path, scheme, values, emotions, kinds):
+    found = scan("audformat_db", database(tmp_path, scheme, values))
+    assert [clip.emotion for clip in found.utterances] == emotions
+    assert found.skipped_kinds() == kinds
+
+
+def test_an_audformat_label_that_its_scheme_does_not_list_is_not_lost_in_silence(tmp_path):
+    scheme = {"labels": ["anger", "sadness"]}
+    root = database(tmp_path, scheme, ["anger", "sadness", "anger"], stored=(",sadness", ",awe"))
+    found = scan("audformat_db", root)
+    assert [item.reason for item in found.skipped] == ["label: 'awe' is not a label of its scheme"]
+    assert found.counts() == {"anger": 2}
+
+
+@pytest.mark.parametrize("dtype", ["float", "int", "bool"])
+def test_audformat_values_are_no_classes(tmp_path, dtype):
+    with pytest.raises(CorpusError, match=f"values of type {dtype} as emotions"):
+        scan("audformat_db", database(tmp_path, {"dtype": dtype}, [1, 0, 1]))
