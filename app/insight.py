@@ -9,9 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
-from sklearn.metrics import confusion_matrix
 
 from ser_fewshot.calibration import points
 from ser_fewshot.frontends import stack
@@ -57,6 +54,8 @@ def map_points(session: Session, trail: Trail) -> tuple[MapPoint, ...]:
 
     Recognised ones are there as long as all that their answer names is enrolled.
     """
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import, and many visitors never look inside
+
     classifier = session.enrolment.classifier
     if classifier is None or session.enrolment.count < 3:
         return ()
@@ -77,6 +76,8 @@ def map_points(session: Session, trail: Trail) -> tuple[MapPoint, ...]:
 
 def beside(points: Sequence[MapPoint]) -> tuple[MapPoint, ...]:
     """Return for each point of a map the enrolled one that stands nearest to it, itself aside: the map in words."""
+    from scipy.spatial.distance import cdist  # noqa: PLC0415 - as above
+
     if not points:
         return ()
     enrolled = [number for number, point in enumerate(points) if point.kind == "enrolled"]
@@ -88,6 +89,8 @@ def beside(points: Sequence[MapPoint]) -> tuple[MapPoint, ...]:
 
 def confusion(session: Session) -> Confusion:
     """Recognise every enrolled clip by all others, and say what would help."""
+    from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - as above
+
     classifier = session.enrolment.classifier
     answers = () if classifier is None else leave_one_out(classifier, session.labels)
     told = {truth for truth, _ in answers}

@@ -1,6 +1,6 @@
 """The only door to samples: whatever a clip comes as, out comes float32 mono at 16 kHz, or an AudioError.
 
-soundfile decodes, soxr resamples, librosa trims. Headers are not believed: nothing is allocated by what they promise,
+soundfile decodes, soxr resamples. Headers are not believed: nothing is allocated by what they promise,
 and a file that holds less than it promises is refused, where libsndfile would read it short.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import soxr
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ser_fewshot._audio_decoder import AGAIN, TOLERANCE, Seconds, Stream, decoder, translated, truncated
@@ -261,13 +262,15 @@ def _check_sound(name: str, waveform: NDArray[np.float32], swing: float) -> None
 
 
 def _trim(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut the silence at both ends, whatever the level and the DC offset of the sound: (samples,) to (samples,)."""
-    import librosa  # noqa: PLC0415 - it is slow to import, and importing the library must stay fast
+    """Cut the silence at both ends, whatever the level and the DC offset of the sound: (samples,) to (samples,).
 
+    It cuts where `librosa.effects.trim` does, which takes seconds to import.
+    """
     centred = waveform - waveform.mean()
-    scaled = centred / np.abs(centred).max()
-    _, (first, last) = librosa.effects.trim(scaled, top_db=TRIM_DB, frame_length=_FRAME, hop_length=_HOP)
-    return waveform[first:last].copy()
+    padded = np.pad(centred / np.abs(centred).max(), _FRAME // 2)
+    power = np.square(sliding_window_view(padded, _FRAME)[::_HOP]).mean(axis=1)  # (frames,)
+    loud = np.flatnonzero(power > power.max() * 10 ** (-TRIM_DB / 10))
+    return waveform[loud[0] * _HOP : (loud[-1] + 1) * _HOP].copy()
 
 
 def _too_long(name: str, found: str, max_seconds: Seconds) -> TooLongError:

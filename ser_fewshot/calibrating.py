@@ -12,9 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from ser_fewshot.calibration import Calibration, Surroundings, conditions
@@ -208,6 +205,10 @@ def _inputs(observations: Sequence[Observation]) -> Array:
 
 def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
     """(n, 5) inputs, the first of them ones, (n,) truth -> (5,) weights of a balanced logistic regression."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as slow to import as torch
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     scaler, model = StandardScaler(), LogisticRegression(class_weight="balanced")
     make_pipeline(scaler, model).fit(x[:, 1:], unknown)
     weights = model.coef_[0] / scaler.scale_

@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import Tensor
 
 from ser_fewshot.episode_lists import episodes_hash
@@ -220,6 +219,8 @@ def score(
     diverged: Mapping[int, str] = MappingProxyType({}),
 ) -> Evaluation:
     """Score the answers (n_query,) to each episode; one without answers, because adapting to it failed, is chance."""
+    from sklearn.metrics import balanced_accuracy_score, confusion_matrix  # noqa: PLC0415 - as slow to import as torch
+
     uar, accuracy = np.full((2, len(episodes)), chance_of(spec))
     truth: list[str] = []
     taken_for: list[str] = []

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
 import pytest
 import soundfile as sf
@@ -572,6 +573,29 @@ def test_untrimmed_a_clip_keeps_its_silence_and_is_still_refused_for_too_little_
     assert np.array_equal(audio.load((RATE, whole), trim=False).waveform, whole)
     with pytest.raises(AudioError, match="between silence"):
         audio.load((RATE, np.concatenate([silence, tone(0.1), silence])), trim=False)
+
+
+def trimmed_by_librosa(whole: NDArray[np.float32]) -> NDArray[np.float32]:
+    centred = whole - whole.mean()
+    scaled = centred / np.abs(centred).max()
+    _, (first, last) = librosa.effects.trim(scaled, top_db=audio.TRIM_DB, frame_length=400, hop_length=160)
+    return whole[first:last]
+
+
+def test_noise_of_changing_level_is_trimmed_as_librosa_does():
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        parts = [10 ** draw.uniform(-3.5, -0.5) * draw.uniform(-1, 1, draw.integers(50, 2_000)) for _ in range(20)]
+        whole = (np.concatenate([*parts, tone(0.4), *parts[::2]]) + draw.uniform(-0.2, 0.2)).astype(np.float32)
+        assert np.array_equal(audio.load((RATE, whole)).waveform, trimmed_by_librosa(whole))
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("every", [97, pytest.param(1, marks=pytest.mark.slow)])
+def test_real_clips_are_trimmed_as_librosa_does(corpora_root: Path, every: int):
+    for path in sorted(corpora_root.rglob("*.flac"))[::every]:
+        whole = audio.load(path, trim=False).waveform
+        assert np.array_equal(audio.load(path).waveform, trimmed_by_librosa(whole)), path
 
 
 def test_noise_of_a_quiet_room_is_trimmed_and_soft_speech_is_not():

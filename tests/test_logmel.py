@@ -14,7 +14,7 @@ from tolerance import assert_near
 
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import analyse, logmel
-from ser_fewshot.frontends.logmel import FRONTEND, LogMel, Settings
+from ser_fewshot.frontends.logmel import FRONTEND, LogMel, Settings, mel_filters
 
 OTHERS = [
     Settings(),
@@ -35,6 +35,15 @@ def analysed(frontend: LogMel, *clips: torch.Tensor) -> list[torch.Tensor]:
     padded = torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True)
     features = frontend(padded, torch.tensor([len(clip) for clip in clips]))
     return [x[:length] for x, length in zip(features.x, features.lengths, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "settings", [*OTHERS[:3], Settings(n_mels=128, n_fft=1024, f_min=1500.0), Settings(n_mels=8, f_max=900.0)]
+)
+def test_the_filters_are_those_of_librosa(settings):
+    limits = {"n_mels": settings.n_mels, "fmin": settings.f_min, "fmax": settings.f_max}
+    theirs = librosa.filters.mel(sr=16_000, n_fft=settings.n_fft, **limits).T
+    np.testing.assert_allclose(mel_filters(settings), theirs, rtol=np.finfo(np.float32).eps, atol=0)
 
 
 @pytest.mark.parametrize("settings", OTHERS[:3])

@@ -22,9 +22,9 @@ HEAVY = {"torch", "torchaudio", "transformers", "librosa", "numpy", "sklearn", "
 
 def loaded_after(code: str) -> set[str]:
     """Return the top-level modules that a new process has loaded after some code."""
-    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    script = f"{code}\nimport sys\nprint('\\n', *{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,37 @@ def test_importing_the_package_loads_nothing_heavy(code):
     assert not loaded_after(code) & HEAVY
 
 
-def test_reading_corpora_loads_no_torch():
-    assert not loaded_after("from ser_fewshot import Utterance, scan, load") & {"torch", "librosa", "sklearn"}
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("from ser_fewshot import Utterance, scan, load", {"torch", "librosa", "sklearn"}),
+        ("from ser_fewshot.cli import main; main(['corpora', '--json'])", {"torch", "sklearn"}),
+        (
+            "import app.insight, ser_fewshot.quickstart, ser_fewshot.training",
+            {"librosa", "pandas", "scipy", "sklearn", "tensorboard", "torchaudio"},
+        ),
+    ],
+)
+def test_what_one_path_needs_is_not_loaded_on_another(code, heavy):
+    assert not loaded_after(code) & heavy
+
+
+def test_recognising_loads_torch_and_what_reads_sound_and_nothing_else(tmp_path):
+    """By its package, in Python and through the command line, which prints a table with rich."""
+    demo, file = Path(ser_fewshot.__file__).parent / "assets" / "demo", tmp_path / "mine"
+    clips = {emotion: [str(demo / f"{emotion}_en-f1_1.ogg")] for emotion in ("anger", "fear")}
+    code = f"""
+from ser_fewshot import FewShotClassifier
+from ser_fewshot.cli import main
+classifier = FewShotClassifier.from_pretrained()
+classifier.enroll({clips})
+classifier.save({str(file)!r})
+FewShotClassifier.load({str(file)!r}).predict({clips["fear"]})
+assert main(["enroll", "--to", {str(file)!r}, "--emotion", "awe", *{clips["fear"]}, "--out", {str(file)!r}]) == 0
+assert main(["predict", {str(file)!r}, *{clips["fear"]}]) == 0
+"""
+    may = loaded_after("import numpy, platformdirs, rich.table, safetensors.torch, soundfile, soxr, torch")
+    assert not loaded_after(code) - may - sys.stdlib_module_names - {"ser_fewshot"}
 
 
 def test_every_public_name_is_there_and_no_other_is_promised():

@@ -21,8 +21,8 @@ from ser_fewshot.episodes import EpisodeSampler
 from ser_fewshot.errors import SerFewshotError
 from ser_fewshot.evaluation import interval, score
 
-_LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "librosa", "soxr")
-_OF_FRONTENDS = ("opensmile", "resemblyzer")
+_LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soxr")
+_OF_FRONTENDS = ("opensmile", "resemblyzer", "librosa")  # librosa makes the spectrogram of resemblyzer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,15 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
-
-from rich import box
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ser_fewshot import distributed
-from ser_fewshot.checkpoints import Model
 from ser_fewshot.commands._text import as_json, counted, printable, words
-from ser_fewshot.corpora import Scan, Skipped
 from ser_fewshot.errors import DataWarning
+
+if TYPE_CHECKING:  # what prints must not load torch: not every command needs it
+    from ser_fewshot.checkpoints import Model
+    from ser_fewshot.corpora import Scan, Skipped
 
 _LISTED = 10
 _ENDLESS = 100_000  # columns: wider than any row
@@ -59,11 +55,17 @@ def say_json(value: object) -> None:
 
 def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: as wide as a terminal, where long cells are folded; one line a row in a file or a pipe."""
+    from rich import box  # noqa: PLC0415 - not every answer is a table
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=box.MARKDOWN)
     for name in header:
-        table.add_column(_cell(name), overflow="fold")
+        table.add_column(Text(printable(name)), overflow="fold")
     for row in rows:
-        table.add_row(*map(_cell, row))
+        # Text is printed as it is; a str would be searched for markup and emoji codes.
+        table.add_row(*(Text(printable(cell)) for cell in row))
     text = io.StringIO()
     Console(file=text, width=None if sys.stdout.isatty() else _ENDLESS).print(table)
     for line in text.getvalue().strip().splitlines():
@@ -114,6 +116,9 @@ def noted() -> Iterator[None]:
 
 def tracker(what: str) -> Callable[[Sequence[T]], Iterable[T]]:
     """Return what wraps a sequence in a progress bar on stderr, gone when it is done."""
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.progress import track  # noqa: PLC0415
+
     console = Console(stderr=True)
     hidden = not (console.is_terminal and distributed.is_main())  # in a file, a bar would leave empty lines
     return lambda items: track(items, description=what, console=console, transient=True, disable=hidden)
@@ -121,8 +126,3 @@ def tracker(what: str) -> Callable[[Sequence[T]], Iterable[T]]:
 
 def _complain(line: str) -> None:
     sys.stderr.write(printable(line) + "\n")
-
-
-def _cell(value: object) -> Text:
-    # Text is printed as it is; a str would be searched for markup and emoji codes.
-    return Text(printable(value))

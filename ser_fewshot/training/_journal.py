@@ -6,14 +6,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.tensorboard import SummaryWriter
 
 from ser_fewshot import distributed
 from ser_fewshot._files import TEMPORARY, write_atomically
 from ser_fewshot._run import Progress, save_run
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Journal:
@@ -32,6 +35,8 @@ class Journal:
     def __enter__(self) -> Journal:
         """Bring the folder to where the checkpoint is: a kill may have come at any moment of a write."""
         if distributed.is_main():
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - for the one process that writes
+
             for leftover in sorted(self.run.glob(f".*{TEMPORARY}")):
                 leftover.unlink(missing_ok=True)
             self._write_log()
