@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ser_fewshot._extras import install_pair
 from ser_fewshot.commands import _checks
 from ser_fewshot.commands._checks import PURPOSES, findings
 from ser_fewshot.errors import AudioError
@@ -155,10 +156,20 @@ def test_whatever_does_not_import_is_said_without_a_traceback(tmp_path, monkeypa
 def test_two_that_are_no_pair_are_named(quick, tmp_path, monkeypatch):
     import torchaudio
 
-    monkeypatch.setattr(torchaudio, "__version__", "2.9.1+cpu")
+    monkeypatch.setattr(torchaudio, "__version__", "2.11.1+cpu")
     told = found(tmp_path)["torch"]
     assert told.state == "broken"
-    assert "torchaudio 2.9.1+cpu, which are no pair" in told.found
+    assert "torchaudio 2.11.1+cpu, which are no pair" in told.found
+    assert re.search(r"pip install .*torch==2\.11\.0 torchaudio==2\.11\.0$", told.remedy)
+
+
+@pytest.mark.parametrize(("installed", "force"), [("2.11.1", ""), ("2.11.0", "--force-reinstall "), (None, "")])
+def test_a_pair_that_is_there_already_is_installed_by_force(monkeypatch, installed, force):
+    """What is asked for is of the package's own metadata; to install again what is there would do nothing."""
+    versions = {"torch": "2.11.0+cpu", "torchaudio": installed}
+    there = {name: [SimpleNamespace(name=name, version=x)] if x else [] for name, x in versions.items()}
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda name: there[name])
+    assert install_pair() == f"pip install {force}torch==2.11.0 torchaudio==2.11.0"
 
 
 def test_a_model_that_does_not_load_is_broken(tmp_path, monkeypatch):
@@ -201,5 +212,10 @@ def test_a_torchaudio_that_breaks_at_its_import_is_told_by_a_fresh_program(tmp_p
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (1, "")
     assert "broken   torchaudio: OSError: libtorchaudio.so: undefined symbol" in done.stdout
-    assert "built as a pair" in done.stdout
+    assert "Install the pair: pip install " in done.stdout
     assert "ok       extra datasets: " in done.stdout
+    # transformers imports it wherever it is installed.
+    command[3:] = ["import", "some/encoder", "--out", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert re.fullmatch(r"ser-fewshot: torchaudio: found .*undefined symbol.* pip install .*\n", done.stderr)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ser_fewshot._extras import install_pair
+
 State = Literal["ok", "missing", "broken"]
 
 PACKAGE = "ser-fewshot"
@@ -154,18 +156,15 @@ def _torch() -> Iterator[Finding]:
         try:
             versions[name] = str(importlib.import_module(name).__version__)
         except Exception as error:
-            pair = (
-                "torch and torchaudio are built as a pair: install both in versions whose first two numbers are equal."
-            )
-            yield Finding(name, "broken", f"{type(error).__name__}: {error}", pair)
+            yield Finding(name, "broken", f"{type(error).__name__}: {error}", f"Install the pair: {install_pair()}")
     if len(versions) < 2:
         return
-    numbers = {name: version.split("+")[0].split(".")[:2] for name, version in versions.items()}
+    numbers = {name: version.partition("+")[0] for name, version in versions.items()}
     found = f"torch {versions['torch']} with torchaudio {versions['torchaudio']}"
     if numbers["torch"] == numbers["torchaudio"]:
         yield Finding("torch", "ok", found)
     else:
-        yield Finding("torch", "broken", f"{found}, which are no pair", "Install both in the same version.")
+        yield Finding("torch", "broken", f"{found}, which are no pair", f"Install the pair: {install_pair()}")
 
 
 def _device() -> Iterator[Finding]:

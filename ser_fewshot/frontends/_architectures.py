@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ser_fewshot._extras import unpaired
 from ser_fewshot.errors import SettingsError
+
+try:
+    import transformers
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+except OSError as error:
+    raise unpaired(error) from error
 
 MOST_PARAMETERS = 2_500_000_000  # XLS-R 2B, the largest that is published, has 2.2 billion
 _LARGEST = 16_384  # of a width; published ones stay below 8,192

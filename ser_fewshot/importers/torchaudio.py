@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torchaudio import pipelines
 
+from ser_fewshot._extras import unpaired
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.importers._checkpoint import Checkpoint
 from ser_fewshot.importers._files import as_tensors
@@ -77,7 +77,7 @@ def _check_bundle(name: str, architecture: Mapping[str, Any], *, origin: str) ->
     Raises:
         CheckpointError: width, number of blocks or normalisation differ.
     """
-    parameters = getattr(pipelines, name)._params
+    parameters = _bundles()[name]._params
     norms = {"group_norm": "group", "layer_norm": "layer"}
     stated = {
         "hidden_size": parameters["encoder_embed_dim"],
@@ -98,11 +98,11 @@ def _bundle(name: str | None) -> tuple[dict[str, Any], bool | None]:
     """Return what a bundle says of its architecture, and whether it normalises; nothing for no bundle.
 
     Raises:
-        CheckpointError: torchaudio has no such bundle.
+        CheckpointError: torchaudio has no such bundle, or cannot be imported.
     """
     if name is None:
         return {}, None
-    known = {key: value for key, value in vars(pipelines).items() if hasattr(value, "_normalize_waveform")}
+    known = _bundles()
     if name not in known:
         raise CheckpointError(
             "--bundle",
@@ -119,3 +119,16 @@ def _bundle(name: str | None) -> tuple[dict[str, Any], bool | None]:
     if name.startswith("HUBERT"):
         told["model_type"] = "hubert"
     return told, known[name]._normalize_waveform
+
+
+def _bundles() -> dict[str, Any]:
+    """Return torchaudio's bundles by name. Only what they say is taken from it: its checkpoints are read without it.
+
+    Raises:
+        CheckpointError: torchaudio cannot be imported, for instance because it was built for another torch.
+    """
+    try:
+        from torchaudio import pipelines  # noqa: PLC0415 - it may not fit the installed torch
+    except (ImportError, OSError, RuntimeError) as error:
+        raise unpaired(error) from error
+    return {key: value for key, value in vars(pipelines).items() if hasattr(value, "_normalize_waveform")}

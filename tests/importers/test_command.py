@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ser_fewshot.importers import Choice, import_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 from .conftest import built, features
-from .layouts import clip, encoder, write_fairseq, write_huggingface, write_speechbrain
+from .layouts import clip, encoder, write_fairseq, write_huggingface, write_speechbrain, write_torchaudio
 
 DEMO = DEMO_MANIFEST.parent
 NAMES = ("neu", "hap", "ang")
@@ -160,6 +161,15 @@ def test_an_option_that_cannot_be_is_refused(options, complaint, source, tmp_pat
     assert complaint in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_without_its_torchaudio_all_but_bundles_are_read(tmp_path, run, monkeypatch):
+    source = write_torchaudio(small(), tmp_path / "ta.pt")
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    assert run("import", source, "--out", tmp_path / "out")[0] == 0
+    code, _, complaint = run("import", source, "--out", tmp_path / "out", "--bundle", "HUBERT_LARGE")
+    assert code == 2
+    assert re.search(r"^ser-fewshot: torchaudio: found .*Install the pair: pip install .*torchaudio==", complaint)
 
 
 def test_an_unknown_bundle_is_refused(tmp_path, run):
