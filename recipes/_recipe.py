@@ -28,7 +28,6 @@ from ser_fewshot import corpora
 from ser_fewshot._files import write_atomically
 from ser_fewshot._stored import digest
 from ser_fewshot.benchmark.methods import ENCODER
-from ser_fewshot.cards import trained_on
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.corpora import Utterance
@@ -72,7 +71,7 @@ def with_models(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         default=str(DEFAULT_MODEL),
-        help="folder; {corpus} in it stands for the corpus asked (default: the package's, which heard them all)",
+        help="folder; {corpus} in it stands for the corpus asked (default: the package's, trained on all)",
     )
     return parser
 
@@ -147,16 +146,19 @@ class Recipe:
         sampler = EpisodeSampler(clips.utterances, spec, seed=self.seed if seed is None else seed)
         return sampler.draw_many(self.episodes)
 
-    def pretrained(self, corpus: str) -> tuple[Model, str]:
-        """Return the finished model for a corpus, and its name, which says whether it had heard the corpus."""
+    def pretrained(self, corpus: str, clips: Sequence[Utterance]) -> tuple[Model, str]:
+        """Return the finished model for a corpus, and its name, which says if it was trained on the clips of it."""
         folder = Path(self.arguments.models.replace("{corpus}", corpus))
         try:
-            model, heard = load_model(folder), corpus in trained_on(folder)
+            model = load_model(folder)
         except CheckpointError as error:
             raise SystemExit(f"--models: {error}\nrecipes/train_default.py makes such models.") from error
-        told = {"weights_sha256": digest(model.learner), "had_heard_it": heard}
+        overlap = model.training_set.overlap(clip for clip in clips if clip.corpus == corpus)
+        told = {"weights_sha256": digest(model.learner), "had_heard_it": overlap.found, "note": overlap.sentence}
         self.result.setdefault("models", {})[corpus] = told
-        return model, "default model" + (" (had heard the corpus)" if heard else "")
+        if overlap.found:
+            print(f"{corpus}: {overlap.sentence}", flush=True)
+        return model, "default model" + (" (trained on the corpus)" if overlap.found else "")
 
     def training(self, task: EpisodeSpec) -> TrainSettings:
         """Return how every learner of the recipes is trained: 240 steps of each of its objectives."""

@@ -28,7 +28,7 @@ TASKS: dict[str, LabelKind] = {"emotion x speaker": "emotion_x_speaker", "emotio
 def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(__file__, __doc__, with_models(options(__doc__)).parse_args(argv))
     for corpus, own, rest in recipe.asked(recipe.logmel()):
-        default, named = recipe.pretrained(corpus)
+        default, named = recipe.pretrained(corpus, own.utterances)
         models = {"ridge, statistics": recipe.scaled(STATISTICS, rest, task=SPEC)}
         for words, label in TASKS.items():
             task = EpisodeSpec(n_way=4, k_shot=2, n_query=2, label=label, query_speaker="any")

@@ -1,4 +1,4 @@
-r"""Measure a model on a corpus that it never heard, by the frozen episodes of recipes/episodes.
+r"""Measure a model on a corpus that it was not trained on, by the frozen episodes of recipes/episodes.
 
 - UAR on emotions with speakers of support and query disjoint, and within one speaker; on speakers as classes;
 - the same with the queries, not the support, through noise, a room, the telephone and other gains;
@@ -39,7 +39,7 @@ from _trials import Trial, measured
 from ser_fewshot import audio, corpora
 from ser_fewshot._files import write_atomically
 from ser_fewshot._stored import digest
-from ser_fewshot.cards import trained_on
+from ser_fewshot._versions import processor
 from ser_fewshot.checkpoints import Model, load_model, with_view
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import View
@@ -78,7 +78,7 @@ def main() -> None:
             clips = features_of(model, others[::SCALE_STEP])
             model.learner.fit_scale(clips.batch(range(len(clips))))
         result = {
-            **header(corpus, folder, model, arguments),
+            **header(corpus, model, scans[corpus], arguments),
             "protocols": protocols(corpus, model, scans[corpus], babble_of(others), seed=arguments.seed),
         }
         write_atomically(
@@ -122,8 +122,9 @@ def penalise(model: Model, penalty: float) -> None:
     model.learner.penalty = penalty
 
 
-def header(corpus: str, folder: Path, model: Model, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what a reader needs to repeat a measurement, and whether the model had heard the corpus before."""
+def header(corpus: str, model: Model, clips: Sequence[Utterance], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what a reader needs to repeat a measurement, and whether the model was trained on clips of the corpus."""
+    overlap = model.training_set.overlap(clips)
     return {
         "command": f"uv run python recipes/measure_default.py --model {' '.join(map(repr, arguments.model))}"
         f" --corpora DIR --corpus {corpus} --name {arguments.name!r} --seed {arguments.seed}"
@@ -131,12 +132,14 @@ def header(corpus: str, folder: Path, model: Model, arguments: argparse.Namespac
         + (f" --penalty {arguments.penalty:g}" if arguments.penalty is not None else ""),
         "name": arguments.name,
         "corpus": corpus,
-        "had_heard_it": corpus in trained_on(folder),
+        "had_heard_it": overlap.found,
+        "note": overlap.sentence,
         "learner": model.config.learner,
         "frontend": model.config.frontend,
         "weights_sha256": digest(model.learner),
         "seed": arguments.seed,
         "torch": torch.__version__,
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     conditions = SMOKE if recipe.arguments.smoke else CONDITIONS
     clips = recipe.utterances()
     for corpus in recipe.arguments.corpus:
-        model, _ = recipe.pretrained(corpus)
+        model, _ = recipe.pretrained(corpus, clips)
         own = some([clip for clip in clips if clip.corpus == corpus], recipe.arguments.clips, recipe.seed)
         voices = babble_of([clip for clip in clips if clip.corpus != corpus])
         everything = recorded_and(conditions, model, own, voices, recipe.seed)

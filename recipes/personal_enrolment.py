@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(__file__, __doc__, with_models(options(__doc__)).parse_args(argv))
     clips = recipe.utterances(others=False)
     for corpus in recipe.arguments.corpus:
-        model, named = recipe.pretrained(corpus)
+        model, named = recipe.pretrained(corpus, clips)
         own = features_of(model, [clip for clip in clips if clip.corpus == corpus])
         episodes = recipe.draw(own, SPEC)
         asked = {ALONE: (0, OTHERS), **MIXTURES}

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
     shots: list[int] = recipe.arguments.shots
     for corpus, own, rest in recipe.asked(recipe.logmel()):
-        default, named = recipe.pretrained(corpus)
+        default, named = recipe.pretrained(corpus, own.utterances)
         models = {
             "nearest, mean log-mel": recipe.scaled(MEAN, rest, task=SPEC),
             "ridge, statistics": recipe.scaled(STATISTICS, rest, task=SPEC),

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def answers(recipe: Recipe, corpus: str, own: FeatureSet, rest: FeatureSet) -> Rows:
     """Return the row of every learner by every protocol that the corpus has enough speakers for."""
-    default, named = recipe.pretrained(corpus)
+    default, named = recipe.pretrained(corpus, own.utterances)
     models = {
         "nearest, mean log-mel": recipe.scaled(MEAN, rest, task=TASK),
         "ridge, statistics": recipe.scaled(ModelConfig(learner="ridge", settings=UNTRAINED), rest, task=TASK),

@@ -21,7 +21,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +42,7 @@ from ser_fewshot.frontends.pretrained import Pretrained
 from ser_fewshot.pipeline import distil
 from ser_fewshot.splits import split_by_corpus
 from ser_fewshot.training import TrainSettings, fit_scale
+from ser_fewshot.training_set import TrainingSet
 
 CONFIG = ModelConfig(
     learner="ridge",
@@ -99,7 +100,8 @@ def learn(arguments: argparse.Namespace) -> tuple[Model, Sequence[Utterance], Ma
     run = arguments.runs / "distillation"
     best = distil(model, lesson, teachers=teachers, settings=SETTINGS, run=run, resume=True)
     print(f"epoch {best['epoch']:.0f} of the distillation: loss {best['loss']:.3f}", flush=True)
-    return model, lesson.features.utterances, best
+    clips = lesson.features.utterances
+    return replace(model, training_set=TrainingSet.of(clips, labelled=False)), clips, best
 
 
 def begun(lesson: Lesson, teacher: FrontEnd, folder: Path) -> Model:

@@ -47,12 +47,12 @@ def hub_card(folder: Path, name: str, *, licence: str | None = None, results: Se
     data.tags = list(dict.fromkeys([*(data.tags or ()), *_TAGS]))
     if results:
         data.model_name = name.rpartition("/")[2]
-        data.eval_results = [_result(told, folder, known=corpora_heard(card)) for told in results]
+        data.eval_results = [_result(told, folder, known=corpora_of(card)) for told in results]
     card.text = card.text.replace(_PLACE, name)
     return str(card)
 
 
-def corpora_heard(card: ModelCard) -> list[str]:
+def corpora_of(card: ModelCard) -> list[str]:
     """Return the corpora that a card says its model was trained on, in whatever way YAML writes one or several."""
     told = cast("ModelCardData", card.data).datasets or []
     return [told] if isinstance(told, str) else [str(name) for name in told]
@@ -93,8 +93,9 @@ def _result(told: Mapping[str, Any], folder: Path, *, known: Sequence[str]) -> E
         raise _refused(f"{type(error).__name__}: {error}", "what 'evaluate --json' wrote") from error
     if model.resolve() != folder.resolve():
         raise _refused(f"scores of {model}", f"those of {folder}")
-    if again := sorted({*corpora} & {*known}):
-        raise _refused(f"scores on {', '.join(again)}", "a corpus that the model was not trained on")
+    again = sorted({*corpora} & {*known})
+    if again or told.get("training_set", {}).get("found"):
+        raise _refused(f"scores on {', '.join(again or corpora)}", "a corpus that the model was not trained on")
     return EvalResult(
         task_type=_TASK,
         dataset_type="-".join(corpora),

@@ -128,6 +128,13 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: st
     module.load_state_dict(dict(tensors))
 
 
+def in_single(tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return stored weights, those in half precision in single where the model that was built has them so."""
+    single = {name for name, tensor in built.items() if tensor.dtype == torch.float32}
+    halves = {name for name, tensor in tensors.items() if tensor.dtype == torch.float16}
+    return {**tensors, **{name: tensors[name].float() for name in single & halves}}
+
+
 def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:
     shared = sorted(set(expected) & set(tensors))
     faults = {

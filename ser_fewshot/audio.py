@@ -114,6 +114,18 @@ def check_readable(path: str | os.PathLike[str]) -> None:
             raise truncated(name, "no sample where its header promises the last one")
 
 
+def length(path: str | os.PathLike[str]) -> Seconds | None:
+    """Return the length of a file in s as its header, which may guess in MP3, tells; None where it does not.
+
+    Raises:
+        AudioError: it is missing, a folder, empty, not audio, or holds less than its header promises.
+    """
+    name = _name(path, None)
+    with opened(name, path) as window, decoder(name, window) as audio:
+        seconds = audio.frames / audio.samplerate
+        return seconds if seconds < _FOREVER else None
+
+
 def content_key(source: Source, *, start: Seconds | None = None, end: Seconds | None = None) -> str:
     """Return the SHA-256, in hex, of the bytes of a source, the segment and AUDIO_VERSION; nothing is decoded.
 

@@ -1,4 +1,4 @@
-"""Model cards: what a saved model is, what it heard, under which licences, and what it must not be used for."""
+"""Model cards: what a saved model is, what it was trained on, its licence, and what it must not be used for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 
 from ser_fewshot import corpora
-from ser_fewshot._hub_card import CARD, corpora_heard, read_card
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.corpora import CorpusCard, Utterance
 from ser_fewshot.errors import SettingsError
@@ -68,7 +67,7 @@ def default_card(
         command: what makes it again.
 
     Raises:
-        SettingsError: a result is of another kind of model than the others, or of one that had heard the corpus.
+        SettingsError: a result is of another kind of model than the others, or of one that was trained on the corpus.
     """
     _check_measured(measured)
     results = sorted(measured, key=lambda result: str(result["corpus"]))
@@ -97,8 +96,11 @@ def default_card(
 def _trained(
     model: Model, utterances: Sequence[Utterance], settings: TrainSettings, best: Mapping[str, float], command: str
 ) -> dict[str, Any]:
-    """Return what every card of a trained model tells."""
-    clips = Counter(utterance.corpus for utterance in utterances)
+    """Return what every card of a trained model tells; what its encoder was trained on before is part of it."""
+    clips: dict[str, int | str] = {
+        name: part.clips or "not known" for name, part in model.training_set.corpora.items() if part.labelled
+    }
+    clips |= Counter(utterance.corpus for utterance in utterances)
     cards = {name: corpora.card(name) for name in sorted(clips) if name in corpora.names()}
     speakers = {(utterance.corpus, utterance.speaker) for utterance in utterances if utterance.speaker is not None}
     return {
@@ -117,12 +119,12 @@ def _trained(
 
 
 def _check_measured(measured: Sequence[Mapping[str, Any]]) -> None:
-    heard = [result["corpus"] for result in measured if result["had_heard_it"]]
+    again = [result["corpus"] for result in measured if result["had_heard_it"]]
     names = sorted({result["name"] for result in measured})
-    if heard or len(names) > 1:
+    if again or len(names) > 1:
         raise SettingsError(
             "measured",
-            found=f"results of {', '.join(names)}, of which had heard what they are measured on: {heard or 'none'}",
+            found=f"results of {', '.join(names)}, trained on what they are measured on: {again or 'none'}",
             expected="those of one model, made anew without each corpus",
             remedy="Measure the models that left the corpus out: recipes/measure_default.py.",
         )
@@ -194,13 +196,3 @@ def _line(text: str) -> str:
 def _text(text: str) -> str:
     r"""Return a text as one line that Markdown prints as it is: `a|b` -> `a\|b`."""
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", _line(text))
-
-
-def trained_on(folder: Path) -> list[str]:
-    """Return the corpora that a model's card says it was trained on; none where it says nothing.
-
-    Raises:
-        SettingsError: the card's metadata cannot be read.
-    """
-    card = folder / CARD
-    return corpora_heard(read_card(card)) if card.exists() else []

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from ser_fewshot import plugins
 from ser_fewshot._files import write_atomically
 from ser_fewshot._settings import fill
-from ser_fewshot._stored import load_weights, parameters_limited, read_config, read_header, read_tensors
+from ser_fewshot._stored import in_single, load_weights, parameters_limited, read_config, read_header, read_tensors
 from ser_fewshot.calibration import Calibration
 from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import FrontEnd, Normalization, check_frames, halved
 from ser_fewshot.learners import LARGEST_SIZE, Learner, build_learner, settings_of
+from ser_fewshot.training_set import RECORD, TrainingSet, by_card, parsed
 
 __all__ = [
     "FORMAT",
@@ -102,11 +103,12 @@ class ModelConfig:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A front-end and a learner that belong together."""
+    """A front-end and a learner that belong together, and what both were trained on."""
 
     config: ModelConfig
     frontend: FrontEnd
     learner: Learner
+    training_set: TrainingSet
 
 
 def build_model(config: ModelConfig, *, frontend: FrontEnd | None = None, seed: int = 0) -> Model:
@@ -126,7 +128,8 @@ def build_model(config: ModelConfig, *, frontend: FrontEnd | None = None, seed: 
     learner = build_learner(config.learner, ready.dim, settings, seed=seed)
     # Kept in full, so that a saved model does not change when a default does.
     full = replace(config, settings=settings, frontend_settings=asdict(ready.settings))
-    return Model(full, ready, learner.eval())
+    elsewhere = getattr(ready, "trained_elsewhere", ready.network is not None)
+    return Model(full, ready, learner.eval(), TrainingSet(complete=not elsewhere))
 
 
 def _build_frontend(config: ModelConfig, *, seed: int) -> Any:
@@ -171,12 +174,11 @@ def swap_learner(model: Model, name: str) -> Model:
             expected=f"one whose comparison was trained too, which {name} makes by a network of its own",
             remedy=f"Train it: ser-fewshot train --learner {name}.",
         )
-    take_encoder(swapped, model)
-    return swapped
+    return take_encoder(swapped, model)
 
 
-def take_encoder(taker: Model, giver: Model) -> None:
-    """Copy the encoder's weights from one model into another.
+def take_encoder(taker: Model, giver: Model) -> Model:
+    """Copy the encoder's weights from one model into another, in place; return that one with the record of both.
 
     Raises:
         SettingsError: their learners are not on the same encoder.
@@ -193,6 +195,7 @@ def take_encoder(taker: Model, giver: Model) -> None:
             remedy="Train this learner by itself.",
         )
     load_weights(taker.learner, {**taker.learner.state_dict(), **encoder}, origin=giver.config.learner)
+    return replace(taker, training_set=taker.training_set | giver.training_set)
 
 
 def with_view(model: Model, view: View) -> Model:
@@ -215,7 +218,7 @@ def with_view(model: Model, view: View) -> Model:
         if isinstance(module, Discriminant):
             module.view = view
     settings = {**model.config.settings, "encoder": {**model.config.settings["encoder"], "view": view}}
-    return Model(replace(model.config, settings=settings, calibration=None), model.frontend, learner)
+    return replace(model, config=replace(model.config, settings=settings, calibration=None), learner=learner)
 
 
 def save_model(model: Model, folder: Path, *, card: str) -> None:
@@ -227,7 +230,8 @@ def save_model(model: Model, folder: Path, *, card: str) -> None:
         card: the README.md: what the model is, what it was trained on, under which licence.
     """
     tensors = to_store(model, learner="", frontend=_FRONTEND)
-    write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors))
+    record = {RECORD: model.training_set.as_text()}
+    write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors, record))
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
     write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
     write_atomically(folder / "README.md", card)
@@ -245,20 +249,26 @@ def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
 
 
 def load_model(folder: Path) -> Model:
-    """Read a model that `save_model` wrote.
+    """Read a model that `save_model` wrote; where it has no record of its training set, its card names the corpora.
 
     Raises:
         CheckpointError: the folder is no such model, a file is damaged, or weights and config do not fit.
     """
     config = read_config(folder / "config.json")
-    tensors, _ = read_tensors(folder / "model.safetensors")
+    tensors, told = read_tensors(folder / "model.safetensors")
+    record = parsed(told[RECORD], origin=str(folder)) if RECORD in told else by_card(folder)
     frontend = {name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)}
     learner = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FRONTEND)}
-    return assemble(config, learner, frontend, origin=str(folder))
+    return assemble(config, learner, frontend, training_set=record, origin=str(folder))
 
 
 def assemble(
-    config: Mapping[str, Any], learner: Mapping[str, Tensor], frontend: Mapping[str, Tensor], *, origin: str
+    config: Mapping[str, Any],
+    learner: Mapping[str, Tensor],
+    frontend: Mapping[str, Tensor],
+    *,
+    training_set: TrainingSet,
+    origin: str,
 ) -> Model:
     """Return the model of a config and the weights of its two parts; every weight must be there, and no other.
 
@@ -285,12 +295,5 @@ def assemble(
         ) from error
     network = nn.Module() if model.frontend.network is None else model.frontend.network
     for module, tensors in ((model.learner, learner), (network, frontend)):
-        load_weights(module, _whole(tensors, module.state_dict()), origin=origin)
-    return model
-
-
-def _whole(tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return stored weights, those in half precision in single where the model that was built has them so."""
-    single = {name for name, tensor in built.items() if tensor.dtype == torch.float32}
-    halves = {name for name, tensor in tensors.items() if tensor.dtype == torch.float16}
-    return {**tensors, **{name: tensors[name].float() for name in single & halves}}
+        load_weights(module, in_single(tensors, module.state_dict()), origin=origin)
+    return replace(model, training_set=training_set)

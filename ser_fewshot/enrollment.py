@@ -22,6 +22,7 @@ from ser_fewshot.checkpoints import FORMAT, Model, assemble, read_tensors, to_st
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Classifier, evaluating
+from ser_fewshot.training_set import RECORD, UNKNOWN, parsed
 
 MOST_CLIPS = 5_000
 """Clips of one enrolment. Few-shot means tens of them; ridge regression takes their number to the third power."""
@@ -229,7 +230,7 @@ def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) 
         tensors |= {_clip(number, position): clip.contiguous() for position, clip in enumerate(members.clips)}
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
     classes = [{"label": label, "clips": members.names} for label, members in enrolled.items()]
-    metadata = {"config": json.dumps(config), "classes": json.dumps(classes)}
+    metadata = {"config": json.dumps(config), "classes": json.dumps(classes), RECORD: model.training_set.as_text()}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -256,7 +257,8 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
             expected="an enrolment saved by this program",
             remedy="Save the enrolment again; a model folder is opened with from_pretrained.",
         ) from error
-    model = assemble(config, learner, frontend, origin=str(path))
+    record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
+    model = assemble(config, learner, frontend, training_set=record, origin=str(path))
     _check_clips(model, clips, origin=str(path))
     return model, enrolled
 

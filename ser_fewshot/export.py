@@ -31,6 +31,7 @@ from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features, normalize
 from ser_fewshot.learners import evaluating
+from ser_fewshot.training_set import RECORD
 
 Waveform = NDArray[np.float32]
 
@@ -175,6 +176,7 @@ def _metadata(classifier: FewShotClassifier, *, longest: float) -> dict[str, str
         "max_seconds": f"{longest:g}",
         "learner": config.learner,
         "frontend": config.frontend,
+        RECORD: classifier.model.training_set.as_text(),
     }
 
 

@@ -24,6 +24,7 @@ from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.splits import split_by_corpus
+from ser_fewshot.training_set import TrainingSet
 
 TASKS = (
     EpisodeSpec(n_way=4, k_shot=5, n_query=5),
@@ -101,7 +102,8 @@ def fit_labels(
     _find_all(metric_of(final), described, views=("speaker", "emotion"), choice=best, reach=reach, weights=weights)
     calibration = fit(_observations(described, best, reach, seed=seed))
     table = [{**asdict(choice), "uar": score} for choice, score in mean.items()]
-    return Model(replace(final.config, calibration=calibration), final.frontend, final.learner), table
+    record = model.training_set | TrainingSet.of(features.utterances)
+    return replace(final, config=replace(final.config, calibration=calibration), training_set=record), table
 
 
 def _check(model: Model, features: FeatureSet) -> None:

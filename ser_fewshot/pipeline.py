@@ -18,6 +18,7 @@ from ser_fewshot.distributed import Compute
 from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.splits import split_by_speaker
 from ser_fewshot.training import TrainSettings, train
+from ser_fewshot.training_set import TrainingSet
 
 VALIDATION_SPEAKERS = 0.2
 
@@ -58,7 +59,7 @@ def meta_train(
     """
     model = build_model(config, frontend=frontend, seed=settings.seed)
     if start is not None:
-        take_encoder(model, start)
+        model = take_encoder(model, start)
     if not model.frontend.spectral:
         settings = replace(settings, augmentation=UNVARIED)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
@@ -80,6 +81,8 @@ def meta_train(
         )
     best = max(history, key=lambda record: record["validation_uar"])
     if distributed.is_main():
+        chosen_by = (*train_part.utterances, *validation_part.utterances)  # validation speakers chose the epoch
+        model = replace(model, training_set=model.training_set | TrainingSet.of(chosen_by))
         card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
         save_model(model, run / "model", card=card)
     distributed.barrier()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser_fewshot import audio
 from ser_fewshot.audio import Clip
@@ -36,6 +37,7 @@ class QuickstartResult:
         correct, queries: of this one run; `predictions` are its (clip, true label, prediction).
         uar, ci95: mean over `episodes` runs of this kind and the half-width of its interval, in [0, 1].
         chance: what guessing scores.
+        training_set: what the model was trained on, and how much of it these clips are.
         report: the page.
     """
 
@@ -51,6 +53,7 @@ class QuickstartResult:
     ci95: float
     episodes: int
     chance: float
+    training_set: dict[str, Any]
     report: str
     predictions: Recognised
 
@@ -95,7 +98,8 @@ def quickstart(
         track=track,
     )
     n_skipped = len(found.skipped) + len(features.skipped)
-    notice = _notice(corpus, features, n_skipped)
+    overlap = classifier.model.training_set.overlap(features.utterances)
+    notice = _notice(corpus, features, n_skipped, trained_on=overlap.sentence)
     say(notice)
     if features.skipped:
         sampler = _sampler(features.utterances, seed)
@@ -128,6 +132,7 @@ def quickstart(
         ci95=score.half_width,
         episodes=n_episodes,
         chance=evaluation.chance,
+        training_set=overlap.as_dict(),
         report=str(out),
         predictions=predictions,
     )
@@ -156,7 +161,7 @@ def _sampler(utterances: Sequence[Utterance], seed: int) -> EpisodeSampler:
         ) from error
 
 
-def _notice(corpus: str | None, features: FeatureSet, n_skipped: int) -> str:
+def _notice(corpus: str | None, features: FeatureSet, n_skipped: int, *, trained_on: str) -> str:
     """Return what is to be known before any number.
 
     Raises:
@@ -175,10 +180,8 @@ def _notice(corpus: str | None, features: FeatureSet, n_skipped: int) -> str:
             "nothing about people."
         )
     skipped = f" ({n_skipped} files were skipped: see 'scan')" if n_skipped else ""
-    return (
-        f"{len(features)} clips of {corpus}{skipped}. Speakers of enrolled and recognised clips are disjoint. If the "
-        "model was trained on this corpus, which its card says, the numbers flatter it."
-    )
+    speakers = "Speakers of enrolled and recognised clips are disjoint."
+    return f"{len(features)} clips of {corpus}{skipped}. {speakers} {trained_on}"
 
 
 def _story(

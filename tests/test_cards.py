@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
-import measure_default
 import pytest
 from synthetic import CALIBRATION
 from views import model_of_two_views
@@ -18,6 +18,7 @@ from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.corpora import CorpusCard, Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.training import TrainSettings
+from ser_fewshot.training_set import Part, TrainingSet, by_card
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with audformat, a package for development")
 
@@ -116,6 +117,16 @@ def test_the_weights_are_as_free_as_the_least_free_corpus(card, monkeypatch, use
     text = card(*uses)
     assert licence(text).startswith(verdict)
     assert front_matter(text)["license_name"] == name
+
+
+def test_corpora_that_the_encoder_was_trained_on_before_stand_in_the_card_and_bind_it(model, monkeypatch, tmp_path):
+    plugin(monkeypatch, a=False, b=True)
+    clips = [Utterance(id="b/1", path=tmp_path / "a.wav", corpus="b", emotion="fear", speaker="1")]
+    begun = replace(model, training_set=TrainingSet(corpora={"a": Part(clips=7), "speech": Part(labelled=False)}))
+    text = training_card(begun, clips, settings=TrainSettings(), best=BEST)
+    assert front_matter(text)["datasets"] == ["a", "b"]
+    assert row(text, "a")[1:3] == ["7", "not known"]
+    assert licence(text).startswith("non-commercial")
 
 
 def test_a_corpus_that_is_not_ours_makes_the_licence_unclear(card, monkeypatch):
@@ -274,7 +285,7 @@ def test_without_measurements_nothing_is_claimed(default):
 
 
 def test_a_model_that_had_heard_the_corpus_measures_nothing(default):
-    with pytest.raises(SettingsError, match=r"had heard .* \['urdu'\]"):
+    with pytest.raises(SettingsError, match=r"trained on .* \['urdu'\]"):
         default(measurement("emodb", 0.8), measurement("urdu", 0.9, heard=True))
     with pytest.raises(SettingsError, match="results of Whisper, default"):
         default(measurement("emodb", 0.8), measurement("urdu", 0.9, name="Whisper"))
@@ -292,7 +303,7 @@ def test_the_default_card_says_what_may_not_be_done_with_it(default):
 def test_the_default_card_tells_a_program_what_the_model_heard(default, tmp_path):
     (tmp_path / "README.md").write_text(default(), encoding="utf-8")
     assert front_matter(default())["datasets"] == ["ased", "emodb", "ravdess", "urdu"]
-    assert measure_default.trained_on(tmp_path) == ["ased", "emodb", "ravdess", "urdu"]
+    assert list(by_card(tmp_path).corpora) == ["ased", "emodb", "ravdess", "urdu"]
 
 
 def test_names_in_results_are_text(default):

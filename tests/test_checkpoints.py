@@ -23,6 +23,7 @@ from torch import Tensor
 from views import N, directions_of, model_of_two_views
 
 from ser_fewshot import checkpoints
+from ser_fewshot._stored import in_single
 from ser_fewshot.checkpoints import (
     Model,
     ModelConfig,
@@ -142,7 +143,7 @@ def test_a_file_from_before_weights_were_halved_is_read(saved):
 def test_only_what_the_model_has_in_single_precision_becomes_single():
     stored = {name: torch.ones(2, dtype=torch.float16) for name in ("single", "half", "whole number", "nowhere")}
     built = {"single": torch.zeros(2), "half": torch.zeros(2).half(), "whole number": torch.zeros(2).long()}
-    found = checkpoints._whole(stored, built)
+    found = in_single(stored, built)
     assert {name for name, tensor in found.items() if tensor.dtype == torch.float32} == {"single"}
     assert list(found) == list(stored)
 

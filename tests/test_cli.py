@@ -21,6 +21,7 @@ from synthetic import small_model
 from views import model_of_two_views
 
 from ser_fewshot import cli, corpora, plugins
+from ser_fewshot._versions import processor
 from ser_fewshot.checkpoints import ModelConfig, build_model, save_model, with_view
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands import _console
@@ -585,6 +586,8 @@ def test_a_manifest_is_read_from_any_folder(ok, room, tmp_path, monkeypatch):
 
 def test_evaluate_prints_scores_with_intervals_chance_and_confusion(run, room):
     code, out, err = run("evaluate", "--manifest", DEMO_MANIFEST, "--model", room / "model", *EPISODE)
+    assert "\nNone of these 80 clips was in the training set (which is empty)." in out
+    assert "‡" not in out
     assert (code, err) == (0, "")
     for part in ("3-way 2-shot", "query speaker disjoint", "chance 33.3 %", "±", "nearest", "recall", "true \\ answer"):
         assert part in out
@@ -720,6 +723,11 @@ def test_train_writes_a_model_that_the_other_commands_take(ok, room, trained):
     assert "train --manifest" in (trained / "model/README.md").read_text()
     report = json.loads(ok("evaluate", "--manifest", DEMO_MANIFEST, *model, *EPISODE, "--json", "-"))
     assert list(report["learners"]) == ["protonet"]
+    assert sum(report["training_set"]["clips_found"].values()) == 80
+    assert (report["versions"]["processor"], report["threads"], report["device"]) == (processor(), 1, "cpu")
+    out = ok("evaluate", "--manifest", DEMO_MANIFEST, *model, *EPISODE)
+    assert "| protonet ‡ |" in out
+    assert "‡ Trained on demo: 80 of these 80 clips were in the training set" in out
     ok("enroll", room / "mine", *model, "--out", "e.ser")
     assert (
         json.loads(ok("predict", "e.ser", room / "clip.ogg", "--json"))[0]["label"]

@@ -6,6 +6,7 @@ import json
 import pickle
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ from synthetic import small_model
 
 from ser_fewshot import FewShotClassifier, hub
 from ser_fewshot._hub_card import _NOT_LOOKED_UP, hub_card
-from ser_fewshot.cards import TEMPLATES, trained_on
-from ser_fewshot.checkpoints import save_model
+from ser_fewshot.cards import TEMPLATES
+from ser_fewshot.checkpoints import load_model, save_model
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.errors import CheckpointError, SettingsError
+from ser_fewshot.training_set import Part, TrainingSet, by_card
 
 CARD = """---
 license: other
@@ -62,17 +64,21 @@ def test_a_model_comes_back_from_the_hub_and_gives_the_same_answers(there, folde
     assert answers(f"user/voices@{sent.revision}") == answers(folder)
 
 
-def test_what_a_model_heard_is_still_known_when_it_comes_back(there, folder, tmp_path):
+def test_what_a_model_was_trained_on_is_still_known_when_it_comes_back(there, folder, tmp_path):
+    record = TrainingSet(corpora={"emodb": Part(clips=1, files=frozenset([b"sixten"]))})
+    save_model(replace(small_model(), training_set=record), folder, card=CARD)
     hub.push(folder, "user/voices")
-    assert trained_on(hub.pull("user/voices", out=tmp_path / "out")) == trained_on(folder) == ["emodb"]
+    assert load_model(hub.pull("user/voices", out=tmp_path / "out")).training_set == record
 
 
 @pytest.mark.parametrize("head", ["datasets: emodb", "datasets:\n- emodb", "datasets: [emodb] # and no other"])
-def test_a_heard_corpus_is_refused_however_the_card_writes_it(folder, head):
+def test_a_score_on_a_corpus_of_the_training_set_is_refused_however_the_card_writes_it(folder, head):
     (folder / "README.md").write_text(f"---\nlicense: mit\n{head}\n---\n# A model\n")
-    assert trained_on(folder) == ["emodb"]
+    assert list(by_card(folder).corpora) == ["emodb"]
     with pytest.raises(SettingsError, match="scores on emodb"):
         hub_card(folder, "user/voices", results=[result(folder, "emodb.csv")])
+    with pytest.raises(SettingsError, match="scores on mine"):  # the same clips under another name
+        hub_card(folder, "user/voices", results=[{**result(folder, "mine.csv"), "training_set": {"found": True}}])
 
 
 def test_a_branch_with_a_slash_is_a_revision():

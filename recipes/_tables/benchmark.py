@@ -96,7 +96,7 @@ def _records() -> tuple[Record, ...]:
 
 
 def _columns(protocol: str) -> dict[str, list[Record]]:
-    """Return who was asked a protocol without having heard the corpus, by corpus."""
+    """Return who was asked a protocol without being trained on the corpus, by corpus."""
     columns: dict[str, list[Record]] = {}
     for record in _records():
         if record.protocol == protocol and is_compared(record):

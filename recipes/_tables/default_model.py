@@ -1,4 +1,4 @@
-"""The default model, and others on the same frozen episodes, on corpora that they never heard."""
+"""The default model, and others on the same frozen episodes, each on corpora that were left out of its training."""
 
 from __future__ import annotations
 
@@ -154,10 +154,10 @@ def _caption(found: Results) -> str:
     """Say what the numbers are, and which of them are of no worth because the model was trained on the corpus."""
     of = next(iter(next(iter(found.values())).values()))
     episodes = next(iter(of["protocols"].values()))["episodes"]
-    heard = [
+    trained = [
         f"{name} {corpus}" for name, by in found.items() for corpus, result in by.items() if result["had_heard_it"]
     ]
-    warning = f" Trained on the corpus itself, so no measure of it: {', '.join(heard)}." if heard else ""
+    warning = f" Trained on the corpus itself, so no measure of it: {', '.join(trained)}." if trained else ""
     return f"UAR in %, mean ± 95 % CI over {episodes} frozen episodes a corpus.{warning}\n\n"
 
 

@@ -34,7 +34,7 @@ def default_ablation(folder: Path = DEFAULT) -> str:
 
 
 def default_confidence(folder: Path = DEFAULT) -> str:
-    """Calibration and the answer "unknown", of the default model on corpora that it never heard."""
+    """Calibration and the answer "unknown", of the default model on corpora left out."""
     results = [read(path) for path in sorted(folder.glob("default_*.json"))]
     rows = []
     for result in results:

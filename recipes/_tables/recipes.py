@@ -90,7 +90,13 @@ def _results(found: list[dict[str, Any]]) -> Iterator[str]:
         for corpus, rows in result["corpora"].items():
             told = [f"{name} {percent(rows[name]['uar'])}" for name in result["headline"] if name in rows]
             chance = next(iter(rows.values()))["chance"]
-            yield f"{corpus}: {'; '.join(told)} (chance {100 * chance:.1f})"
+            mark = " (the default model was trained on it)" if corpus in _trained_on(result) else ""
+            yield f"{corpus}{mark}: {'; '.join(told)} (chance {100 * chance:.1f})"
+
+
+def _trained_on(result: dict[str, Any]) -> list[str]:
+    """Return the corpora of a result that its finished model was trained on."""
+    return [corpus for corpus, of in result.get("models", {}).items() if of["had_heard_it"]]
 
 
 def _title(name: str) -> str:
@@ -101,8 +107,8 @@ def _caption(name: str, found: list[dict[str, Any]]) -> str:
     rows = next(iter(found[0]["corpora"].values()))
     protocols = dict.fromkeys(row["protocol"] for row in rows.values() if "protocol" in row)
     said = "; ".join(protocols)
-    heard = [corpus for result in found for corpus, of in result.get("models", {}).items() if of["had_heard_it"]]
-    warning = f" The default model was trained on {', '.join(heard)}, so its rows measure nothing." if heard else ""
+    trained = [corpus for result in found for corpus in _trained_on(result)]
+    warning = f" The default model was trained on {', '.join(trained)}, so its rows measure nothing." if trained else ""
     return f"{question(name)} UAR in %, mean ± 95 % CI{f'; {said}' if said else ''}.{warning} `{found[0]['command']}`"
 
 

@@ -22,7 +22,6 @@ from ser_fewshot.benchmark.protocols import Question
 from ser_fewshot.benchmark.svm import SupportVectors
 from ser_fewshot.calibrating import fit_calibration
 from ser_fewshot.calibration import Calibration
-from ser_fewshot.cards import trained_on
 from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, with_view
 from ser_fewshot.classifier import DEFAULT_MODEL as DEFAULT_FOLDER
 from ser_fewshot.corpora import LabelKind, Utterance
@@ -34,6 +33,7 @@ from ser_fewshot.learners import Learner
 from ser_fewshot.pipeline import VALIDATION_SPEAKERS, meta_train
 from ser_fewshot.splits import split_by_speaker
 from ser_fewshot.training import TrainSettings
+from ser_fewshot.training_set import TrainingSet
 
 _SCALE_STEP = 4  # every fourth clip is enough for a scale
 _MOST_WHITENED = 1_000  # values of a frame: of ComParE's 6,373, the covariance alone would take minutes a split
@@ -53,7 +53,7 @@ class Made:
         calibration: how sure its answers are; None where that was not fitted.
         settings, training: what it was told, and how it was trained, for the record.
         minutes: that making it took.
-        heard: the corpora that its training heard.
+        training_set: of a finished model; of what is trained on the split, the split says it.
         notes: what a reader must know.
     """
 
@@ -62,7 +62,7 @@ class Made:
     settings: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
     minutes: float = 0.0
-    heard: tuple[str, ...] = ()
+    training_set: TrainingSet = field(default_factory=TrainingSet)
     notes: tuple[str, ...] = ()
 
 
@@ -102,12 +102,12 @@ def make(
     start = time.monotonic()
     training: dict[str, Any] = {}
     calibration: Calibration | None = None
-    heard: tuple[str, ...] = ()
+    training_set = TrainingSet()
     notes: tuple[str, ...] = ()
     if method.name == DEFAULT_MODEL:
         model = with_view(load_model(DEFAULT_FOLDER), "speaker" if label == "speaker" else "emotion")
         learner, settings, calibration = model.learner, asdict(model.config), model.config.calibration
-        heard = tuple(trained_on(DEFAULT_FOLDER))
+        training_set = model.training_set
     elif method.trained:
         model, training, notes = _trained(
             method, question, features, seed=seed, smoke=smoke, folder=folder, device=device
@@ -127,7 +127,7 @@ def make(
         settings=settings,
         training=training,
         minutes=round(minutes, 3),
-        heard=heard,
+        training_set=training_set,
         notes=notes,
     )
 

@@ -171,8 +171,8 @@ class Origin:
         command: repeats this cell alone; CORPORA and OUT stand for folders.
         seed: of the episodes, the split and the training.
         device: what the learner ran on.
-        threads: of torch; with the same number, the same machine type gives the same bits on CPU.
-        versions: of this package, of Python and of the libraries that decide values, by name.
+        threads: of torch; with the same number, the same kind of processor gives the same bits.
+        versions: of this package, of Python and of the libraries that decide values, by name; and the processor.
         minutes_to_train: of the method on this split, whose other cells it serves too; 0 for what learns nothing.
         minutes_to_score: of this cell.
         finished: when, ISO 8601, UTC.
@@ -202,7 +202,7 @@ class Record:
         status: "failed": an error stopped it; "left out": the corpus cannot give these episodes.
         reason: of a cell that is not done.
         notes: what a reader must know beside the number, such as fewer ways than the protocol has.
-        heard: whether the method's training heard this corpus although the protocol would have it new.
+        heard: whether the training set of a finished model has clips of the test side, or a corpus of its name.
         origin: how to repeat it.
         spec: of the episodes, the fields of `EpisodeSpec`; empty unless done. `words` says the same to people.
         episodes, episodes_sha256: how many, and which; equal hashes, equal tasks.
@@ -258,8 +258,11 @@ class Record:
         return self.status == "done"
 
     def measured(self) -> dict[str, Any]:
-        """Return what a repetition must give bit for bit: all but times, versions and the command."""
-        return {name: value for name, value in asdict(self).items() if name != "origin"}
+        """Return what a repetition must give: all but times, versions and the command, and the words of notes.
+
+        See `ser_fewshot.benchmark.repetition` for how exactly.
+        """
+        return {name: value for name, value in asdict(self).items() if name not in ("origin", "notes")}
 
     def as_json(self) -> str:
         """Return one line of JSON, without its end."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 
 import torch
 
-from ser_fewshot import __version__
+from ser_fewshot._versions import versions
 from ser_fewshot.benchmark import measures
 from ser_fewshot.benchmark.cells import as_values, key_of, now
 from ser_fewshot.benchmark.making import Made
@@ -20,9 +18,6 @@ from ser_fewshot.benchmark.records import Origin, Record, Score
 from ser_fewshot.episodes import EpisodeSampler
 from ser_fewshot.errors import SerFewshotError
 from ser_fewshot.evaluation import interval, score
-
-_LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soxr")
-_OF_FRONTENDS = ("opensmile", "resemblyzer", "librosa")  # librosa makes the spectrogram of resemblyzer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +57,9 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
     learns = method.kind != "model"
     train = question.train if learns else ()
     key, spec = key_of(question, method), question.spec
-    heard = question.corpus in made.heard
+    overlap = made.training_set.overlap(question.test if method.kind == "model" else ())
     notes = [*question.notes, *made.notes]
-    notes += ["its training heard this corpus, which the protocol would have new"] if heard else []
+    notes += [overlap.sentence] if overlap.found else []
     notes += ["sees labels of this corpus that no other method sees"] if method.kind == "ceiling" else []
     openness = measures.open_set(made.answerer, drawn, n_way=spec.n_way, calibration=made.calibration)
     return Record(
@@ -75,7 +70,7 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
         kind=method.kind,
         status="done",
         notes=tuple(notes),
-        heard=heard,
+        heard=overlap.found,
         spec=as_values(spec),
         words=f"{spec}, {spec.n_query} queries",
         episodes=len(drawn),
@@ -94,8 +89,10 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
         diverged={str(index): reason for index, reason in found.diverged.items()},
         reliability=measures.reliability(drawn, answers, k_shot=spec.k_shot, calibration=made.calibration),
         open_set=openness,
-        audit=measures.audit(question, drawn, clips, learns=learns, apart=not (heard or method.kind == "ceiling")),
-        licences=measures.licences({question.corpus, *made.heard, *(clip.corpus for clip in train)}),
+        audit=measures.audit(
+            question, drawn, clips, learns=learns, apart=not (overlap.found or method.kind == "ceiling")
+        ),
+        licences=measures.licences({question.corpus, *made.training_set.labelled, *(clip.corpus for clip in train)}),
         origin=origin_of(key, common, minutes=(made.minutes, (time.monotonic() - start) / 60)),
     )
 
@@ -135,26 +132,13 @@ def left_out(case: LeftOut, *, common: Common) -> Record:
 
 def origin_of(key: str, common: Common, *, minutes: tuple[float, float] = (0.0, 0.0)) -> Origin:
     """Return where a record comes from; minutes are those to train and those to score."""
-    installed = {name: _version(name) for name in (*_LIBRARIES, *_OF_FRONTENDS)}
     return Origin(
         command=shlex.join([*common.command, "--only", key]),
         seed=common.seed,
         device=common.device,
         threads=torch.get_num_threads(),
-        versions={
-            "ser-fewshot": __version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            **{name: number for name, number in installed.items() if number},
-        },
+        versions=versions(),
         minutes_to_train=round(minutes[0], 3),
         minutes_to_score=round(minutes[1], 3),
         finished=now(),
     )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except ImportError:
-        return ""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 
+from ser_fewshot._versions import MACHINE, PROCESSOR
 from ser_fewshot.benchmark.records import Audit, Licence, Record
 from ser_fewshot.benchmark_report._page import Block, Section
 from ser_fewshot.benchmark_report._table import ABSENT, ReportTable, Tone, frame, number
@@ -40,7 +41,7 @@ def audit(records: Sequence[Record]) -> Section:
         "Distinct clips, speakers and sentences that two sides share: support and query within each episode, summed "
         "over all episodes; training and test once. ✓ marks a zero that the protocol promises, ✗ a promise that is "
         "broken; a number without a sign was not promised to be zero. - stands for a method that learned "
-        "from clips of the corpus it is tested on: a ceiling, or a model whose training heard it.",
+        "from clips of the corpus it is tested on: a ceiling, or a model that has them in its training set.",
         (block,) if audited else (),
     )
 
@@ -49,7 +50,8 @@ def licences(records: Sequence[Record]) -> Section:
     """Return the section on the terms of what took part."""
     terms = {item.corpus: item for record in records for item in record.licences}
     versions = {name: version for record in records for name, version in record.origin.versions.items()}
-    versions.pop("machine", None)
+    for name in (MACHINE, PROCESSOR):
+        versions.pop(name, None)
     tables = (_corpora_table([terms[name] for name in sorted(terms)]), _libraries_table(versions))
     return Section(
         "licences",
@@ -63,8 +65,9 @@ def licences(records: Sequence[Record]) -> Section:
 def repetition(records: Sequence[Record]) -> Section:
     """Return the section on how each cell is run again."""
     notes = [
-        "CORPORA and OUT stand for folders of yours. The same command with the same versions on the same type of "
-        "machine gives the same numbers on CPU, bit for bit.",
+        "CORPORA and OUT stand for folders of yours. The same command with the same versions on the same kind of "
+        "processor gives the same numbers, to the bit; on another kind, UAR and episodes are the same, and ECE, AUROC "
+        "and losses within rounding.",
         *(f"Versions of {count} cells: {told}." for told, count in _versions(records)),
     ]
     block = Block(f"Commands of {len(records)} cells", notes=tuple(notes), tables=(_cells_table(records),))

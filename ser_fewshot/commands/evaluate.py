@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ser_fewshot import __version__, distributed
 from ser_fewshot._files import write_atomically
+from ser_fewshot._versions import versions
 from ser_fewshot.checkpoints import Model, load_model, swap_learner, with_view
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.commands._console import note, note_random, say, say_json, say_table, tracker
@@ -51,8 +54,11 @@ def run(arguments: argparse.Namespace) -> None:
         name: evaluate(model.learner.to(device), features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
         for name, model in models.items()
     }
+    overlap = first.training_set.overlap(features.utterances)
     report = {
         **_origin(arguments, manifest, features),
+        "device": str(device),
+        "training_set": overlap.as_dict(),
         "normalization": normalization,
         "view": first.config.view,
         "learners": {name: result.as_dict() for name, result in results.items()},
@@ -63,7 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.json:  # first of all: whoever reads what is printed may stop reading
         write_atomically(arguments.json, as_json(report) + "\n")
-    _print_scores(results, spec, normalization, first.config.view)
+    _print_scores(results, spec, normalization, first.config.view, mark=" ‡" if overlap.found else "")
+    say(f"{'‡ ' if overlap.found else ''}{overlap.sentence}")
     for name, result in results.items():
         if result.diverged:
             reason = next(iter(result.diverged.values()))
@@ -125,6 +132,8 @@ def _origin(arguments: argparse.Namespace, manifest: Scan, features: FeatureSet)
     skipped = (*manifest.skipped, *features.skipped)
     return {
         "version": __version__,
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
         "model": str(arguments.model) if arguments.model else "default",
         "manifests": list(map(str, arguments.manifest)),
         "corpora": sorted({clip.corpus for clip in features.utterances}),
@@ -142,14 +151,22 @@ def _differences(results: Mapping[str, Evaluation]) -> dict[str, dict[str, float
     return {name: {"mean": item.mean, "ci95": item.half_width} for name, item in differences.items()}
 
 
-def _print_scores(results: Mapping[str, Evaluation], spec: EpisodeSpec, normalization: str, view: View | None) -> None:
+def _print_scores(
+    results: Mapping[str, Evaluation], spec: EpisodeSpec, normalization: str, view: View | None, *, mark: str
+) -> None:
+    """Print what was scored; the mark stands beside every learner whose training set has clips of the manifest."""
     first = next(iter(results.values()))
     say(
         f"{spec}, {spec.n_query} queries; {len(first.uar)} episodes {first.episodes_sha256[:12]}; "
         f"normalisation {normalization}; {f'view {view}; ' if view else ''}chance {100 * first.chance:.1f} %"
     )
     rows = [
-        (name, interval(result.uar), interval(result.accuracy), "" if result is first else compare(result, first))
+        (
+            name + mark,
+            interval(result.uar),
+            interval(result.accuracy),
+            "" if result is first else compare(result, first),
+        )
         for name, result in results.items()
     ]
     say_table(("learner", "UAR % (95 % CI)", "accuracy % (95 % CI)", "UAR, paired difference to the first"), rows)

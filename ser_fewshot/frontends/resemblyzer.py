@@ -42,6 +42,7 @@ class Resemblyzer:
     layers = 1
     pooled = True
     network = None
+    trained_elsewhere = True  # its weights are the library's
     storage = torch.float32
 
     def __init__(self, settings: Settings | None = None) -> None:

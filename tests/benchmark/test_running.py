@@ -27,6 +27,7 @@ from ser_fewshot.benchmark.running import run_grid
 from ser_fewshot.commands import benchmark
 from ser_fewshot.commands._data import clips_of
 from ser_fewshot.errors import CorpusError, SettingsError
+from ser_fewshot.training_set import TrainingSet
 
 from .rooms import RATE, make_corpora, plan, protocols, results
 
@@ -136,6 +137,20 @@ def test_cells_that_others_finish_meanwhile_stand_in_the_page_that_is_left(root,
     assert "cross-corpus-5-shot/one/other" in results(tmp_path / "run")
 
 
+def test_a_finished_model_is_marked_on_clips_that_it_was_trained_on_whatever_their_corpus_is_called(
+    root, tmp_path, monkeypatch
+):
+    own = [dataclasses.replace(clip, corpus="elsewhere") for clip in clips_of(root) if clip.corpus == "one"]
+    model = dataclasses.replace(making.load_model(making.DEFAULT_FOLDER), training_set=TrainingSet.of(own))
+    monkeypatch.setattr(making, "load_model", lambda _: model)
+    task = plan(root, tmp_path, methods=(named("default-model"),), protocols=protocols("cross-corpus-5-shot"))
+    run_grid(task, workers=1)
+    one, two = assemble(tmp_path, [])[0]
+    assert (one.heard, two.heard) == (True, False)
+    assert one.notes[-1].startswith("Trained on elsewhere: 120 of these 120 clips were in the training set")
+    assert {licence.corpus for licence in two.licences} == {"elsewhere", "two"}
+
+
 def test_a_row_is_repeated_to_the_bit_by_the_command_in_its_record(root, tmp_path, run):
     first, second = tmp_path / "first", tmp_path / "second"
     options = ("--corpora", root, "--cache", tmp_path, "--workers", "1")
@@ -161,7 +176,7 @@ def test_a_row_that_comes_out_otherwise_is_an_error(root, tmp_path, run):
         "benchmark", *options, "--out", tmp_path / "b", "--only", key, "--seed", "1", "--against", tmp_path / "a"
     )
     assert code == 2
-    assert f"found other values in {key}" in err
+    assert f"found other values in {key} (episodes_sha256 differs, " in err
 
 
 def test_a_cell_that_raises_is_written_down_and_stops_no_other(root, tmp_path, monkeypatch):
