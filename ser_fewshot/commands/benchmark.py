@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol as Interface
@@ -19,6 +20,7 @@ from ser_fewshot.benchmark.methods import Method, chosen, named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.repetition import beyond_rounding, differences, same_machine
 from ser_fewshot.benchmark.running import Plan, run_grid, usable
 from ser_fewshot.benchmark.sessions import Session
 from ser_fewshot.benchmark_report import PAGE as REPORT
@@ -33,7 +35,7 @@ from ser_fewshot.frontends import FeatureSet, default_directory
 _EPISODES = 600
 _SMOKE_EPISODES = 4
 _FAILED = 1
-_LISTED = 5  # failed cells in a line
+_LISTED = 5  # failed cells, or fields, in a line
 _SLASHES = 2  # in the key of a cell
 
 
@@ -171,23 +173,44 @@ def _progress() -> Iterator[_Track]:
 
 
 def _compare(records: Sequence[Record], other: Path) -> None:
-    """Say whether cells are, to the bit, those of another run.
+    """Say whether cells are those of another run: to the bit or, of another kind of processor, within rounding.
 
     Raises:
         SettingsError: one is not.
     """
     theirs = {record.key: record for record in read_results(other)}
     both = [record for record in records if record.key in theirs and record.status != "left out"]
+    found = {one.key: differences(one, theirs[one.key]) for one in both if one.done}
+    strict = {one.key for one in both if same_machine(one, theirs[one.key])}
+    wrong = {
+        one.key: found[one.key] if one.key in strict else beyond_rounding(found[one.key], one)
+        for one in both
+        if one.done
+    }
     differing = [f"{one.key} (failed)" for one in both if not one.done]
-    differing += [one.key for one in both if one.done and one.measured() != theirs[one.key].measured()]
+    differing += [f"{key} ({_sizes(fields)})" for key, fields in wrong.items() if fields]
     if differing or not both:
         raise SettingsError(
             "--against",
             found=f"other values in {', '.join(differing)}" if differing else "no cell that both runs have",
             expected=f"the values of {other}",
-            remedy="Compare the versions and the machine that both records name.",
+            remedy="Compare the versions, the processor and the threads that both records name.",
         )
-    say(f"{counted(len(both), 'cell')} the same to the bit as in {other}")
+    rounded = {path: size for fields in found.values() for path, size in fields.items()}
+    exact = sum(not fields for fields in found.values())
+    say(f"{counted(exact, 'cell')} the same to the bit as in {other}")
+    if exact < len(both):
+        say(
+            f"{counted(len(both) - exact, 'cell')} the same within rounding, as on another kind of processor: UAR, "
+            f"episodes and confusion are equal; {_sizes(rounded)}"
+        )
+
+
+def _sizes(fields: Mapping[str, float]) -> str:
+    """Return which fields differ by how much, the largest first."""
+    ordered = sorted(fields.items(), key=lambda item: -item[1])
+    told = [f"{path} differs{'' if math.isinf(size) else f' by {size:.1g}'}" for path, size in ordered[:_LISTED]]
+    return ", ".join(told) + (f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else "")
 
 
 def _tell(records: Sequence[Record], missing: Sequence[str], arguments: argparse.Namespace) -> None:
