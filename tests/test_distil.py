@@ -208,6 +208,9 @@ def test_the_recipe_repeated_goes_on_and_makes_the_same_model(recipe, monkeypatc
     monkeypatch.setattr("ser_fewshot.training._loop._Trainer.step", lambda *_: pytest.fail("it took a step"))
     train_default.main()
     assert (recipe / "all" / "model" / "model.safetensors").read_bytes() == first
+    monkeypatch.setattr(train_default, "BEGINNING", 5)  # what the kept beginning does not stand for any more
+    with pytest.raises(pytest.fail.Exception, match="it began again"):
+        train_default.main()
 
 
 def test_the_recipe_begins_with_layers_like_those_of_the_last_teacher_on_clips_at_their_own_speed(recipe, monkeypatch):
