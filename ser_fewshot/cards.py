@@ -83,6 +83,7 @@ def default_card(
             (corpus, row["reliability"], row["open_set"]) for corpus, row in emotions if row.get("reliability")
         ],
         emotions=[row for _, row in emotions],
+        english=sum("-en-" in clip.corpus for clip in speech),
         measured=results,
         place=_place,
         protocols=protocols,

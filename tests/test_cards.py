@@ -226,7 +226,7 @@ def default(of_two_views, tmp_path):
 def test_the_default_card_says_how_the_model_was_made(default):
     text = " ".join(default().split())
     assert "what the early layers of OpenAI Whisper base (MIT) see in the clips." in text
-    assert "It heard 3 clips of free speech; each of these Debian packages" in text
+    assert "It was taught on 3 clips of free speech; each of these Debian packages" in text
     assert "rooms 0.3" in text
     assert "gain" not in text
     assert "480 steps of 64 clips; the mean loss of the epoch that was kept was 1.250." in text
@@ -234,7 +234,7 @@ def test_the_default_card_says_how_the_model_was_made(default):
     assert "uv run python x.py" in text
     assert CALIBRATION is model_of_two_views().config.calibration
     assert "Its probabilities" in text
-    order = [text.index(f"## {name}") for name in ("What it heard", "How it was trained", "Known biases")]
+    order = [text.index(f"## {name}") for name in ("What it was trained on", "How it was trained", "Known biases")]
     assert order == sorted(order)
 
 
@@ -259,7 +259,8 @@ def test_what_was_measured_stands_in_a_column_a_corpus(default):
     assert row(text, "20-way 5-shot by speaker")[1:] == ["90.0 ± 0.3", "-", "5.0"]
     assert row(text, "telephone")[1:] == ["5.0 ± 0.4", "5.0 ± 0.4"]
     assert "600 frozen episodes" in text
-    assert "without the corpus of its column, of which it heard nothing" in text
+    assert "without a clip of the corpus of its column;" in text
+    assert "English prompts" not in text  # no name of the speech says so
     assert "AUROC" not in text
 
 

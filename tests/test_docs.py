@@ -17,6 +17,8 @@ from importers.layouts import encoder, write_huggingface
 import ser_fewshot
 from ser_fewshot import cli
 from ser_fewshot.benchmark.reading import read_results
+from ser_fewshot.checkpoints import load_model
+from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.corpora import Utterance, read_manifest, write_manifest
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PLUGINS = ("corpora", "frontends", "learners")
 EMODB = {"anger": "W", "boredom": "L", "fear": "A", "happiness": "F", "sadness": "T"}
+EMOVO = {"anger": "rab", "boredom": "neu", "fear": "pau", "happiness": "gio", "sadness": "tri"}
 LAB = {"anger": "ang", "fear": "fea", "sadness": "sad", "boredom": "neu"}
 NAMED = {"anger": "anger", "sadness": "sadness", "awe": "fear", "joy": "happiness"}
 """What pages call the classes that they enrol, and which of the synthetic clips these are."""
@@ -68,6 +71,9 @@ def stage(tmp_path_factory):
         for number, clip in enumerate(clips):
             voice, text = speakers.index(clip.speaker), number % 2
             place(clip, folder / f"path/to/emodb/wav/{voice + 9:02}a0{text + 1}{EMODB[emotion]}a.wav")
+            for take in range(2) if voice < 6 else ():  # EMOVO has six speakers
+                actor = f"{'fm'[voice // 3]}{voice % 3 + 1}"
+                place(clip, folder / f"path/to/emovo/{actor}/{EMOVO[emotion]}-{actor}-b{2 * text + take + 1}.wav")
             if emotion in LAB:
                 place(clip, folder / f"path/to/lab_voices/spk{voice:02}_{LAB[emotion]}_{text:02}.wav")
             if number < 4:
@@ -81,7 +87,8 @@ def stage(tmp_path_factory):
     for number in (1, 2):
         place(demo_clips()["anger"][number], folder / f"recording_{number}.wav")
     everything = [clip for clips in demo_clips().values() for clip in clips]
-    write_manifest(folder / "emodb.csv", [renamed(clip, "emodb", clip.speaker) for clip in everything])
+    for corpus in ("emodb", "emovo"):
+        write_manifest(folder / f"{corpus}.csv", [renamed(clip, corpus, clip.speaker) for clip in everything])
     for corpus in ("ravdess", "ased"):
         write_manifest(folder / f"{corpus}.csv", larger(corpus))
     write_huggingface(encoder(), folder / "path/to/wav2vec2-base")
@@ -142,6 +149,24 @@ def test_a_command_that_is_not_run_is_legal_all_the_same(name):
             for program, *arguments in commands_of(block.code):
                 if program == "ser-fewshot":
                     assert cli._parser().parse_args(arguments).command
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_scores_a_model_on_a_corpus_of_its_training_set(name):
+    trained = {None: set(load_model(DEFAULT_MODEL).training_set.corpora)}
+    for block in page(name):
+        commands = commands_of(block.code) if block.language == "bash" else ()
+        for told in (cli._parser().parse_args(words) for program, *words in commands if program == "ser-fewshot"):
+            if told.command == "train":
+                names = {path.stem for path in told.manifest}
+                trained[str(told.out / "model")] = names - set(told.hold_out_corpus or ())
+            asked = {path.stem for path in told.manifest} if told.command == "evaluate" else set()
+            asked |= {told.corpus} if told.command == "quickstart" else set()
+            model = getattr(told, "model", None)
+            assert not asked & trained.get(model and str(model), set()), f"{name}:{block.line}"
+        scores = block.language == "python" and re.search(r"from_pretrained\(.*evaluate\(", block.code, re.DOTALL)
+        read = set(re.findall(r'read_manifest\("(\w+)\.csv"\)', block.code)) if scores else set()
+        assert not read & trained[None], f"{name}:{block.line}"
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def audit(
         episodes: what was asked.
         clips: by id, all that the episodes name.
         learns: whether the method saw the training side at all.
-        apart: whether it learned from nothing but that: no ceiling, and no model whose training heard the corpus.
+        apart: whether it learned from nothing but that: no ceiling, no model trained on the corpus.
     """
     shared = {"clips": 0, "speakers": 0, "sentences": 0}
     for episode in episodes:

@@ -19,6 +19,11 @@ _SHARES = ("reliability.", "open_set.", "uar.ci95", "accuracy.ci95")
 _SIZES = ("training.kept_epoch.",)
 
 
+def unexplained(found: Mapping[str, float], one: Record, other: Record) -> dict[str, float]:
+    """Return those differences between two cells that the kinds of their processors do not explain."""
+    return dict(found) if same_machine(one, other) else beyond_rounding(found, one)
+
+
 def same_machine(one: Record, other: Record) -> bool:
     """Whether two cells must be equal to the bit: of one kind of processor, which is known, and as many threads."""
     first, second = (

@@ -50,7 +50,7 @@ class Verdict:
 def verdict(records: Sequence[Record]) -> Verdict | None:
     """Compare the methods of one protocol on one corpus; None where there is nothing to compare, or too few episodes.
 
-    Ceilings, which saw labels that others did not, and models whose training heard the corpus do not take part.
+    Ceilings, which saw labels that others did not, and models that were trained on the corpus do not take part.
 
     Raises:
         EpisodeError: they were not asked the same episodes.

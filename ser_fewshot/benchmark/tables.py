@@ -124,10 +124,10 @@ def legend() -> str:
         "column. †: not significantly worse than it (comparison with the best by paired bootstrap over episodes, "
         f"{RESAMPLES} resamples, Holm's correction over the methods of the column, level {LEVEL:g}): the interval and "
         "the sign are about episodes alone, for every method is trained with one seed. Fewer than "
-        f"{FEWEST} episodes are not compared. Intervals are Student's t. ‡: its training heard the corpus, so it is "
-        "not compared. The linear probe, where it stands, has seen labels that no other method sees: "
-        "a ceiling. With speakers as classes, what describes a clip by fixed values is whitened over training "
-        "speakers; ComParE's 6,373 values are too many for that."
+        f"{FEWEST} episodes are not compared. Intervals are Student's t. ‡: its training set has clips of the corpus, "
+        "or a corpus of its name, so it is not compared. The linear probe, where it stands, has seen labels that no "
+        "other method sees: a ceiling. With speakers as classes, what describes a clip by fixed values is whitened "
+        "over training speakers; ComParE's 6,373 values are too many for that."
     )
 
 

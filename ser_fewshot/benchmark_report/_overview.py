@@ -13,7 +13,7 @@ from ser_fewshot.benchmark_report._table import ABSENT, ReportTable, Tone, frame
 
 _CAPTION = (
     "UAR in %, mean over the corpora of a protocol; whoever was not asked on all of them has none. Bold: the highest "
-    "mean. ‡: its training heard one of them, or more. Intervals, and what of this is chance, stand below."
+    "mean. ‡: its training set has clips of one of them, or more. Intervals, and what of this is chance, stand below."
 )
 
 

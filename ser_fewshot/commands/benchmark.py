@@ -20,7 +20,7 @@ from ser_fewshot.benchmark.methods import Method, chosen, named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.repetition import beyond_rounding, differences, same_machine
+from ser_fewshot.benchmark.repetition import differences, unexplained
 from ser_fewshot.benchmark.running import Plan, run_grid, usable
 from ser_fewshot.benchmark.sessions import Session
 from ser_fewshot.benchmark_report import PAGE as REPORT
@@ -181,12 +181,7 @@ def _compare(records: Sequence[Record], other: Path) -> None:
     theirs = {record.key: record for record in read_results(other)}
     both = [record for record in records if record.key in theirs and record.status != "left out"]
     found = {one.key: differences(one, theirs[one.key]) for one in both if one.done}
-    strict = {one.key for one in both if same_machine(one, theirs[one.key])}
-    wrong = {
-        one.key: found[one.key] if one.key in strict else beyond_rounding(found[one.key], one)
-        for one in both
-        if one.done
-    }
+    wrong = {one.key: unexplained(found[one.key], one, theirs[one.key]) for one in both if one.done}
     differing = [f"{one.key} (failed)" for one in both if not one.done]
     differing += [f"{key} ({_sizes(fields)})" for key, fields in wrong.items() if fields]
     if differing or not both:
@@ -196,14 +191,11 @@ def _compare(records: Sequence[Record], other: Path) -> None:
             expected=f"the values of {other}",
             remedy="Compare the versions, the processor and the threads that both records name.",
         )
-    rounded = {path: size for fields in found.values() for path, size in fields.items()}
-    exact = sum(not fields for fields in found.values())
-    say(f"{counted(exact, 'cell')} the same to the bit as in {other}")
-    if exact < len(both):
-        say(
-            f"{counted(len(both) - exact, 'cell')} the same within rounding, as on another kind of processor: UAR, "
-            f"episodes and confusion are equal; {_sizes(rounded)}"
-        )
+    rounded = {key: fields for key, fields in found.items() if fields}
+    if len(rounded) < len(both):
+        say(f"{counted(len(both) - len(rounded), 'cell')} the same to the bit as in {other}")
+    for key, fields in rounded.items():
+        say(f"{key} the same as in {other} within the rounding of another kind of processor: {_sizes(fields)}")
 
 
 def _sizes(fields: Mapping[str, float]) -> str:

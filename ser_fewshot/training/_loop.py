@@ -1,7 +1,7 @@
 """One training loop for every learner: clips in, a checkpoint after each epoch, the best one on meta-validation out.
 
 Everything random is a function of (seed, step), and the end of an epoch is written in one atomic file. So a run that
-was killed anywhere and resumed ends with the same weights, bit for bit on CPU, as one that was not.
+was killed anywhere and resumed ends with the same weights, bit for bit on one CPU, as one that was not.
 
 Several processes share the tasks of each step and the episodes of meta-validation; sums over all processes leave
 the same gradients, weights and scores in each of them, and the first one writes.
