@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_fewshot._parallel import small_work
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
@@ -74,6 +75,7 @@ def _compared(session: Session, trail: Trail, learner: str, models: Models) -> C
     return Comparison(learner, tuple(scores), tuple(scores.values()), answer, seconds)
 
 
+@small_work()
 def _scores(classifier: FewShotClassifier) -> dict[int, float]:
     """Return the recall for each number of shots: the same clips for every learner."""
     features = _features(classifier)

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from ser_fewshot._parallel import small_work
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.errors import AdaptationError
 from ser_fewshot.frontends import stack
@@ -38,6 +39,7 @@ def leave_one_out(classifier: FewShotClassifier, labels: Collection[str]) -> tup
     return known[asked]
 
 
+@small_work()
 def _held_out(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[Answer, ...]:
     learner = classifier.model.learner
     classes = {

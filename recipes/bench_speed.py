@@ -6,19 +6,28 @@
 3. Enrolling four emotions from five clips of 3 s each, and recognising one clip, with nothing cached.
 
     uv run python recipes/bench_speed.py --corpora ../shared/corpora
+
+With --busy, instead: recognising one clip on one thread and on one a core, in turn, on the machine as it is and beside
+a process a core that never rests; written to recipes/results/busy.json.
+
+    uv run python recipes/bench_speed.py --busy
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import librosa
 import numpy as np
@@ -27,6 +36,7 @@ from numpy.typing import NDArray
 
 from ser_fewshot import audio, corpora
 from ser_fewshot._files import write_atomically
+from ser_fewshot._parallel import THREADS
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.classifier import FewShotClassifier
@@ -36,28 +46,44 @@ from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet, analyse
 from ser_fewshot.frontends.logmel import LogMel
 from ser_fewshot.learners import embed_clips
+from ser_fewshot.quickstart import DEMO_MANIFEST
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
+BUSY = RESULTS.with_name("busy.json")
 EPISODES = EpisodeSpec(n_way=5, k_shot=5, n_query=15)
 ROUNDS = 5
+BUSY_ROUNDS = 60
 _HEARD = 1e-6  # of a clip's peak, -60 dB; below that, single-precision transforms differ by their rounding
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--corpora", type=Path, help="folder with one folder a corpus, named as it")
+    what.add_argument("--busy", action="store_true", help="recognise beside processes that never rest, and no more")
     parser.add_argument("--clips", type=int, default=200, help="clips of EmoDB that the front-ends are compared on")
     arguments = parser.parse_args()
+    if arguments.busy:
+        write(BUSY, {"command": "uv run python recipes/bench_speed.py --busy", **bench_busy()})
+        return
     emodb = corpora.scan("emodb", arguments.corpora / "emodb").utterances
     waveforms = [audio.load(clip.path).waveform for clip in emodb]
     result = {
         "command": "uv run python recipes/bench_speed.py --corpora DIR",
-        "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": machine(),
         "logmel": bench_logmel(waveforms[: arguments.clips]),
         "episodes": bench_episodes(emodb, waveforms),
         "classifier": bench_classifier(waveforms),
     }
-    write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
+    write(RESULTS, result)
+
+
+def machine() -> dict[str, Any]:
+    return {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__}
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 
@@ -131,6 +157,49 @@ def bench_classifier(waveforms: Sequence[NDArray[np.float32]]) -> dict[str, floa
         "seconds_to_enrol": statistics.median(seconds(lambda: classifier.enroll(enrolment)) for _ in range(ROUNDS)),
         "seconds_to_predict": statistics.median(seconds(partial(classifier.predict, clip)) for clip in clips[20:]),
     }
+
+
+def bench_busy() -> dict[str, Any]:
+    """Time recognising a clip on one thread and on one a core, in turn, as the machine is and beside busy processes."""
+    classifier = FewShotClassifier.from_pretrained()
+    names = ("anger", "fear", "sadness")
+    classifier.enroll({name: sorted(DEMO_MANIFEST.parent.glob(f"{name}_*_1.ogg"))[:5] for name in names})
+    clip = audio.load(min(DEMO_MANIFEST.parent.glob("anger_*_2.ogg")))
+    processes = os.cpu_count() or 1
+    result = {"machine": {**machine(), "load_before": os.getloadavg()[0]}, "seconds_of_sound": clip.duration}
+    for place, count in (("as_it_was", 0), ("busy", processes)):
+        with beside(count):
+            taken: dict[int, list[float]] = {1: [], processes: []}
+            for _ in range(BUSY_ROUNDS):
+                for threads, values in taken.items():
+                    with patch.dict(os.environ, {THREADS: str(threads)}):
+                        values.append(seconds(partial(classifier.predict, clip)))
+        result[place] = [
+            {"threads": threads, "median_s": statistics.median(values), "p95_s": float(np.quantile(values, 0.95))}
+            for threads, values in taken.items()
+        ]
+    return result
+
+
+@contextmanager
+def beside(count: int) -> Iterator[None]:
+    """Let so many processes compute without end while the context is open."""
+    context = multiprocessing.get_context("spawn")
+    busy = [context.Process(target=never_rest, daemon=True) for _ in range(count)]
+    for process in busy:
+        process.start()
+    time.sleep(2 if count else 0)  # until they have begun
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.join()
+
+
+def never_rest() -> None:
+    while True:
+        pass
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -58,6 +58,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "growth_processes": growth.growth_processes,
     "growth_thousand_hours": growth.growth_thousand_hours,
     "speed": speed.speed,
+    "busy": speed.busy,
     "recipes": recipes.recipes,
     **{f"recipe_{name}": partial(recipes.details, name) for name in recipes.QUESTIONS},
 }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ser_fewshot import audio, hub
+from ser_fewshot._parallel import Lock, small_work
 from ser_fewshot._repeats import with_clips
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.calibration import points
@@ -37,7 +37,6 @@ from ser_fewshot.learners import embed_clips, evaluating
 from ser_fewshot.learners._distance import squared_distances
 
 DEFAULT_MODEL = Path(__file__).parent / "assets" / "default"
-_CHANGE = threading.Lock()  # one for all classifiers, so that each of them can be copied and sent to other processes
 
 
 @dataclass(frozen=True)
@@ -98,13 +97,22 @@ class FewShotClassifier:
             )
         self.model = model
         self._state = Enrollment.of(model, dict(enrolled or {}))
+        self._changing = Lock()
+
+    def __copy__(self) -> Self:
+        """Share the model and what is enrolled, which is replaced as a whole and never changed: nothing adapts."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), _changing=Lock())
+        return twin
 
     def __getstate__(self) -> tuple[Model, dict[str, Enrolled]]:
+        # What adapting made is a closure, which cannot be pickled, and belongs to this very model.
         return self.model, self._state.enrolled
 
     def __setstate__(self, state: tuple[Model, dict[str, Enrolled]]) -> None:
         self.model, enrolled = state
         self._state = Enrollment.of(self.model, enrolled)
+        self._changing = Lock()
 
     @classmethod
     def from_pretrained(
@@ -164,7 +172,7 @@ class FewShotClassifier:
         for label, members in checked_classes(clips).items():
             enrolled = with_clips(enrolled, label, self._take(members))
         state = Enrollment.of(self.model, enrolled)
-        with _CHANGE:
+        with self._changing.held():
             self._state = state
 
     def add(self, label: str, clips: Iterable[Source | Clip]) -> None:
@@ -176,7 +184,7 @@ class FewShotClassifier:
         """
         label = checked_label(label)
         new = self._take(checked_sources(label, clips))
-        with _CHANGE:
+        with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
 
     def forget(self, label: str, *, clip: str | None = None) -> None:
@@ -190,7 +198,7 @@ class FewShotClassifier:
             EnrollmentError: no class of that name is enrolled, or no clip of that name in it.
         """
         label = checked_label(label)
-        with _CHANGE:
+        with self._changing.held():
             self._state = Enrollment.of(self.model, without(self._state.enrolled, label, clip=clip))
 
     @overload
@@ -248,6 +256,7 @@ class FewShotClassifier:
         kept, clips = self._features(sources)
         return Enrolled(tuple(kept), tuple(one_line(clip.name) for clip in clips))
 
+    @small_work()
     def _features(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
         """Return what the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
         trim = self.model.frontend.trim
@@ -257,6 +266,7 @@ class FewShotClassifier:
         _check_finite(kept)
         return kept, clips
 
+    @small_work()
     def _predict(self, sources: Sequence[Source | Clip]) -> list[Prediction]:
         state = self._state
         if state.classifier is None or state.support is None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot._files import write_atomically
+from ser_fewshot._parallel import small_work
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.calibration import Calibration, Surroundings
 from ser_fewshot.checkpoints import FORMAT, Model, assemble, read_tensors, to_store
@@ -65,6 +66,7 @@ class Enrollment:
     calibration: Calibration | None
 
     @classmethod
+    @small_work()
     def of(cls, model: Model, enrolled: dict[str, Enrolled]) -> Enrollment:
         """Adapt a model to some classes.
 
@@ -212,6 +214,7 @@ def one_line(text: str) -> str:
     return "".join(printable)
 
 
+@small_work()
 def kept_of_silence(model: Model) -> Tensor:
     """Return what the model's learner keeps of a clip: zeros in, (width,) or (frames, dim) out."""
     silence = Features(torch.zeros(1, _PROBE_FRAMES, model.frontend.dim), torch.tensor([_PROBE_FRAMES]))

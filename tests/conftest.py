@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +64,20 @@ def emobox_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"the EmoBox metadata are not beside the checkout ({root.parent.name}/{root.name})")
     return root
+
+
+def forked(work: Callable[[], Any]) -> Any:
+    """What some work gives in a forked process; a failure if it waits for what is not there."""
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    process = context.Process(target=lambda: answers.put(work()))
+    process.start()
+    process.join(60)
+    if process.is_alive():
+        process.kill()
+        pytest.fail("the forked process hangs")
+    assert process.exitcode == 0
+    return answers.get()
 
 
 def tone(seconds: float = 1.0, *, hertz: float = 220.0, rate: int = 16_000, peak: float = 0.3) -> NDArray[np.float32]:

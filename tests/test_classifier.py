@@ -7,6 +7,7 @@ import io
 import json
 import math
 import pickle
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from conftest import tone
+from conftest import forked, tone
 from synthetic import CALIBRATION, MUST_LEARN, small_model
 from tolerance import assert_near
 from views import model_of_two_views
@@ -554,7 +555,9 @@ def test_an_enrolment_of_finite_but_absurd_clips_gives_an_error_or_numbers(learn
 
 
 @pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))], ids=["copy", "pickle"]
+    "copied",
+    [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
+    ids=["shallow", "deep", "pickle"],
 )
 def test_a_copy_answers_the_same_and_is_of_its_own(copied):
     made = classifier("protonet", "low", "high")
@@ -564,6 +567,71 @@ def test_a_copy_answers_the_same_and_is_of_its_own(copied):
     other.add("middle", clips("middle", 0))
     assert made.labels == ("low", "high")
     assert copied(classifier()).labels == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "times"),
+    [
+        (copy.copy, 0),
+        (lambda made: copy.copy(made).add("middle", clips("middle", 0)), 1),
+        (lambda made: copy.copy(made).forget("high"), 1),
+        (copy.deepcopy, 1),
+        (lambda made: pickle.loads(pickle.dumps(made)), 1),
+        (lambda made: made.enroll({label: clips(label, 0) for label in PITCHES}), 1),
+    ],
+)
+def test_a_change_adapts_once_and_a_copy_shares_what_was_adapted(monkeypatch, change, times):
+    made, adapted = classifier("ridge", "low", "middle", "high"), []
+    kind = type(made.model.learner)
+    adapt = kind.adapt
+    monkeypatch.setattr(kind, "adapt", lambda *arguments: adapted.append(1) or adapt(*arguments))
+    change(made)
+    assert len(adapted) == times
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+@pytest.mark.parametrize("learner", ["ridge", "finetune"])
+def test_a_forked_process_recognises_enrols_and_embeds_as_its_parent_does(learner, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    made, query, more = classifier(learner, "low", "high"), clips("low", 5)[0], clips("middle", 0)
+
+    def work() -> Any:
+        changed = copy.copy(made)
+        changed.add("middle", more)
+        made.add("shrill", clips("shrill", *range(20)))  # more than one batch
+        embedded = made.embed([query]) if learner == "ridge" else None
+        return made.predict(query).label, changed.predict(more[0]).label, made.labels, embedded is None
+
+    try:
+        large = torch.ones(2_000_000).exp_()  # surely on both threads
+        made.predict(query)
+        with made._changing.held():  # by another thread at that moment, for all that the forked process knows
+            answer = forked(work)
+    finally:
+        torch.set_num_threads(before)
+    assert large.shape == (2_000_000,)
+    assert answer == ("low", "middle", ("low", "high", "shrill"), learner != "ridge")
+
+
+def test_a_classifier_that_adapts_holds_up_no_other(monkeypatch):
+    slow, quick = classifier("ridge", "low", "high"), classifier("ridge", "low", "high")
+    adapt, adapting, done = type(slow.model.learner).adapt, threading.Event(), threading.Event()
+
+    def waiting(learner: Learner, *arguments: Any) -> Any:
+        if learner is slow.model.learner:
+            adapting.set()
+            assert done.wait(60), "the other one waited"
+        return adapt(learner, *arguments)
+
+    def change_the_other() -> None:
+        assert adapting.wait(60)
+        quick.add("middle", clips("middle", 0))
+        done.set()
+
+    monkeypatch.setattr(type(slow.model.learner), "adapt", waiting)
+    assert in_threads([lambda: slow.add("middle", clips("middle", 0)), change_the_other]) == []
+    assert slow.labels == quick.labels == ("low", "high", "middle")
 
 
 def in_threads(jobs: list[Any]) -> list[BaseException]:

@@ -28,6 +28,18 @@ def speed() -> str:
     return table(["what", f"measured on {result['machine']['cpus']} CPU cores"], rows)
 
 
+def busy() -> str:
+    result = read(RESULTS / "busy.json")
+    cores, load = result["machine"]["cpus"], result["machine"]["load_before"]
+    places = {"as_it_was": f"as it was, load {load:.0f}", "busy": f"beside {cores} more processes that never rest"}
+    rows = [
+        [where, *(f"{milliseconds(one['median_s'])}, {milliseconds(one['p95_s'])}" for one in result[place])]
+        for place, where in places.items()
+    ]
+    head = [f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}: median, 95 %" for one in result["busy"]]
+    return table([f"recognising a clip of {result['seconds_of_sound']:.1f} s on {cores} cores", *head], rows)
+
+
 def learner_speed() -> str:
     result = read(RESULTS / "learners_speed.json")
     conv4, head, default, memory = (result[key] for key in ("maml_conv4", "head", "maml_default", "memory"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 
+from ser_fewshot._parallel import Lock
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._family import Family, bias_of, tensor_of
 from ser_fewshot.frontends._waves import windowed_waves
 
-_POSITIONS = threading.Lock()
+_POSITIONS = Lock()
 """The library keeps the positions of the last batch in the module, and batches run in several threads."""
 
 
@@ -59,7 +59,7 @@ class Conformer(Family):
         """Run the blocks with their relative positions; see `Family.blocks`."""
         bias = None if mask is None else bias_of(mask, x.dtype)
         embed = parts.encoder.embed_positions
-        with _POSITIONS:
+        with _POSITIONS.held():
             positions = None if embed is None else embed(x)
         for block in parts.encoder.layers:
             x = tensor_of(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import torch
+from conftest import forked
 from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot._parallel import each
-from ser_fewshot.errors import AdaptationError
+from ser_fewshot._parallel import THREADS, Lock, each, small_work, threads
+from ser_fewshot.errors import AdaptationError, SettingsError
 from ser_fewshot.learners import Learner, Task, build_learner
 from ser_fewshot.learners._gradient import _drops
 
@@ -96,17 +101,71 @@ def test_with_one_thread_or_one_item_the_caller_does_the_work_with_its_own_threa
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_number_of_threads_comes_back_for_the_caller_and_for_threads_to_come(fails):
-    def function(number: int) -> None:
+@pytest.mark.parametrize(
+    "run",
+    [lambda work: each(work, range(4)), lambda work: threads(1)(work)(), lambda work: small_work()(work)()],
+    ids=["each", "threads", "small work"],
+)
+def test_no_other_thread_sees_the_number_of_threads_and_the_caller_has_his_own_again(run, fails):
+    seen: list[int] = []
+
+    def work(_: object = None) -> None:
+        seen.append(torch.get_num_threads())
+        assert threads_of_a_new_thread() == 2, "a thread whose first call of torch is now"
         if fails:
             raise ZeroDivisionError
 
     try:
-        each(function, range(4))
+        run(work)
     except ZeroDivisionError:
         assert fails
-    assert torch.get_num_threads() == 2
-    assert threads_of_a_new_thread() == 2
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "split", "side_by_side"), [(None, 1, 3), ("", 1, 3), ("1", 1, 1), (" 2 ", 2, 2), ("9", 3, 3)]
+)
+def test_small_work_takes_one_thread_a_batch_or_as_many_as_the_setting_says(monkeypatch, told, split, side_by_side):
+    torch.set_num_threads(3)
+    if told is not None:
+        monkeypatch.setenv(THREADS, told)
+    meet = threading.Barrier(side_by_side, timeout=30)
+    for context in (small_work(), ExitStack()):  # within another too
+        with context, small_work():
+            assert torch.get_num_threads() == split
+            seen = each(lambda _: (meet.wait(), threading.get_ident())[1], range(6))
+            assert len(set(seen)) == side_by_side
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "two", "1.5"])
+def test_a_setting_that_is_no_number_of_threads_is_refused(monkeypatch, told):
+    monkeypatch.setenv(THREADS, told)
+    with pytest.raises(SettingsError, match=f"{THREADS}.*expected a number of threads"), small_work():
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+@pytest.mark.parametrize("told", ["", "2"])
+def test_a_forked_process_computes_though_its_parent_has_computed(monkeypatch, told):
+    monkeypatch.setenv(THREADS, told)
+    large, lock = torch.ones(2_000_000), Lock()
+
+    def work() -> list[float]:
+        with lock.held(), small_work():
+            sums = each(lambda n: (n * large).exp().mean().item(), range(3))
+        return [*sums, (large * 2).exp().mean().item(), float(threads_of_a_new_thread())]
+
+    expected = work()
+    with lock.held():  # as another thread may at that moment, which is not there to let go
+        assert forked(work) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda lock: pickle.loads(pickle.dumps(lock))])
+def test_a_copy_of_a_lock_is_another_lock(again):
+    lock = Lock()
+    with lock.held(), again(lock).held():
+        pass
 
 
 @pytest.mark.parametrize("recording", [True, False])
