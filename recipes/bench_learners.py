@@ -134,8 +134,9 @@ def bench_conv4(rounds: int) -> dict[str, Any]:
 def conv4_maml(kind: type[Conv4]) -> MAML:
     """Return second-order MAML of the library on Conv-4, with weights that depend on nothing but the seed."""
     learner = MAML(BANDS, Settings(steps=INNER_STEPS, rate=INNER_RATE))
-    torch.manual_seed(0)
-    learner.encoder = kind()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        learner.encoder = kind()
     return learner.train()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from ser_fewshot._files import write_atomically
 
@@ -27,14 +27,15 @@ LINES = {"before": ("tab:gray", "--"), "after": ("tab:blue", "-")}
 
 def main() -> None:
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("default_*.json"))]
-    mpl.rcParams["svg.hashsalt"] = "reliability"  # the same numbers make the same file
-    figure, places = plt.subplots(1, len(results), figsize=(3 * len(results), 3.4), sharey=True, layout="constrained")
+    figure = Figure(figsize=(3 * len(results), 3.4), layout="constrained")
+    places = figure.subplots(1, len(results), sharey=True)
     for place, result in zip(places, results, strict=True):
         draw(place, result["corpus"], result["protocols"]["emotions"]["reliability"])
     places[0].set_ylabel("right, % of the answers")
     figure.supxlabel("how sure the model says it is, %")
     drawn = io.StringIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": "reliability"}):  # the same numbers make the same file
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
     write_atomically(FIGURE, drawn.getvalue())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ser_fewshot import __version__, plugins
+from ser_fewshot import __version__, distributed, plugins
 from ser_fewshot.commands._benchmarking import add_benchmark
 from ser_fewshot.commands._growing import add_device, add_extract, add_precision
 from ser_fewshot.commands._numbers import count, layer, port, seed
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser = _parser()
             arguments = parser.parse_args(given)
             arguments.argv, arguments.parser = given, parser
-            importlib.import_module(f"ser_fewshot.commands.{_module(arguments.command)}").run(arguments)
+            with distributed.ended_by_sigterm():
+                importlib.import_module(f"ser_fewshot.commands.{_module(arguments.command)}").run(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

@@ -45,6 +45,36 @@ def is_main() -> bool:
     return rank() == 0
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Leave the other processes, which go on by themselves, while the context is open."""
+    left = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(left)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end one of several processes with an error that says how to go on.
+
+    What starts the processes ends those that are left when one of them dies, and so does a cluster at the time limit.
+
+    Raises:
+        DistributedError: the process was asked to end.
+    """
+    # The only thread that may; Ray works in another.
+    if world_size() == 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _ended)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def share(items: Sequence[Item]) -> list[Item]:
     """Return every so-manieth item: what this process takes of a work that all of them share."""
     return list(items[rank() :: world_size()])
@@ -214,9 +244,6 @@ def _join(*, cpu: bool | None = None) -> Any:
         return PartialState()
     with _explained():
         state = PartialState(cpu=not torch.cuda.is_available() if cpu is None else cpu, timeout=_PATIENCE)
-    # What starts the processes ends those that are left when one of them dies, and so does a cluster at the time limit.
-    if threading.current_thread() is threading.main_thread():  # the only one that may; Ray works in another
-        signal.signal(signal.SIGTERM, _ended)
     return state
 
 

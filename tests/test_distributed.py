@@ -222,8 +222,11 @@ def test_when_a_process_dies_the_other_stops_and_says_so_and_the_run_goes_on_fro
 def test_a_request_to_end_is_an_error_that_says_how_to_go_on(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(DistributedError, match=r"process 1 of 4: found a request to end.*--resume"):
-        distributed._ended(signal.SIGTERM, None)
+    before = signal.getsignal(signal.SIGTERM)
+    wanted = pytest.raises(DistributedError, match=r"process 1 of 4: found a request to end.*--resume")
+    with wanted, distributed.ended_by_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_processes_share_the_clips_of_an_extraction_and_each_has_all_of_them_then(tmp_path):

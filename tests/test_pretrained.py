@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def test_batches_side_by_side_give_what_one_after_the_other_gives(name, monkeypa
         torch.set_num_threads(before)
     for clip, got in zip(clips, together, strict=True):
         assert_near(got, frontend.analyse([clip])[0])
+
+
+def test_a_padded_batch_warns_of_nothing_and_no_filter_of_the_process_is_needed_for_that():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny("wavlm").frontend(pooling="frames").analyse(noise(1_500, 2_500))
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "whisper"])

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from ser_fewshot import __version__, distributed, plugins
+from ser_fewshot._parallel import threads
 from ser_fewshot.benchmark import cells, scoring
 from ser_fewshot.benchmark.cells import Job
 from ser_fewshot.benchmark.making import frontend_of, make
@@ -184,24 +185,30 @@ def run_grid(
     jobs = cells.jobs_of(plan.methods, [one for one in asked if isinstance(one, Question)])
     jobs = jobs if only is None else [_single(jobs, only)]
     place, of = distributed.rank(), distributed.world_size()
-    _leave_the_group()
+    # Processes that a launcher started share cells and nothing else: trainings must not wait for each other.
+    with distributed.alone(), threads(1):
+        _run_share(plan, jobs[place::of], first=place == 0, whole=only is None, workers=workers, track=track)
+
+
+def _run_share(
+    plan: Plan, jobs: Sequence[Job], *, first: bool, whole: bool, workers: int, track: Callable[[int, str], None]
+) -> None:
+    """Compute what falls to one of several processes; the first of them also notes what a whole run was asked for."""
     plan = replace(plan, device=str(distributed.compute(plan.device).device))  # "auto" is another one elsewhere
     cells.check_run(plan.out, plan.told())
-    if place == 0:
-        if only is None:
-            cells.write_asked(plan.out, cells.keys_of(plan.methods, asked))
-        for case in asked if only is None else []:
+    if first and whole:
+        asked = plan.asked()
+        cells.write_asked(plan.out, cells.keys_of(plan.methods, asked))
+        for case in asked:
             if isinstance(case, LeftOut):
                 cells.write_cell(plan.out, scoring.left_out(case, common=plan.common))
-    torch.set_num_threads(1)
-    mine = jobs[place::of]
-    if workers == 1:
-        bench = Bench(plan)
-        for job in mine:
-            bench.run(job)
-            track(len(mine), job.name)
+    if workers > 1:
+        _in_pool(plan, jobs, workers=workers, track=track)
         return
-    _in_pool(plan, mine, workers=workers, track=track)
+    bench = Bench(plan)
+    for job in jobs:
+        bench.run(job)
+        track(len(jobs), job.name)
 
 
 def _single(jobs: Sequence[Job], key: str) -> Job:
@@ -267,9 +274,3 @@ def _run(job: Job) -> list[str]:
 
 def _analyse(method: Method, corpus: str) -> None:
     _BENCH[0].analyse(method, corpus)
-
-
-def _leave_the_group() -> None:
-    """Processes that a launcher started share cells and nothing else: trainings must not wait for each other."""
-    for name in ("RANK", "WORLD_SIZE"):
-        os.environ.pop(name, None)

@@ -13,6 +13,8 @@ from typing import Protocol as Interface
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ser_fewshot import distributed
+from ser_fewshot._parallel import threads
 from ser_fewshot.benchmark.assembling import PAGE, assemble
 from ser_fewshot.benchmark.cells import keys_of, n_cells, read_asked
 from ser_fewshot.benchmark.making import frontend_of
@@ -80,6 +82,13 @@ def run(arguments: argparse.Namespace) -> None:
             track(total, done)
 
         run_grid(plan, workers=session.workers, only=only, track=finished)
+    with distributed.alone(), threads(1):  # the others need not be there any more; the page has the bits of the cells
+        _report(plan, arguments)
+
+
+def _report(plan: Plan, arguments: argparse.Namespace) -> None:
+    """Write what is made of the cells, and say how they went."""
+    only = arguments.only
     keys = [only] if only else keys_of(plan.methods, plan.asked())
     records, missing = _write(plan, keys, arguments)
     while n_cells(plan.out) > len(records):  # others, started beside this one, have finished cells meanwhile

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ser_fewshot.commands._console import say, say_json
@@ -44,8 +45,19 @@ def _save_dataset(out: Path, clips: Sequence[Utterance]) -> None:
         raise SettingsError(
             str(out), found="something there already", expected="a new folder", remedy="Choose another place."
         )
-    package().disable_progress_bars()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as draft:
+    with _without_progress_bars(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as draft:
         to_dataset(clips).save_to_disk(f"{draft}/whole")
         Path(draft, "whole").replace(out)
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    library = package()
+    shown = not library.are_progress_bars_disabled()
+    library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            library.enable_progress_bars()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ser_fewshot.audio import SAMPLE_RATE
@@ -69,17 +69,27 @@ class GatedConvolutional(Convolutional):
     # Its attention takes the weights of its projections and never calls them, so that no adapter in them would run.
     projections = ("intermediate_dense", "output_dense")
 
-    def __init__(self, architecture: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> None:
-        super().__init__(architecture, preprocessor)
-        # The library hands torch a mask and a bias of unlike types. Not undone, because batches run in several threads.
-        warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-
     def blocks(self, parts: Any, x: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
         """Hand the bias from block to block; see `Family.blocks`."""
-        positions = None
+        positions, padding = None, None if mask is None else _Padding(mask, x.dtype)
         for block in parts.encoder.layers:
-            x, positions = block(x, attention_mask=mask, position_bias=positions)[:2]
+            x, positions = block(x, attention_mask=padding, position_bias=positions)[:2]
             yield x
+
+
+class _Padding:
+    """The padding of a batch in the form that WavLM's attention asks a mask for: `.ne(1)`.
+
+    Of a mask of booleans the library makes another of them and hands it to torch beside a bias of numbers, where torch
+    warns of the unlike types; a filter of that warning would be the whole process's. Numbers mean the same to it.
+    """
+
+    def __init__(self, mask: Tensor, dtype: torch.dtype) -> None:
+        self._added = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -math.inf)
+
+    def ne(self, _one: int) -> Tensor:
+        """Return what is added to the attention scores, (batch, frames)."""
+        return self._added
 
 
 class SqueezedConvolutional(Convolutional):

@@ -315,13 +315,16 @@ def test_a_cell_that_is_not_there_is_an_error(root, tmp_path):
 def test_processes_that_a_launcher_started_take_their_share_each(root, tmp_path, monkeypatch):
     task = plan(root, tmp_path, learners=("nearest", "ridge"))
     made: list[set[str]] = []
+    meanwhile: set[tuple[bool, int]] = set()
+    threads = torch.get_num_threads()
     for rank in ("0", "1"):
         before = set(ages(tmp_path))
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("WORLD_SIZE", "2")
-        run_grid(task, workers=1)
-        assert "RANK" not in os.environ  # a training must not wait for that of the other process
+        run_grid(task, workers=1, track=lambda *_: meanwhile.add(("RANK" in os.environ, torch.get_num_threads())))
+        assert (os.environ["RANK"], torch.get_num_threads()) == (rank, threads)
         made.append(set(ages(tmp_path)) - before)
+    assert meanwhile == {(False, 1)}  # a training must not wait for that of the other process
     assert len(made[0]) == len(made[1]) == 4
     assert not assemble(tmp_path, keys_of(task.methods, task.asked()))[1]
 
