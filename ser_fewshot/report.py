@@ -35,7 +35,7 @@ _COLOURS = (
     "#5b7000",
     "#3f51b5",
 )
-_SHAPES = (
+SHAPES = (
     "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",
     "M-.9-.9h1.8v1.8h-1.8z",
     "M0-1.1L1.1 .9H-1.1z",
@@ -44,14 +44,25 @@ _SHAPES = (
     "M-.4-1.1h.8v.7h.7v.8h-.7v.7h-.8v-.7h-.7v-.8h.7z",
     "M-1.2-.9h2.4L0 0l1.2.9h-2.4L0 0z",
 )
+"""SVG paths around the origin, about 1 in radius."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a label is drawn: its colour in CSS, and its shape as an SVG path around the origin, about 1 in radius."""
+    """How a label is drawn: its colour in CSS, and one of SHAPES."""
 
     colour: str
     shape: str
+
+
+@dataclass(frozen=True)
+class MapMark:
+    """One mark on a map: its label, its tooltip, whether it is filled, and the id of the player of its sound, if any."""
+
+    label: str
+    title: str
+    filled: bool = False
+    player: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +126,25 @@ def confusion_table(labels: Sequence[str], counts: NDArray[np.int64]) -> Markup:
 
 
 def map_figure(points: Sequence[MapPoint]) -> Markup:
-    """Return a map as SVG with a legend: the two directions in which the embeddings differ most, on one scale."""
-    plane, share = _principal_plane(np.stack([point.embedding for point in points]))
-    labels = list(dict.fromkeys(point.label for point in points))
-    places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN)
-    marks = [{"x": x, "y": y, "point": point} for (x, y), point in zip(places.tolist(), points, strict=True)]
-    return render("map.html.j2", marks=marks, looks=looks(labels), width=_WIDTH, height=_HEIGHT, share=100 * share)
+    """Return a map of embeddings as SVG with a legend and a caption."""
+    plane, share = principal_plane(np.stack([point.embedding for point in points]))
+    kinds = {True: "enrolled", False: "recognised"}
+    marks = [
+        MapMark(point.label, f"{point.label}, {kinds[point.enrolled]}", filled=point.enrolled) for point in points
+    ]
+    caption = (
+        f"The first two principal components of the embeddings ({100 * share:.0f} % of the variance). "
+        "Filled: enrolled. Hollow: recognised."
+    )
+    return draw_map(plane, marks) + Markup("<figcaption>{}</figcaption>").format(caption)
+
+
+def draw_map(plane: NDArray[np.float64], marks: Sequence[MapMark]) -> Markup:
+    """(n, 2) places of n marks -> a map as SVG with a legend, both axes on one scale."""
+    places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist()
+    labels = list(dict.fromkeys(mark.label for mark in marks))
+    drawn = sorted(zip(places, marks, strict=True), key=lambda item: item[1].player != "")  # those to play on top
+    return render("map.html.j2", marks=drawn, looks=looks(labels), width=_WIDTH, height=_HEIGHT)
 
 
 def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin: float) -> NDArray[np.float64]:
@@ -133,10 +157,10 @@ def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
     """Return how each label is drawn: by its place in the order, so that the same labels look the same everywhere."""
-    return {label: Look(_COLOURS[i % len(_COLOURS)], _SHAPES[i % len(_SHAPES)]) for i, label in enumerate(labels)}
+    return {label: Look(_COLOURS[i % len(_COLOURS)], SHAPES[i % len(SHAPES)]) for i, label in enumerate(labels)}
 
 
-def _principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+def principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     """(n, width) -> the first two principal components of each, (n, 2), and their share of the variance.
 
     The largest entry of each component is made positive, so that the same clips give the same map.

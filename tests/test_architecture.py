@@ -47,8 +47,6 @@ ROWS = (
     ("cards", "export", "report"),
     ("estimator", "importers", "pipeline", "quickstart"),
     ("benchmark",),
-    ("benchmark_report",),
-    ("benchmark_report",),
     ("commands",),
     ("cli",),
     ("__main__",),

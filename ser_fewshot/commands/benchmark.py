@@ -25,7 +25,7 @@ from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.repetition import differences, unexplained
 from ser_fewshot.benchmark.running import Plan, run_grid, usable
 from ser_fewshot.benchmark.sessions import Session
-from ser_fewshot.benchmark_report import PAGE as REPORT
+from ser_fewshot.benchmark.report import PAGE as REPORT
 from ser_fewshot.commands._console import note, report_skipped, say, say_json, tracker
 from ser_fewshot.commands._data import clips_of
 from ser_fewshot.commands._text import counted

@@ -9,7 +9,7 @@ from pathlib import Path
 from ser_fewshot.benchmark.cells import read_asked, read_cells
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark_report import Mapped, chosen, mapped, write_benchmark_report
+from ser_fewshot.benchmark.report import ClipMap, map_clips, select_clips, write_benchmark_report
 from ser_fewshot.checkpoints import load_model
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.commands._console import say, say_json, tracker
@@ -69,14 +69,14 @@ def write_page(
         clips=_maps(shown, model or DEFAULT_MODEL, cache) if shown else None,
         model=f"the model {model.name}" if model else "the default model",
         play=play,
-        asked=read_asked(folder),
+        expected=read_asked(folder),
     )
 
 
-def _maps(clips: Sequence[Utterance], model: Path, cache: Path | None) -> dict[str, Mapped]:
+def _maps(clips: Sequence[Utterance], model: Path, cache: Path | None) -> dict[str, ClipMap]:
     loaded = load_model(model)
     kept = FeatureCache(cache or default_directory(), loaded.frontend.identity)
     return {
-        corpus: mapped(loaded, [clip for part in parts for clip in part], cache=kept, track=tracker(f"map of {corpus}"))
-        for corpus, parts in chosen(clips).items()
+        corpus: map_clips(loaded, some, cache=kept, track=tracker(f"map of {corpus}"))
+        for corpus, some in select_clips(clips).items()
     }
