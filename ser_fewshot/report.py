@@ -57,7 +57,7 @@ class Look:
 
 @dataclass(frozen=True)
 class MapMark:
-    """One mark on a map: its label, its tooltip, whether it is filled, and the id of the player of its sound, if any."""
+    """One mark on a map: label, tooltip, whether it is filled, and the id of the player of its sound, if any."""
 
     label: str
     title: str
@@ -129,9 +129,7 @@ def map_figure(points: Sequence[MapPoint]) -> Markup:
     """Return a map of embeddings as SVG with a legend and a caption."""
     plane, share = principal_plane(np.stack([point.embedding for point in points]))
     kinds = {True: "enrolled", False: "recognised"}
-    marks = [
-        MapMark(point.label, f"{point.label}, {kinds[point.enrolled]}", filled=point.enrolled) for point in points
-    ]
+    marks = [MapMark(point.label, f"{point.label}, {kinds[point.enrolled]}", filled=point.enrolled) for point in points]
     caption = (
         f"The first two principal components of the embeddings ({100 * share:.0f} % of the variance). "
         "Filled: enrolled. Hollow: recognised."

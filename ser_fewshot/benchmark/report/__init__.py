@@ -6,17 +6,18 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ser_fewshot._files import write_atomically
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.confusion import confusions
-from ser_fewshot.benchmark.report.groups import groups
-from ser_fewshot.benchmark.report.maps import ClipMap, map_clips, maps, select_clips
-from ser_fewshot.benchmark.report.provenance import audit, licences, remarks, repetition
-from ser_fewshot.benchmark.report.reliability import calibration, open_set
+from ser_fewshot.benchmark.report.groups import group_blocks
+from ser_fewshot.benchmark.report.maps import ClipMap, map_blocks, map_clips, select_clips
+from ser_fewshot.benchmark.report.predictions import calibration_blocks, confusion_blocks, open_set_blocks
+from ser_fewshot.benchmark.report.provenance import audit_blocks, command_blocks, licence_blocks, remark_blocks
 from ser_fewshot.benchmark.report.results import ProtocolResults, results_of
-from ser_fewshot.benchmark.report.scores import scores, shots
+from ser_fewshot.benchmark.report.scores import score_blocks, shots_blocks
 from ser_fewshot.benchmark.report.table import TABLES, write_tables
 from ser_fewshot.benchmark.tables import legend
 from ser_fewshot.report import Look, looks, render
@@ -55,21 +56,21 @@ def write_benchmark_report(
     Raises:
         SettingsError: a file cannot be written there.
     """
-    records = sorted(records, key=lambda record: record.key)
+    records = sorted(map(_printable, records), key=lambda record: record.key)
     protocols = results_of(records)
     marks = _looks(records, protocols)
     blocks = {
-        "scores": scores(protocols, marks),
-        "shots": shots(protocols, marks),
-        "confusions": confusions(protocols),
-        "groups": groups(protocols, marks),
-        "calibration": calibration(protocols, marks),
-        "open_set": open_set(protocols, marks),
-        "maps": maps(clips or {}, play=play),
-        "audit": audit(records),
-        "licences": licences(records),
-        "repeat": repetition(records),
-        "remarks": remarks(records),
+        "scores": score_blocks(protocols, marks),
+        "shots": shots_blocks(protocols, marks),
+        "confusions": [block for results in protocols for block in confusion_blocks(results)],
+        "groups": [block for results in protocols for block in group_blocks(results, marks)],
+        "calibration": [block for results in protocols for block in calibration_blocks(results, marks)],
+        "open_set": [block for results in protocols for block in open_set_blocks(results, marks)],
+        "maps": map_blocks(clips or {}, play=play),
+        "audit": audit_blocks(records),
+        "licences": licence_blocks(records),
+        "repeat": command_blocks(records),
+        "remarks": remark_blocks(records),
     }
     write_tables(folder / TABLES, [table for found in blocks.values() for block in found for table in block.tables])
     page = render(
@@ -88,6 +89,19 @@ def write_benchmark_report(
     return folder / PAGE
 
 
+def _printable(value: Any) -> Any:
+    """Return a value without the characters that no file can hold, such as those of a folder name that is not UTF-8."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_printable, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _printable(getattr(value, one.name)) for one in fields(value)})
+    return value
+
+
 def _looks(records: Sequence[Record], protocols: Sequence[ProtocolResults]) -> dict[str, Look]:
     """Return colour and shape of methods and corpora, the same in all charts; those drawn most differ most."""
     drawn = Counter(method for results in protocols for method in results.best())
@@ -97,10 +111,8 @@ def _looks(records: Sequence[Record], protocols: Sequence[ProtocolResults]) -> d
 
 def _summary(records: Sequence[Record]) -> str:
     done = [record for record in records if record.done]
-    parts = [
-        f"{len({getattr(record, name) for record in done})} {plural}"
-        for name, plural in (("method", "methods"), ("protocol", "protocols"), ("corpus", "corpora"))
-    ]
+    plurals = {"method": "methods", "protocol": "protocols", "corpus": "corpora"}
+    parts = [f"{len({getattr(record, name) for record in done})} {plural}" for name, plural in plurals.items()]
     days = sorted(record.origin.finished[:10] for record in records)
     dates = [f"{days[0]} to {days[-1]}"] if days else []
     minutes = sum(record.origin.minutes_to_score for record in records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
-    "errorbar.capsize": 2,
 }
-_REFERENCE: Any = {"color": "#444", "linewidth": 0.8, "linestyle": ":"}  # chance level or diagonal
 _UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # without these, equal values give equal bytes
 
 
@@ -52,84 +50,64 @@ class Series:
     error: Sequence[float] = ()
 
 
-def line_chart(
+def chart(
     caption: str,
-    lines: Mapping[str, Series],
+    series: Mapping[str, Series],
     looks: Mapping[str, Look],
     *,
     alt: str,
     labels: tuple[str, str],
     reference: Series | None = None,
     ticks: Sequence[int] = (),
+    rows: Sequence[str] = (),
 ) -> Figure:
-    """Draw a line per method, with intervals along y.
+    """Draw a line per method with intervals along y; or, with `rows`, dots beside their names, intervals along x.
 
     Args:
         caption: of the figure.
-        lines: by method, in %.
-        looks: of the methods.
+        series: by method or corpus, as `looks` names them; with `rows`, y counts these from the top.
+        looks: colour and shape of each.
         alt: the text alternative, which no other chart of the page has.
         labels: of the axes x and y.
         reference: a dotted line, such as the chance level.
-        ticks: of x, on a logarithmic axis; by default both axes run from 0 to 100 %.
+        ticks: of x, on a logarithmic axis; without ticks and rows, both axes run from 0 to 100 %.
+        rows: names on the y axis.
     """
-
-    def paint(axes: Any) -> None:
-        if reference:
-            axes.plot(reference.x, reference.y, **_REFERENCE)
-        for name, line in lines.items():
-            every = max(len(line.x) // 6, 1)  # of a long line, only some points have a marker
-            style = {"markersize": 4, "markevery": every, "linewidth": 1.2, "elinewidth": 0.8}
-            axes.errorbar(line.x, line.y, yerr=line.error or None, **_mark(looks[name]), **style)
-        axes.set(xlabel=labels[0], ylabel=labels[1])
-        if ticks:
-            axes.set_xscale("log")
-            axes.set_xticks(ticks, labels=list(map(str, ticks)))
-            axes.set_xticks([], minor=True)
-        else:
-            axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-
-    return Figure(caption, _svg(paint, alt), alt)
-
-
-def dot_chart(
-    caption: str,
-    rows: Sequence[str],
-    dots: Mapping[str, Series],
-    looks: Mapping[str, Look],
-    *,
-    alt: str,
-    label: str,
-    chance: float | None = None,
-) -> Figure:
-    """Draw points beside the names of rows: y counts the rows from the top, intervals and `label` are those of x."""
-
-    def paint(axes: Any) -> None:
-        for name, series in dots.items():
-            style = {"markersize": 3.5, "linestyle": "none", "elinewidth": 0.8, "alpha": 0.85, "capsize": 0}
-            axes.errorbar(series.x, series.y, xerr=series.error or None, **_mark(looks[name]), **style)
-        if chance is not None:
-            axes.axvline(chance, **_REFERENCE)
-        names = [row if len(row) <= _LONGEST else f"{row[: _LONGEST - 1]}…" for row in rows]
-        axes.set_yticks(range(len(rows)), labels=names)
-        axes.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
-
-    return Figure(caption, _svg(paint, alt, height=0.7 + _ROW * max(len(rows), 2)), alt)
-
-
-def _mark(look: Look) -> dict[str, Any]:
-    return {"color": look.colour, "marker": _MARKERS[look.shape]}
-
-
-def _svg(paint: Callable[[Any], None], alt: str, *, height: float = _HEIGHT) -> Markup:
-    """Return a chart as an SVG element, whose ids no other chart of the page has."""
-    key = hashlib.sha256(alt.encode(errors="replace")).hexdigest()[:12]
+    key = hashlib.sha256(alt.encode(errors="replace")).hexdigest()[:12]  # no two charts of a page share an id
     with mpl.rc_context({**_STYLE, "svg.hashsalt": key}):
+        height = 0.7 + _ROW * max(len(rows), 2) if rows else _HEIGHT
         canvas = Canvas(figsize=(_WIDTH, height), layout="constrained")
-        paint(canvas.add_subplot())
+        axes = canvas.add_subplot()
+        axes.set(xlabel=labels[0], ylabel=labels[1])
+        for name, one in series.items():
+            _draw(axes, one, looks[name], dots=bool(rows))
+        if reference:
+            axes.plot(reference.x, reference.y, color="#444", linewidth=0.8, linestyle=":")
+        _scale(axes, ticks, rows)
         for number, artist in enumerate(canvas.findobj()):
             artist.set_gid(f"c{key}-{number}")
         out = io.StringIO()
         canvas.savefig(out, format="svg", metadata=_UNDATED)
     drawn = out.getvalue()
-    return Markup(drawn[drawn.index("<svg") :])  # noqa: S704  # matplotlib escapes its text
+    return Figure(caption, Markup(drawn[drawn.index("<svg") :]), alt)  # noqa: S704  # matplotlib escapes its text
+
+
+def _draw(axes: Any, series: Series, look: Look, *, dots: bool) -> None:
+    style = {"color": look.colour, "marker": _MARKERS[look.shape], "markersize": 4, "elinewidth": 0.8}
+    error = {"xerr" if dots else "yerr": series.error or None}
+    line = {"linestyle": "none", "alpha": 0.85} if dots else {"linewidth": 1.2, "capsize": 2}
+    every = 1 if dots else max(len(series.x) // 6, 1)  # of a long line, only some points have a marker
+    axes.errorbar(series.x, series.y, **error, **style, **line, markevery=every)
+
+
+def _scale(axes: Any, ticks: Sequence[int], rows: Sequence[str]) -> None:
+    if rows:
+        names = [row if len(row) <= _LONGEST else f"{row[: _LONGEST - 1]}…" for row in rows]
+        axes.set_yticks(range(len(rows)), labels=names)
+        axes.set(ylim=(len(rows) - 0.5, -0.5))
+    elif ticks:
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, labels=list(map(str, ticks)))
+        axes.set_xticks([], minor=True)
+    else:
+        axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")

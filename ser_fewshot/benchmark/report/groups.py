@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
-from ser_fewshot.benchmark.report.figures import Figure, Series, dot_chart
+from ser_fewshot.benchmark.report.figures import Figure, Series, chart
 from ser_fewshot.benchmark.report.results import ProtocolResults
 from ser_fewshot.benchmark.report.table import (
     Block,
@@ -25,9 +25,16 @@ _MAX_DRAWN = 4  # methods whose speakers are drawn
 _RECORD = ["protocol", "corpus", "method", "kind"]
 
 
-def groups(protocols: Sequence[ProtocolResults], looks: Mapping[str, Look]) -> list[Block]:
-    """Return charts and tables of the protocols that have counts by group."""
-    return [_block(results, counts, looks) for results in protocols if len(counts := _counts(results))]
+def group_blocks(results: ProtocolResults, looks: Mapping[str, Look]) -> list[Block]:
+    """Return a chart of the speakers of each corpus, and tables by speaker, gender and language."""
+    counts = _counts(results)
+    if counts.empty:
+        return []
+    asked = counts[counts["answers"] > 0]
+    by = {name: asked[asked["group"] == name] for name in ("speaker", "gender", "language")}
+    charts = [one for _, found in by["speaker"].groupby("corpus") for one in _charts(results, found, looks)]
+    tables = _genders(results, by["gender"]) + _speakers(results, by["speaker"]) + _languages(results, by["language"])
+    return [Block(results.heading, figures=charts, tables=[*tables, _all(results, counts)])]
 
 
 def _counts(results: ProtocolResults) -> pd.DataFrame:
@@ -41,28 +48,22 @@ def _counts(results: ProtocolResults) -> pd.DataFrame:
     return pd.DataFrame([{**row, "accuracy": row["right"] / max(row["answers"], 1)} for row in rows])
 
 
-def _block(results: ProtocolResults, counts: pd.DataFrame, looks: Mapping[str, Look]) -> Block:
-    asked = counts[counts["answers"] > 0]
-    by = {name: asked[asked["group"] == name] for name in ("speaker", "gender", "language")}
-    charts = [_chart(results, found, looks) for _, found in by["speaker"].groupby("corpus")]
-    tables = _genders(results, by["gender"]) + _speakers(results, by["speaker"]) + _languages(results, by["language"])
-    return Block(results.heading, figures=charts, tables=[*tables, _all(results, counts)])
-
-
-def _chart(results: ProtocolResults, speakers: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
+def _charts(results: ProtocolResults, speakers: pd.DataFrame, looks: Mapping[str, Look]) -> list[Figure]:
     corpus = speakers["corpus"].iloc[0]
-    found = {name: rates for name, rates in speakers.groupby("method")["accuracy"]}
+    found = dict(iter(speakers.groupby("method")["accuracy"]))
     rates = {name: found[name] for name in results.best(_MAX_DRAWN) if name in found}
     spans = [f"{name}: {percent(x.min())} to {percent(x.max())} % over {len(x)} speakers" for name, x in rates.items()]
-    return dot_chart(
+    chance = 100 * results.column(corpus)[0].chance
+    drawn = chart(
         f"{corpus}: accuracy of each speaker; dotted: chance",
-        list(rates),
         {name: Series(list(100 * x), [row] * len(x)) for row, (name, x) in enumerate(rates.items())},
         looks,
         alt=f"{results.protocol}: accuracy of each speaker of {corpus}. {'; '.join(spans)}.",
-        label="accuracy, %",
-        chance=100 * results.column(corpus)[0].chance,
+        labels=("accuracy, %", ""),
+        reference=Series((chance, chance), (-1, len(rates))),
+        rows=list(rates),
     )
+    return [drawn] if rates else []
 
 
 def _genders(results: ProtocolResults, counts: pd.DataFrame) -> list[ReportTable]:
@@ -105,5 +106,5 @@ def _all(results: ProtocolResults, counts: pd.DataFrame) -> ReportTable:
     shown = shown.assign(answers=shown["answers"].map(str), accuracy=shown["accuracy"].map(percent))
     caption = f"accuracy of {best} in % by group of queries. The CSV file has all methods."
     names = titled(results, "groups", caption)
-    shown = shown.rename(columns={"answers": "queries"})
+    shown = shown.rename(columns={"group": "by", "value": "group", "answers": "queries"})
     return ReportTable(*names, counts, shown, text_columns=3, folded=True)

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ class ClipMap:
     """Clips of one corpus on a plane.
 
     Attributes:
-        clips: (n,) clips.
+        clips: (n,) clips, sorted by emotion.
         plane: (n, 2) first two principal components of their embeddings.
         share: of the variance that these hold, in [0, 1].
     """
@@ -80,11 +80,16 @@ def map_clips(
     return ClipMap(features.utterances, *(principal_plane(x) if len(x) else (np.zeros((0, 2)), 0.0)))
 
 
-def maps(found: Mapping[str, ClipMap], *, play: bool) -> list[Block]:
+def map_blocks(found: Mapping[str, ClipMap], *, play: bool) -> list[Block]:
     """Return a map per corpus; `play` embeds clips of those too that may not be passed on."""
     shown = {corpus: item for corpus, item in found.items() if item.clips}
-    first = [clips for corpus, item in shown.items() if play or may_be_shared(corpus) for clips in _first_clips(item)]
-    in_turn = [clip for turn in zip_longest(*first) for clip in turn if clip]
+    by_emotion = [
+        list(clips)[:PLAYED]
+        for corpus, item in shown.items()
+        if play or may_be_shared(corpus)
+        for _, clips in groupby(item.clips, key=lambda clip: clip.emotion)
+    ]
+    in_turn = [clip for turn in zip_longest(*by_emotion) for clip in turn if clip]
     sounds = {clip.id: (f"clip-{n}", uri) for n, (clip, uri) in enumerate(encoded(in_turn))}
     return [_block(corpus, item, sounds, play=play) for corpus, item in shown.items()]
 
@@ -119,19 +124,11 @@ def _block(corpus: str, item: ClipMap, sounds: Mapping[str, tuple[str, str]], *,
         f"{len(marks)} clips of {corpus} on the first two principal components of their embeddings "
         f"({100 * item.share:.0f} % of the variance)"
     )
-    note = "No clip can be played: the licence does not say that copies may be passed on; --play embeds some, for you."
+    note = "No clip can be played, as the licence does not say that copies may be passed on; with --play some can."
     if play:
         note = f"The licence of {corpus} does not say that copies may be passed on: keep the page to yourself."
     notes = [] if may_be_shared(corpus) else [note]
     return Block(corpus, notes, figures=[Figure(caption, draw_map(item.plane, marks))], clips=clips)
-
-
-def _first_clips(item: ClipMap) -> list[list[Utterance]]:
-    """Return the clips of each emotion that are to be played."""
-    by_emotion: dict[str, list[Utterance]] = {}
-    for clip in item.clips:
-        by_emotion.setdefault(clip.emotion or "", []).append(clip)
-    return [clips[:PLAYED] for clips in by_emotion.values()]
 
 
 def _data_uri(clip: Utterance) -> str:

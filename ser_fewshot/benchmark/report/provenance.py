@@ -14,8 +14,8 @@ from ser_fewshot.benchmark.report.table import ABSENT, Block, ReportTable, Row, 
 
 _PLACE = ["protocol", "corpus", "split"]
 _AUDITED = {
-    f"{sides}_{what}": f"{sides.replace('_', ' and ')}: {what}"
-    for sides in ("support_query", "train_test")
+    f"{sides}_{what}": f"{title}: {what}"
+    for sides, title in (("support_query", "support and query"), ("train_test", "training and test"))
     for what in ("clips", "speakers", "sentences")
 }
 _LICENCE = {"title": "corpus", "licence": "licence", "commercial_use": "commercial use", "source": "source"}
@@ -24,7 +24,7 @@ _MAX_LICENCE = 60  # characters of the name of a licence: some packages give its
 _LISTED = 4  # records of a remark on the page
 
 
-def audit(records: Sequence[Record]) -> list[Block]:
+def audit_blocks(records: Sequence[Record]) -> list[Block]:
     """Return the counts of clips, speakers and sentences that support and query, or training and test, share."""
     audited = [(record, record.audit) for record in records if record.audit]
     broken = [record.key for record, found in audited if found.broken]
@@ -38,7 +38,13 @@ def audit(records: Sequence[Record]) -> list[Block]:
 def _audited(record: Record, found: Audit) -> Row:
     place = {"protocol": record.protocol, "corpus": record.corpus, "split": record.split.name if record.split else "-"}
     counts = {name: getattr(found, name) if found.tells(name) else None for name in _AUDITED}
-    return {**place, "methods": record.method, **counts, "promised": " ".join(found.promised), "holds": not found.broken}
+    return {
+        **place,
+        "methods": record.method,
+        **counts,
+        "promised": " ".join(found.promised),
+        "holds": not found.broken,
+    }
 
 
 def _audit_table(rows: pd.DataFrame) -> ReportTable:
@@ -62,7 +68,7 @@ def _signed(count: float, promised: bool) -> str:
     return f"{count:.0f}{(' ✗' if count else ' ✓') if promised else ''}"
 
 
-def licences(records: Sequence[Record]) -> list[Block]:
+def licence_blocks(records: Sequence[Record]) -> list[Block]:
     """Return the licences of the corpora that were trained or tested on, and of the programs."""
     terms = {item.corpus: item for record in records for item in record.licences}
     names = ["corpus", "title", "language", "licence", "commercial_use", "citation", "url"]
@@ -98,7 +104,7 @@ def _licence_of(package: str) -> str:
     return "not installed here"
 
 
-def repetition(records: Sequence[Record]) -> list[Block]:
+def command_blocks(records: Sequence[Record]) -> list[Block]:
     """Return the command, the seed and the episodes of every record, and the versions that were used."""
     versions = Counter(
         ", ".join(f"{name} {version}" for name, version in sorted(record.origin.versions.items())) for record in records
@@ -108,31 +114,32 @@ def repetition(records: Sequence[Record]) -> list[Block]:
 
 
 def _commands(records: Sequence[Record]) -> ReportTable:
-    def row(record: Record) -> Row:
-        origin, split = record.origin, record.split
-        return {
-            "key": record.key,
-            **{name: getattr(origin, name) for name in ("command", "seed")},
-            **{name: getattr(record, name) for name in ("episodes", "episodes_sha256")},
-            "split": split.name if split else "",
-            "split_sha256": split.sha256 if split else "",
-            **{name: getattr(origin, name) for name in ("device", "threads", "minutes_to_train", "minutes_to_score")},
-            "finished": origin.finished,
+    origin = ["device", "threads", "minutes_to_train", "minutes_to_score", "finished"]
+    rows = [
+        [one.key, one.origin.command, one.origin.seed, one.episodes, one.episodes_sha256]
+        + ([one.split.name, one.split.sha256] if one.split else ["", ""])
+        + [getattr(one.origin, name) for name in origin]
+        for one in records
+    ]
+    names = ["key", "command", "seed", "episodes", "episodes_sha256", "split", "split_sha256", *origin]
+    data = pd.DataFrame(rows, columns=names)
+    shown = pd.DataFrame(
+        {
+            "record": data["key"],
+            "command": data["command"],
+            "seed": data["seed"].astype(str),
+            "episodes": data["episodes_sha256"].str[:12],
+            "minutes": (data["minutes_to_train"] + data["minutes_to_score"]).map(number),
         }
-
-    data = pd.DataFrame(map(row, records))
-    minutes = (data["minutes_to_train"] + data["minutes_to_score"]).map(number)
-    shown = data[["key", "command", "seed", "episodes_sha256"]].astype(str).assign(minutes=minutes)
-    shown["episodes_sha256"] = shown["episodes_sha256"].str[:12]
+    )
     caption = (
         "Every record: the command that computes it alone, its seed, the digest of its episodes, and the minutes to "
         "train and to score. The CSV file has more columns."
     )
-    shown = shown.rename(columns={"key": "record", "episodes_sha256": "episodes"})
     return ReportTable("cells", caption, data, shown, text_columns=2)
 
 
-def remarks(records: Sequence[Record]) -> list[Block]:
+def remark_blocks(records: Sequence[Record]) -> list[Block]:
     """Return which records have no number and why, and what to know of those that have one."""
     keys: dict[tuple[str, str], list[str]] = {}
     for record in records:

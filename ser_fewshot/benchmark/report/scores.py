@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.figures import Figure, Series, dot_chart, line_chart
+from ser_fewshot.benchmark.report.figures import Figure, Series, chart
 from ser_fewshot.benchmark.report.results import ProtocolResults, half_width, uar
 from ser_fewshot.benchmark.report.table import (
     ABSENT,
@@ -31,13 +31,13 @@ _SIGNS = {ALIKE: " †", HEARD: " ‡"}
 _SPREAD = 0.6  # of a row of the chart, over which the corpora are spread
 
 
-def scores(protocols: Sequence[ProtocolResults], looks: Mapping[str, Look]) -> list[Block]:
+def score_blocks(protocols: Sequence[ProtocolResults], looks: Mapping[str, Look]) -> list[Block]:
     """Return an overview, where there is more than one protocol, and the scores of each."""
     overview = [Block("All protocols", tables=[_overview(protocols)])] if len(protocols) > 1 else []
     return overview + [_block(results, looks) for results in protocols]
 
 
-def shots(protocols: Sequence[ProtocolResults], looks: Mapping[str, Look]) -> list[Block]:
+def shots_blocks(protocols: Sequence[ProtocolResults], looks: Mapping[str, Look]) -> list[Block]:
     """Return UAR over the number of shots, for every family of protocols that differ in nothing else."""
     families: dict[str, dict[int, ProtocolResults]] = {}
     for results in protocols:
@@ -55,9 +55,9 @@ def _overview(protocols: Sequence[ProtocolResults]) -> ReportTable:
     shown, tones = pd.DataFrame({"method": [*map(labels.get, means.index), "chance"]}), Tones()
     for place, p in enumerate(protocols, start=1):
         column = means[p.protocol]
-        heard = [any(record.heard for record in p.row(method)) for method in means.index]
-        texts = [number(mean) + (" ‡" if mean > 0 and sign else "") for mean, sign in zip(column, heard, strict=True)]
+        signs = {method: any(record.heard for record in p.row(method)) for method in column.dropna().index}
         chance = fmean(100 * p.column(corpus)[0].chance for corpus in p.corpora)
+        texts = [number(mean) + " ‡" * signs.get(method, False) for method, mean in column.items()]
         shown[p.protocol] = [*texts, number(chance)]
         compared = column[list(map(p.compared, means.index))].dropna()
         if len(compared):
@@ -141,15 +141,15 @@ def _chart(results: ProtocolResults, looks: Mapping[str, Look]) -> Figure:
         offset = _SPREAD * ((place + 0.5) / len(results.corpora) - 0.5)
         rows = [results.methods.index(record.method) + offset for record in found]
         dots[corpus] = Series(list(map(uar, found)), rows, list(map(half_width, found)))
-    chance = _chance(results.records)
-    return dot_chart(
+    chance = _chance_level(results.records)
+    return chart(
         "UAR by corpus with 95 % confidence intervals" + ("" if chance is None else "; dotted: chance"),
-        results.methods,
         dots,
         looks,
-        alt=f"{results.protocol}: UAR of every method on {', '.join(dots)}, as in the table of scores below.",
-        label="UAR, %",
-        chance=chance,
+        alt=f"{results.protocol}: UAR of every method on {', '.join(dots)}, as in the table of scores.",
+        labels=("UAR, %", ""),
+        reference=None if chance is None else Series((chance, chance), (-1, len(results.methods))),
+        rows=results.methods,
     )
 
 
@@ -183,8 +183,8 @@ def _shots_chart(family: str, records: Sequence[Record], methods: Sequence[str],
         if own:
             lines[method] = Series(list(map(_k_shot, own)), list(map(uar, own)), list(map(half_width, own)))
             values.append(f"{method}: {', '.join(f'{uar(one):.1f} % with {_k_shot(one)}' for one in own)}")
-    ticks, chance, corpus = sorted(set(map(_k_shot, records))), _chance(records), records[0].corpus
-    return line_chart(
+    ticks, chance, corpus = sorted(set(map(_k_shot, records))), _chance_level(records), records[0].corpus
+    return chart(
         corpus,
         lines,
         looks,
@@ -195,7 +195,7 @@ def _shots_chart(family: str, records: Sequence[Record], methods: Sequence[str],
     )
 
 
-def _chance(records: Sequence[Record]) -> float | None:
+def _chance_level(records: Sequence[Record]) -> float | None:
     """Return the chance level in %; None where it is not the same for all."""
     levels = {round(100 * record.chance, 6) for record in records}
     return levels.pop() if len(levels) == 1 else None

@@ -73,12 +73,16 @@ class ReportTable:
             bold.iloc[place] = "" if tone == "pass" else "textbf:--rwrap;"
         styler = self.shown.set_axis(columns, axis="columns").style.apply(lambda _: bold, axis=None)
         styler = styler.format(_escaped).format_index(_escaped, axis="columns", level=1)
-        text = styler.hide(axis="index").hide(axis="columns", level=0).to_latex(
-            hrules=True,
-            column_format="l" * self.text_columns + "r" * (len(columns) - self.text_columns),
-            caption=_escaped(self.caption),
-            label=f"tab:{self.name}",
-            environment="longtable" if len(bold) > _LONG else "table",
+        text = (
+            styler.hide(axis="index")
+            .hide(axis="columns", level=0)
+            .to_latex(
+                hrules=True,
+                column_format="l" * self.text_columns + "r" * (len(columns) - self.text_columns),
+                caption=_escaped(self.caption),
+                label=f"tab:{self.name}",
+                environment="longtable" if len(bold) > _LONG else "table",
+            )
         )
         return str(text)
 
@@ -98,14 +102,9 @@ class Block:
 def by_corpus(
     results: ProtocolResults, name: str, caption: str, rows: Sequence[Row], text: Callable[[Row], str], **options: Any
 ) -> list[ReportTable]:
-    """Return a table with a line per method and a column per corpus; no table where there are no rows.
+    """Return a table with a line per method and a column per corpus, or no table where there are no rows.
 
-    Args:
-        results: of the protocol, whose name is put before that of the table and before the caption.
-        name, caption: see `ReportTable`.
-        rows: a row per record, each with its `identity`.
-        text: of a row, as its cell shows it.
-        options: other attributes of the table.
+    `rows` has one per record, with its `identity`, and `text` says what a cell shows of it.
     """
     cells = {(row["method"], row["corpus"]): text(row) for row in rows}
     methods = [method for method in results.methods if any(method == row["method"] for row in rows)]
