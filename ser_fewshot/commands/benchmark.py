@@ -22,11 +22,8 @@ from ser_fewshot.benchmark.methods import Method, chosen, named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
-<<<<<<< HEAD
 from ser_fewshot.benchmark.repetition import differences, unexplained
-=======
 from ser_fewshot.benchmark.report import PAGE as REPORT
->>>>>>> acc315f (The report of the benchmark in a third fewer lines: one template, tables from pandas, charts from matplotlib as they are)
 from ser_fewshot.benchmark.running import Plan, run_grid, usable
 from ser_fewshot.benchmark.sessions import Session
 from ser_fewshot.commands._console import note, report_skipped, say, say_json, tracker

@@ -9,6 +9,7 @@ from importlib import metadata
 
 import pandas as pd
 
+from ser_fewshot._versions import MACHINE, PROCESSOR
 from ser_fewshot.benchmark.records import Audit, Record
 from ser_fewshot.benchmark.report.table import ABSENT, Block, ReportTable, Row, Tones, number
 
@@ -85,7 +86,11 @@ def licence_blocks(records: Sequence[Record]) -> list[Block]:
 
 def _programs(records: Sequence[Record]) -> ReportTable:
     versions = {name: version for record in records for name, version in record.origin.versions.items()}
-    rows = [(name, version, _licence_of(name)) for name, version in sorted(versions.items()) if name != "machine"]
+    rows = [
+        (name, version, _licence_of(name))
+        for name, version in sorted(versions.items())
+        if name not in (MACHINE, PROCESSOR)
+    ]
     data = pd.DataFrame(rows, columns=["program", "version", "licence"])
     caption = "Programs, with the licence in their metadata; parts of them, such as openSMILE's core, may have another."
     return ReportTable("programs", caption, data, data, text_columns=3)
