@@ -33,7 +33,8 @@ def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> d
     nobody can know which of the two labels is wrong. "Anger" and "anger" are one class, under the name that was
     enrolled first.
     """
-    label = next((known for known in enrolled if class_key(known) == class_key(label)), label)
+    alike = [known for known in enrolled if class_key(known) == class_key(label)]
+    label = alike[0] if alike and label not in alike else label  # a file of version 0.1.0 may have both spellings
     old = enrolled.get(label, Enrolled((), ()))
     own, others = _shots(label, old), [_shots(name, members) for name, members in enrolled.items() if name != label]
     fresh: list[_Shot] = []

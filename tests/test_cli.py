@@ -832,7 +832,7 @@ def test_an_enrolment_speaks_the_words_of_its_user(ok, room, tmp_path):
         *("--emotion", "Caf\u00e9", room / "clip.ogg"),
     )
     counts = {name: len(clips) for name, clips in json.loads(out)["classes"].items()}
-    assert counts == {"Scared": 9, "Really Angry": 8, "Caf\u00e9": 9, "scared": 1}
+    assert counts == {"Scared": 8, "Really Angry": 8, "Caf\u00e9": 9}  # clip.ogg is one of the scared ones
 
 
 def test_enroll_adds_to_an_enrolment_and_forgets_from_it(ok, room, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands._console import note, note_random, noted, report_skipped, say, say_json
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.corpora import Utterance
+from ser_fewshot.enrollment import class_key
 from ser_fewshot.errors import EnrollmentError
 
 
@@ -68,7 +70,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, list[Path]]:
     """Return the clips of each emotion, from a folder for each and from what was named one by one."""
-    clips: dict[str, list[Path]] = {}
+    clips: dict[str, list[Path]] = defaultdict(list)
     if folder:
         found = corpora.scan("folder", folder)
         report_skipped(found.skipped, rest="'scan folder' with --json lists them all")
@@ -77,15 +79,20 @@ def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, 
             note(f"warning: the clips are named as those of {corpus}, and each folder becomes a class")
         root = folder.expanduser().absolute()
         for utterance in found.utterances:
-            clips.setdefault(_own_word(utterance, root), []).append(utterance.path)
+            _class_of(clips, _own_word(utterance, root)).append(utterance.path)
         _check_no_class_is_lost(root, clips)
     for name, *sources in emotions:
         if not sources:
             raise EnrollmentError(
                 f"--emotion {name}", found="no clips", expected="--emotion NAME CLIP [CLIP ...]", remedy="Name a clip."
             )
-        clips.setdefault(_name(name), []).extend(map(Path, sources))
+        _class_of(clips, _name(name)).extend(map(Path, sources))
     return clips
+
+
+def _class_of(clips: dict[str, list[Path]], name: str) -> list[Path]:
+    """Return the clips of a class, which is the same whatever the letter case of its name."""
+    return clips[next((known for known in clips if class_key(known) == class_key(name)), name)]
 
 
 def _check_no_class_is_lost(root: Path, clips: Mapping[str, Sequence[Path]]) -> None:

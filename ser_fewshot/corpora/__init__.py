@@ -17,7 +17,7 @@ from ser_fewshot import plugins
 from ser_fewshot.audio import check_readable
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
-from ser_fewshot.corpora._copies import distinct, same_sound
+from ser_fewshot.corpora._copies import distinct, repeated
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
 from ser_fewshot.corpora._files import find_clips, foreign, is_foreign, require_folder
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
@@ -123,7 +123,7 @@ def scan(
         )
     items = module.read(_folder(root), **given)
     checked = (_checked(item) for item in items) if check_audio else items
-    found = _scan_of(corpus, checked, listen=check_audio)
+    found = _scan_of(corpus, checked, content=check_audio)
     doubts = module.doubts(found.utterances) if hasattr(module, "doubts") else ()
     return replace(found, deviations=deviations(found.utterances, module.CARD), doubts=(*doubts, *found.doubts))
 
@@ -212,7 +212,7 @@ def _joined(scans: Iterable[Scan]) -> list[Scan]:
 
 
 def _one(corpus: str, parts: Iterable[Scan]) -> Scan:
-    found = _scan_of(corpus, chain.from_iterable((*part.utterances, *part.skipped) for part in parts), listen=True)
+    found = _scan_of(corpus, chain.from_iterable((*part.utterances, *part.skipped) for part in parts), content=True)
     return replace(found, deviations=deviations(found.utterances, card(corpus)) if corpus in names() else ())
 
 
@@ -230,7 +230,7 @@ def from_dataset(dataset: Any, folder: Path | str, *, corpus: str = "dataset") -
     reader, target = plugins.load("corpora", "hf_dataset"), _folder(folder)
     parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
     return _scan_of(
-        corpus, map(_checked, reader.of_parts(parts, corpus=corpus, root=target, folder=target)), listen=True
+        corpus, map(_checked, reader.of_parts(parts, corpus=corpus, root=target, folder=target)), content=True
     )
 
 
@@ -243,7 +243,7 @@ def read_manifest(path: Path | str) -> Scan:
         CorpusError: the file is missing, not UTF-8, not CSV, or lacks a required column.
     """
     manifest = _folder(path)
-    return _scan_of(manifest.stem, _manifest.read(manifest), listen=False)
+    return _scan_of(manifest.stem, _manifest.read(manifest), content=False)
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
@@ -269,12 +269,12 @@ def _folder(path: Path | str) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def _scan_of(corpus: str, items: Iterable[Utterance | Skipped], *, listen: bool) -> Scan:
-    """Return what a reader gave, each clip once; `listen` compares the content of the files too."""
+def _scan_of(corpus: str, items: Iterable[Utterance | Skipped], *, content: bool) -> Scan:
+    """Return what a reader gave, each clip once, by its id; `content` compares what is in the files too."""
     given = list(items)
     unique, copies = distinct(item for item in given if isinstance(item, Utterance))
     skipped = (*(item for item in given if isinstance(item, Skipped)), *copies)
-    return Scan(corpus, unique, skipped, doubts=(*numbers_among(unique), *(same_sound(unique) if listen else ())))
+    return Scan(corpus, unique, skipped, doubts=(*numbers_among(unique), *repeated(unique, content=content)))
 
 
 def _checked(item: Utterance | Skipped) -> Utterance | Skipped:

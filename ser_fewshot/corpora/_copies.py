@@ -1,8 +1,8 @@
-"""Clips that are there twice: of copies one is kept, contradictions are skipped, and one sound in two files is named.
+"""Clips that are there twice: of copies one is kept, contradictions are skipped, and other repeats are named.
 
-Two entries of one id, or of one part of one file, are copies if their labels agree; where they do not, nobody can know
-which is right, and both are skipped. Two files of the same content are kept, since publishers count both (RAVDESS and
-ASED have such pairs), but named in a warning.
+Two entries of one id are copies if their labels agree; where they do not, nobody can know which is right, and both are
+skipped. One recording under two ids, in one file or in files of the same content, is kept, since publishers count both
+(RAVDESS and ASED have such pairs), but named in a warning.
 """
 
 from __future__ import annotations
@@ -19,22 +19,35 @@ _SAMPLE = 4_096  # bytes in the middle of a file, which tell nearly all files of
 
 
 def distinct(clips: Iterable[Utterance]) -> tuple[tuple[Utterance, ...], tuple[Skipped, ...]]:
-    """Return each clip once, and what was skipped: further copies, and clips with labels that contradict each other.
+    """Return each id once, and what was skipped: further copies, and clips with labels that contradict each other.
 
     Of a lossless and a lossy copy the lossless one is kept.
     """
-    kept, skipped = tuple(clips), []
-    for key in (_id, _part):
-        kept, more = _once(kept, key)
-        skipped += more
-    return kept, tuple(skipped)
+    kept: list[Utterance] = []
+    skipped: list[Skipped] = []
+    for group in _groups(clips, lambda clip: clip.id):
+        if clash := _contradiction(group):
+            told = f"conflict: {group[0].id} is labelled {clash}; keep one of them"
+            skipped += [Skipped(clip.path, told) for clip in group]
+            continue
+        best = min(group, key=lambda clip: (clip.path.suffix.lower() in LOSSY, clip.emotion is None))
+        kept.append(best)
+        copies = [clip for clip in group if clip is not best]
+        skipped += [Skipped(clip.path, f"second copy: {best.id} is read from {best.path}") for clip in copies]
+    return tuple(kept), tuple(skipped)
 
 
-def same_sound(clips: Sequence[Utterance]) -> tuple[str, ...]:
-    """Return a sentence about files of the same content under several labels, and one about other copies."""
-    groups = [group for group in _groups(clips, _content(clips)) if len({clip.path for clip in group}) > 1]
+def repeated(clips: Sequence[Utterance], *, content: bool) -> tuple[str, ...]:
+    """Return a sentence about recordings under several labels, and one about those that are there twice otherwise.
+
+    Args:
+        clips: whose ids differ.
+        content: whether to compare what is in the files, not only their paths.
+    """
+    digests = _digests({clip.path for clip in clips}) if content else {}
+    groups = _groups(clips, lambda clip: (digests.get(clip.path, clip.path), clip.start, clip.end))
     torn = [group for group in groups if _contradiction(group)]
-    same = [group for group in groups if not _contradiction(group)]
+    same = [group for group in groups if len(group) > 1 and not _contradiction(group)]
     found = []
     if torn:
         found.append(
@@ -42,42 +55,16 @@ def same_sound(clips: Sequence[Utterance]) -> tuple[str, ...]:
             f"{_files(torn[0])}: remove those that are wrong"
         )
     if same:
-        found.append(f"{len(same)} recordings are there twice, as files of other names: the first in {_files(same[0])}")
+        found.append(f"{len(same)} recordings are there more than once, the first in {_files(same[0])}")
     return tuple(found)
 
 
-def _id(clip: Utterance) -> Hashable:
-    return clip.id
-
-
-def _part(clip: Utterance) -> Hashable:
-    return clip.path, clip.start, clip.end
-
-
 def _groups(clips: Iterable[Utterance], key: Callable[[Utterance], Hashable]) -> list[list[Utterance]]:
-    """Return the clips of each key, in the order in which the keys come first; without those of the key None."""
+    """Return the clips of each key, in the order in which the keys come first."""
     groups: dict[Hashable, list[Utterance]] = {}
     for clip in clips:
         groups.setdefault(key(clip), []).append(clip)
-    return [group for value, group in groups.items() if value is not None]
-
-
-def _once(
-    clips: Sequence[Utterance], key: Callable[[Utterance], Hashable]
-) -> tuple[tuple[Utterance, ...], list[Skipped]]:
-    kept: list[Utterance] = []
-    skipped: list[Skipped] = []
-    for group in _groups(clips, key):
-        if clash := _contradiction(group):
-            skipped += [
-                Skipped(clip.path, f"conflict: {clip.id} is labelled {clash}; keep one of them") for clip in group
-            ]
-            continue
-        best = min(group, key=lambda clip: (clip.path.suffix.lower() in LOSSY, clip.emotion is None))
-        kept.append(best)
-        copies = [clip for clip in group if clip is not best]
-        skipped += [Skipped(clip.path, f"second copy: {best.id} is read from {best.path}") for clip in copies]
-    return tuple(kept), skipped
+    return list(groups.values())
 
 
 def _contradiction(clips: Sequence[Utterance]) -> str:
@@ -93,20 +80,13 @@ def _files(clips: Sequence[Utterance]) -> str:
     return " and ".join(dict.fromkeys(str(clip.path) for clip in clips))
 
 
-def _content(clips: Sequence[Utterance]) -> Callable[[Utterance], Hashable]:
-    """Return a key that is the same for the same part of files of one content; None for a clip without a partner.
+def _digests(paths: Iterable[Path]) -> dict[Path, bytes]:
+    """Return a digest of each file that another may be equal to.
 
     Only files of one size are read, and as a whole only where their middles are the same too.
     """
-    paths = sorted({clip.path for clip in clips})
-    candidates = set(_partnered(_partnered(paths, _size), _middle))
-    digests = {path: digest for path in candidates if (digest := _digest(path))}
-
-    def key(clip: Utterance) -> Hashable:
-        digest = digests.get(clip.path)
-        return None if digest is None else (digest, clip.start, clip.end)
-
-    return key
+    candidates = _partnered(_partnered(sorted(paths), _size), _middle)
+    return {path: digest for path in candidates if (digest := _digest(path))}
 
 
 def _partnered(paths: Iterable[Path], key: Callable[[Path], Hashable]) -> Iterator[Path]:

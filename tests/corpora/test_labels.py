@@ -67,31 +67,24 @@ def test_numbers_are_no_emotions_in_tables_and_doubtful_in_manifests(tmp_path):
     assert old.warnings == ("1 clips have a number as their emotion (1): give the names of the emotions",)
 
 
-def clip(name: str, path: str = "a.wav", emotion: str | None = "anger", **fields) -> str:
-    row = {"id": name, "file": path, "emotion": emotion, "speaker": "m", **fields}
-    return ",".join(str(row[column] or "") for column in ("id", "file", "emotion", "speaker", "start"))
-
-
 @pytest.mark.parametrize(
     ("rows", "kept", "kinds"),
     [
-        ([clip("1", start=0), clip("2", start=1)], 2, {}),
-        ([clip("1", start=""), clip("2", start=""), clip("3", start="")], 1, {"second copy": 2}),
-        ([clip("1", start=""), clip("2", emotion="sad", start="")], 0, {"conflict": 2}),
-        ([clip("1", start=""), clip("1", "b.wav", emotion="sad", start="")], 0, {"conflict": 2}),
-        ([clip("1", start=""), clip("2", speaker="f", start="")], 0, {"conflict": 2}),
-        ([clip("1", emotion=None, start=""), clip("2", start="")], 1, {"second copy": 1}),
-        ([clip("1", emotion="Anger", start=""), clip("2", "b.wav", emotion=" anger ", start="")], 2, {}),
+        (["a.wav,anger,m,0", "a.wav,anger,m,1"], 2, {}),
+        (["a.wav,Anger,m,", "a.wav, anger ,m,", "a.wav,angry,m,"], 1, {"second copy": 2}),
+        (["a.wav,anger,m,", "a.wav,sad,m,"], 0, {"conflict": 2}),
+        (["a.wav,anger,m,", "a.wav,anger,f,"], 0, {"conflict": 2}),
+        (["a.wav,,m,", "a.wav,anger,,"], 1, {"second copy": 1}),
     ],
 )
 def test_a_clip_counts_once_and_not_at_all_where_its_labels_contradict_each_other(tmp_path, rows, kept, kinds):
-    (tmp_path / "t.csv").write_text("\n".join(["id,file,emotion,speaker,start", *rows]))
+    (tmp_path / "t.csv").write_text("\n".join(["file,emotion,speaker,start", *rows]))
     found = read_manifest(tmp_path / "t.csv")
     assert (len(found.utterances), found.skipped_kinds()) == (kept, kinds)
     assert {clip.emotion for clip in found.utterances} <= {"anger"}
 
 
-def test_one_recording_under_other_names_is_named(tmp_path):
+def test_one_recording_under_several_ids_is_named(tmp_path):
     torn = scan("folder", plant(tmp_path / "torn", ["sad/a.wav", "happy/b.wav"]))
     assert len(torn.utterances) == 2
     assert torn.warnings == (
@@ -99,7 +92,10 @@ def test_one_recording_under_other_names_is_named(tmp_path):
         f"and {tmp_path}/torn/sad/a.wav: remove those that are wrong",
     )
     (same,) = scan("folder", plant(tmp_path / "same", ["sad/a.wav", "sad/b.wav"])).warnings
-    assert same.startswith("1 recordings are there twice")
+    assert same.startswith("1 recordings are there more than once")
+    (tmp_path / "t.csv").write_text("id,file,emotion,speaker\n1,a.wav,sad,m\n2,a.wav,happy,m\n3,b.wav,sad,m\n")
+    (named,) = read_manifest(tmp_path / "t.csv").warnings
+    assert f"happiness and sadness in {tmp_path}/a.wav:" in named
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def utterances(draw: st.DrawFn) -> Utterance:
     )
 
 
-@given(st.lists(utterances(), max_size=5, unique_by=(lambda clip: clip.id, lambda clip: clip.path)))
+@given(st.lists(utterances(), max_size=5, unique_by=lambda clip: clip.id))
 def test_a_manifest_gives_back_exactly_what_was_written(tmp_path_factory, clips):
     path = tmp_path_factory.mktemp("manifest") / "clips.csv"
     write_manifest(path, clips)
@@ -217,9 +217,10 @@ def test_relative_files_are_relative_to_the_table_or_to_the_audio_root(tmp_path)
     table = tmp_path / "lists/t.csv"
     table.write_text(f"file,emotion,speaker\na.wav,sad,m\nb.wav,sad,m\n{tmp_path / 'sound/a.wav'},sad,m\n")
     assert [clip.path.name for clip in scan("table", table).utterances] == ["b.wav", "a.wav"]
-    found = scan("table", table, audio_root=tmp_path / "sound")
-    assert [clip.path.name for clip in found.utterances] == ["a.wav"]
-    assert found.skipped_kinds() == {"unreadable": 1, "second copy": 1}
+    assert [clip.path.name for clip in scan("table", table, audio_root=tmp_path / "sound").utterances] == [
+        "a.wav",
+        "a.wav",
+    ]
 
 
 def test_paths_from_windows_are_found(tmp_path):
