@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import get_args
 
+from ser_fewshot._labels import misspelt
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.errors import SerFewshotError
 
@@ -48,7 +49,8 @@ def add_clips(
     if not sounds:
         return said(session, *notes)
     added = note(Code.ADDED, "info", count=len(sounds), label=checked)
-    return _changed(session, _with(session.enrolment, checked, sounds, models=models), *notes, added)
+    notes = (*notes, added, *_misspelt(checked, session.enrolment))
+    return _changed(session, _with(session.enrolment, checked, sounds, models=models), *notes)
 
 
 def load_examples(session: Session, *, models: Models) -> Session:
@@ -126,10 +128,10 @@ def correct(session: Session, trail: Trail, label: str, *, models: Models) -> tu
     if not sounds:
         return said(session, *notes), replace(trail, notes=notes)
     done = note(Code.CORRECTED, "info", name=sounds[0].clip.name, label=name)
-    changed = _changed(session, _with(before, name, sounds, models=models), done)
+    changed = _changed(session, _with(before, name, sounds, models=models), done, *_misspelt(name, before))
     now, mode = changed.enrolment.classifier, changed.enrolment.mode
     again = _recognised(now, trail.last.sound, mode=mode) if now is not None and changed.can_recognise else trail.last
-    return changed, Trail((*trail.recognised[:-1], replace(again, corrected=name)), (done,))
+    return changed, Trail((*trail.recognised[:-1], replace(again, corrected=name)), changed.notes)
 
 
 def save(session: Session, folder: Path) -> tuple[Session, Path | None]:
@@ -215,6 +217,12 @@ def _recognised(classifier: FewShotClassifier, sound: Sound, *, mode: Mode) -> R
 def _label(label: object) -> str | Note:
     """Return the name of a class as it is enrolled, or why it is none."""
     return legal_name(label, most=limits.LABEL_CHARACTERS, otherwise=Code.BAD_LABEL)
+
+
+def _misspelt(label: str, enrolment: Enrolment) -> tuple[Note, ...]:
+    """Return a doubt about a new name that looks like another one; names of people may differ by a letter."""
+    found = misspelt([label], enrolment.clips) if enrolment.mode == "emotion" else {}
+    return tuple(note(Code.MISSPELT, "warning", label=name, meant=meant) for name, meant in found.items())
 
 
 def _summary(code: Code, enrolment: Enrolment) -> Note:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import gradio.routes
 from fastapi import HTTPException
 from gradio import Blocks
 
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.errors import DataWarning, SettingsError
 
 from . import limits, uploads
 from .models import Models
@@ -51,6 +52,7 @@ def served(
         SettingsError: the store, the host or the port cannot be used.
         CheckpointError: the model cannot be used.
     """
+    warnings.simplefilter("ignore", DataWarning)  # the page says it, and visitors' labels belong in no log
     profiles = None if store is None else Profiles(store)
     models = Models(model)
     models.warm_up()

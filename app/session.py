@@ -52,6 +52,7 @@ class Code(StrEnum):
     UNDONE = "undone"
     NOTHING_TO_UNDO = "nothing_to_undo"
     EXAMPLES_LOADED = "examples_loaded"  # {labels}, {count} clips; the voices are synthetic
+    MISSPELT = "misspelt"  # {label}, a new name, and {meant}, which it looks like
     BAD_LABEL = "bad_label"  # {most} characters
     NAME_FIRST = "name_first"  # {most} characters: clips came without a name, and wait for it
     UNKNOWN_LABEL = "unknown_label"  # {label}, {labels}

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_fewshot._paths import remedy_for, url_in
 from ser_fewshot.errors import AudioError
 
 Hertz = int
@@ -149,16 +150,20 @@ def opened(name: str, source: object) -> Iterator[Window]:
 
 def _open(name: str, source: str | os.PathLike[str]) -> BinaryIO:
     path = Path(os.fsdecode(source))
+    remedy = "Check the path."
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             return path.open("rb")
         found = f"a {'folder' if stat.S_ISDIR(mode) else 'device or a pipe'} at {printable(path)}"
+        remedy = "Name the files in it, each of which is a clip." if stat.S_ISDIR(mode) else remedy
     except (FileNotFoundError, NotADirectoryError):
-        found = f"no file at {printable(path)}"
+        url = url_in(os.fsdecode(source))
+        found = f"the address {printable(url)}" if url else f"no file at {printable(path)}"
+        remedy = remedy_for(path, remedy)
     except (OSError, ValueError) as error:  # ValueError: the path holds a null byte or a lone surrogate
         found = f"a file that cannot be opened ({getattr(error, 'strerror', None) or error})"
-    raise AudioError(name, found=found, expected="an audio file", remedy="Check the path.")
+    raise AudioError(name, found=found, expected="an audio file", remedy=remedy)
 
 
 def _wrap(name: str, source: BinaryIO) -> Window:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.errors import SerFewshotError, SettingsError
 
 LARGEST_COUNT = 2**31 - 1
 
@@ -51,6 +51,19 @@ def _completed(field: dataclasses.Field[Any], value: object) -> object:
     if not dataclasses.is_dataclass(default):
         return value
     return {**{item.name: getattr(default, item.name) for item in dataclasses.fields(default)}, **value}
+
+
+def check_is(
+    value: object, kind: type | types.UnionType, *, name: str, remedy: str, error: type[SerFewshotError]
+) -> None:
+    """Refuse an argument of another type than a function needs.
+
+    Raises:
+        SerFewshotError: it is another; of the class `error`.
+    """
+    if not isinstance(value, kind):
+        expected = f"one of type {getattr(kind, '__name__', kind)}"
+        raise error(name, found=f"an object of type {type(value).__name__}", expected=expected, remedy=remedy)
 
 
 def check_types(settings: Any, *, where: str) -> None:

@@ -15,9 +15,35 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from ser_fewshot._paths import remedy_for, what_is
 from ser_fewshot.errors import CheckpointError, SettingsError
 
 _CONFIG_BYTES = 1_000_000  # a config is a page of text
+_OTHER_DOOR = {
+    "a folder": "The folder of a saved model is opened with FewShotClassifier.from_pretrained, or given as --model.",
+    "a sound file": "Give the file that 'enroll' wrote here, and sound files where clips are expected.",
+}
+"""What to do about a path that is something else of this program."""
+
+
+def model_folder(folder: Path | str) -> Path:
+    """Return the folder of a saved model.
+
+    Raises:
+        CheckpointError: there is no such folder.
+    """
+    path = Path(folder)
+    if path.is_dir():
+        return path
+    remedy = f"Check the path; a model of the hub is fetched with: ser-fewshot pull {folder} --out DIR."
+    if path.exists():
+        remedy = "An enrolment file is opened with FewShotClassifier.load, or given to 'enroll --to' and 'predict'."
+    raise CheckpointError(
+        str(folder),
+        found=what_is(path),
+        expected="the folder of a saved model, with config.json and model.safetensors",
+        remedy=remedy_for(path, remedy),
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -73,11 +99,12 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(str(path), framework="pt") as file:
             yield file
     except (OSError, SafetensorError, ValueError) as error:
+        kind = what_is(path)
         raise CheckpointError(
             str(path),
-            found=_reason(error),
-            expected="a whole safetensors file",
-            remedy="Check the path, or take the file from its source again.",
+            found=_reason(error) if kind.startswith("a safetensors") else kind,
+            expected="a whole safetensors file, such as an enrolment",
+            remedy=remedy_for(path, _OTHER_DOOR.get(kind, "Check the path, or take the file from its source again.")),
         ) from error
 
 
@@ -162,7 +189,7 @@ def _some(names: list[str]) -> str:
 def _check_is_file(path: Path) -> None:
     """Refuse what would be read for ever, such as a pipe, or not at all."""
     if not path.is_file():
-        raise OSError("a folder" if path.is_dir() else "no such file")
+        raise OSError(what_is(path))
 
 
 def _reason(error: Exception) -> str:

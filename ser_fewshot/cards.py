@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -28,6 +29,7 @@ def training_card(
     settings: TrainSettings,
     best: Mapping[str, float],
     command: str = "",
+    held_out: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
     """Return the README.md of a model that was just trained, as Markdown.
 
@@ -37,8 +39,10 @@ def training_card(
         settings: how it was trained.
         best: the record of the epoch that was kept.
         command: what trains it again.
+        held_out: what was kept for meta-test, by what it is: speakers, emotions, corpora.
     """
-    return _template("model_card.md.j2").render(_trained(model, utterances, settings, best, command))
+    told = _trained(model, utterances, settings, best, command)
+    return _template("model_card.md.j2").render(told, held_out=held_out)
 
 
 def default_card(

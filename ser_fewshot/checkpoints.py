@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from ser_fewshot import plugins
 from ser_fewshot._files import write_atomically
 from ser_fewshot._settings import fill
-from ser_fewshot._stored import in_single, load_weights, parameters_limited, read_config, read_header, read_tensors
+from ser_fewshot._stored import (
+    in_single,
+    load_weights,
+    model_folder,
+    parameters_limited,
+    read_config,
+    read_header,
+    read_tensors,
+)
 from ser_fewshot.calibration import Calibration
 from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.errors import CheckpointError, SettingsError
@@ -248,12 +256,13 @@ def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
     return {name: halved(tensor).contiguous() for name, tensor in tensors.items()}
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path | str) -> Model:
     """Read a model that `save_model` wrote; where it has no record of its training set, its card names the corpora.
 
     Raises:
         CheckpointError: the folder is no such model, a file is damaged, or weights and config do not fit.
     """
+    folder = model_folder(folder)
     config = read_config(folder / "config.json")
     tensors, told = read_tensors(folder / "model.safetensors")
     record = parsed(told[RECORD], origin=str(folder)) if RECORD in told else by_card(folder)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ser_fewshot import audio, hub
+from ser_fewshot._labels import warn_of_misspelt
 from ser_fewshot._parallel import Lock, small_work
 from ser_fewshot._repeats import with_clips
+from ser_fewshot._settings import check_is
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.calibration import points
 from ser_fewshot.checkpoints import Model, load_model, save_model, swap_learner, with_view
@@ -88,6 +90,8 @@ class FewShotClassifier:
         Raises:
             EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
         """
+        remedy = "Open a saved one with FewShotClassifier.from_pretrained(folder)."
+        check_is(model, Model, name="model", remedy=remedy, error=EnrollmentError)
         if model.config.normalization == "speaker":
             raise EnrollmentError(
                 "model",
@@ -161,11 +165,11 @@ class FewShotClassifier:
         """Enrol several classes at once, in place of what was enrolled; all of them or, on an error, none.
 
         Args:
-            clips: label -> its clips, at least one each; a sound that is there twice counts once in a class, and a
-                `DataWarning` says so, or that two classes have it.
+            clips: label -> its clips, at least one each. A `DataWarning` says of a sound that is there twice that it
+                counts once, or that two classes have it, and of a label that it looks misspelt.
 
         Raises:
-            EnrollmentError: fewer than two classes, a class without clips, or a label that is empty or there twice.
+            EnrollmentError: no mapping, fewer than two classes, one without clips, or a label that is empty or twice.
             AudioError: a clip cannot be used.
         """
         enrolled: dict[str, Enrolled] = {}
@@ -174,6 +178,7 @@ class FewShotClassifier:
         state = Enrollment.of(self.model, enrolled)
         with self._changing.held():
             self._state = state
+        warn_of_misspelt(enrolled, view=self.model.config.view)
 
     def add(self, label: str, clips: Iterable[Source | Clip]) -> None:
         """Add clips to a class, whatever the letter case of its name, or a new class with its first clips.
@@ -184,6 +189,7 @@ class FewShotClassifier:
         """
         label = checked_label(label)
         new = self._take(checked_sources(label, clips))
+        warn_of_misspelt([label], self.labels, view=self.model.config.view)
         with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
 
@@ -274,7 +280,7 @@ class FewShotClassifier:
                 "predict",
                 found=f"{len(state.enrolled)} enrolled class{'es' if len(state.enrolled) != 1 else ''}",
                 expected="at least two",
-                remedy="Call enroll with a few clips for each of two emotions first.",
+                remedy="Enrol a few clips of each of two emotions first.",
             )
         if not sources:
             return []

@@ -11,15 +11,17 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from ser_fewshot import __version__, distributed, plugins
 from ser_fewshot.commands._benchmarking import add_benchmark
-from ser_fewshot.commands._growing import add_device, add_extract, add_precision
+from ser_fewshot.commands._growing import add_device, add_extract
 from ser_fewshot.commands._numbers import count, layer, port, seed
+from ser_fewshot.commands._outputs import add_force
+from ser_fewshot.commands._parser import Parser, as_options, refuse_addresses
 from ser_fewshot.commands._reporting import add_report
 from ser_fewshot.commands._sharing import SHARING
 from ser_fewshot.commands._text import printable
+from ser_fewshot.commands._training import add_cache, add_manifest, add_normalization, add_train
 from ser_fewshot.errors import SerFewshotError
 
 _USER_ERROR = 2
@@ -32,11 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every encoding has ± and every label
+    arguments = argparse.Namespace()
     try:
         try:
             parser = _parser()
-            arguments = parser.parse_args(given)
+            parser.parse_args(given, arguments)
             arguments.argv, arguments.parser = given, parser
+            refuse_addresses(arguments)
             with distributed.ended_by_sigterm():
                 importlib.import_module(f"ser_fewshot.commands.{_module(arguments.command)}").run(arguments)
         finally:
@@ -48,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--debug" in given:
             traceback.print_exc()
         code, message = _explain(error)
-        sys.stderr.write(f"ser-fewshot: {printable(message)}\n")
+        sys.stderr.write(f"ser-fewshot: {printable(as_options(message, getattr(arguments, 'own', None)))}\n")
         return code
     return 0
 
@@ -78,56 +82,53 @@ def _drop_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the options, as for every other error, where argparse shows its usage too."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_USER_ERROR, f"ser-fewshot: {printable(message)}; see '{self.prog} --help'\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="ser-fewshot",
         description="Few-shot speech emotion recognition: teach a machine a new emotion from five clips.",
     )
     parser.add_argument("--version", action="version", version=f"ser-fewshot {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    own = (_quickstart, _corpora, _scan, _train, _evaluate, _import, _enroll, _predict, _demo, _export, _cache)
+    own = (_quickstart, _corpora, _scan, add_train, _evaluate, _import, _enroll, _predict, _demo, _export, _cache)
     for add in (*own, add_extract, add_benchmark, add_report, *SHARING):
         # Accepted after the command too, where people type it; SUPPRESS keeps what stood before it.
-        add(commands).add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        own_parser = add(commands)
+        own_parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        own_parser.set_defaults(own=own_parser)
     return parser
 
 
 _Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
 
 
-def _quickstart(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _quickstart(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("quickstart", help="enrol three emotions, add a fourth, recognise other voices")
     parser.add_argument("--corpus", help="use a real corpus instead of the synthetic clips: see 'corpora'")
     parser.add_argument("--root", type=Path, help="folder of that corpus")
     _add_model(parser)
-    parser.add_argument("--out", type=Path, default=Path("quickstart-report.html"), help="the report page")
+    parser.add_argument("--out", type=Path, help="the report page (default: quickstart-report.html, or -2, -3, ...)")
+    add_force(parser)
     parser.add_argument("--episodes", type=count, default=200, help="draws behind the interval (default: 200)")
     parser.add_argument("--seed", type=seed, default=0, help="decides which clips are drawn (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    _add_cache(parser)
+    add_cache(parser)
     return parser
 
 
-def _corpora(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _corpora(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("corpora", help="list the corpora and formats that can be read")
     parser.add_argument("name", nargs="?", help="show all about one of them")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     return parser
 
 
-def _scan(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _scan(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("scan", help="read a corpus folder and write its manifest, one row a clip")
     parser.add_argument("corpus", metavar="CORPUS", help=" | ".join(plugins.names("corpora")))
     parser.add_argument("root", metavar="ROOT", type=Path, help="its folder (or file, for a table)")
     parser.add_argument("--out", type=Path, help="the manifest, a CSV table")
+    add_force(parser)
     parser.add_argument(
         "--audio-root",
         type=Path,
@@ -139,31 +140,9 @@ def _scan(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     return parser
 
 
-def _train(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
-    parser = commands.add_parser("train", help="meta-train a learner over episodes")
-    _add_manifest(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the model goes to OUT/model")
-    parser.add_argument("--learner", default="protonet", help=" | ".join(plugins.names("learners")))
-    parser.add_argument(
-        "--model", type=Path, help="train on the front-end, and the blocks to tune, of this one from 'import'"
-    )
-    parser.add_argument("--config", type=Path, help="TOML with the sections [settings], [train] and [augmentation]")
-    parser.add_argument("--hold-out-corpus", nargs="+", default=[], metavar="NAME", help="corpora kept for meta-test")
-    parser.add_argument("--hold-out-emotion", nargs="+", default=[], metavar="NAME", help="emotions kept for meta-test")
-    parser.add_argument("--epochs", type=count, help="instead of the configuration's")
-    parser.add_argument("--seed", type=seed, help="instead of the configuration's (default: 0)")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last finished epoch")
-    add_device(parser)
-    add_precision(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    _add_normalization(parser)
-    _add_cache(parser)
-    return parser
-
-
-def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _evaluate(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("evaluate", help="score learners on episodes of a manifest, with intervals")
-    _add_manifest(parser)
+    add_manifest(parser)
     _add_model(parser)
     parser.add_argument(
         "--learner",
@@ -191,18 +170,20 @@ def _evaluate(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     parser.add_argument("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="score on episodes frozen before")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON; - prints it")
+    add_force(parser)
     add_device(parser)
-    _add_normalization(parser)
-    _add_cache(parser)
+    add_normalization(parser)
+    add_cache(parser)
     return parser
 
 
-def _import(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _import(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("import", help="make a model of a speech encoder that was trained elsewhere")
     parser.add_argument(
         "source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloads it)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    add_force(parser)
     parser.add_argument("--layer", type=layer, help="a number, or 'weighted' for a learned mixture (default)")
     parser.add_argument("--pooling", choices=("mean", "mean_std", "frames"), help="of a clip (default: mean_std)")
     parser.add_argument("--keep-silence", action="store_true", help="do not trim the ends of clips")
@@ -217,7 +198,7 @@ def _import(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     return parser
 
 
-def _enroll(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _enroll(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("enroll", help="enrol emotions from a few clips into one file")
     parser.add_argument("folder", nargs="?", type=Path, help="a folder with one folder of clips for each emotion")
     parser.add_argument(
@@ -228,7 +209,8 @@ def _enroll(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
         metavar=("NAME", "CLIP"),
         help="an emotion, or a speaker, and its clips; may be repeated",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the enrolment file")
+    parser.add_argument("--out", type=Path, required=True, help="the enrolment file; with --to it may be the same")
+    add_force(parser)
     parser.add_argument("--to", type=Path, metavar="FILE", help="add to this enrolment instead of beginning a new one")
     parser.add_argument("--forget", nargs="+", default=[], metavar="NAME", help="emotions to remove from it")
     _add_model(parser)
@@ -238,7 +220,7 @@ def _enroll(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     return parser
 
 
-def _predict(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _predict(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("predict", help="recognise clips with an enrolment")
     parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
@@ -246,7 +228,7 @@ def _predict(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _demo(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("demo", help="open a page on which emotions are enrolled and recognised live")
     parser.add_argument("--port", type=port, help="default: the first free one from 7860")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -259,41 +241,26 @@ def _demo(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
     return parser
 
 
-def _export(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _export(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("export", help="write model and enrolled emotions as one file that runs without torch")
     parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="default: onnx")
     parser.add_argument("--out", type=Path, required=True, help="the file, such as model.onnx")
+    add_force(parser)
     parser.add_argument("--json", action="store_true", help="print as JSON")
     return parser
 
 
-def _cache(commands: _Commands[_Parser]) -> argparse.ArgumentParser:
+def _cache(commands: _Commands[Parser]) -> argparse.ArgumentParser:
     parser = commands.add_parser("cache", help="show or clear the features kept on disk")
     parser.add_argument("--clear", action="store_true", help="remove them; they are computed again when needed")
     parser.add_argument("--json", action="store_true", help="print as JSON")
-    _add_cache(parser)
+    add_cache(parser)
     return parser
-
-
-def _add_manifest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--manifest", type=Path, nargs="+", required=True, metavar="TABLE", help="what 'scan' wrote")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="folder of a saved model; the one in the package by default")
-
-
-def _add_cache(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: the user's cache)")
-
-
-def _add_normalization(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--normalization",
-        choices=("none", "clip", "speaker"),
-        help="mean and spread that features are measured against; 'speaker' looks at all of a speaker's clips",
-    )
 
 
 if __name__ == "__main__":

@@ -167,10 +167,17 @@ def checked_classes(clips: object) -> dict[str, list[Source | Clip]]:
     """Return the classes of an enrolment by their checked labels, each with a list of at least one clip.
 
     Raises:
-        EnrollmentError: fewer than two classes, one without clips, or a label that is empty or there twice.
+        EnrollmentError: no mapping, fewer than two classes, one without clips, or a label that is empty or there twice.
     """
+    if not isinstance(clips, Mapping):
+        raise EnrollmentError(
+            "enrolment",
+            found=f"an object of type {type(clips).__name__}",
+            expected="a mapping from each label to a list of its clips",
+            remedy='Pass for instance {"anger": ["a1.wav", "a2.wav"], "neutral": ["n1.wav", "n2.wav"]}.',
+        )
     sources: dict[str, list[Source | Clip]] = {}
-    for given, members in clips.items() if isinstance(clips, Mapping) else ():
+    for given, members in clips.items():
         label = checked_label(given)
         if twin := next((known for known in sources if class_key(known) == class_key(label)), None):
             found = f"{label!r} twice" if twin == label else f"{twin!r} and {label!r}, which are one class"
@@ -180,7 +187,7 @@ def checked_classes(clips: object) -> dict[str, list[Source | Clip]]:
         raise EnrollmentError(
             "enrolment",
             found=f"{len(sources)} class{'es' if len(sources) != 1 else ''}: {', '.join(sources) or 'none'}",
-            expected="at least two to tell apart, as a mapping from labels to clips",
+            expected="at least two to tell apart",
             remedy="Enrol another emotion, for instance neutral.",
         )
     return sources
@@ -199,7 +206,7 @@ def checked_sources(label: str, clips: object, *, least: int = 1) -> list[Source
         raise EnrollmentError(
             f"clips {label!r}",
             found="none" if several is not None else f"a single {type(clips).__name__}",
-            expected=f"a list of at least {least}",
+            expected=f"a list of at least {least}" if least else "a list of clips",
             remedy="Pass a list of clips; five are a good number.",
         )
     return several

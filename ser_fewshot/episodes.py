@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ser_fewshot._partings import Rows, Sides, codes_of, divisible, random_sides
-from ser_fewshot.corpora import LabelKind, Utterance
+from ser_fewshot._settings import check_is
+from ser_fewshot.corpora import LabelKind, Utterance, checked_utterances
 from ser_fewshot.errors import EpisodeError
 
 QuerySpeaker = Literal["disjoint", "same", "any"]
@@ -112,7 +113,8 @@ class EpisodeSampler:
 
     def __init__(self, utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 0) -> None:
         _require_whole("seed", seed, least=0)
-        ordered = sorted(utterances, key=lambda utterance: utterance.id)
+        check_is(spec, EpisodeSpec, name="spec", remedy="Pass EpisodeSpec(n_way=4, k_shot=5).", error=EpisodeError)
+        ordered = sorted(checked_utterances(utterances), key=lambda utterance: utterance.id)
         self.spec = spec
         self.seed = seed
         self.excluded: dict[str, str] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ser_fewshot._settings import check_is
 from ser_fewshot.episode_lists import episodes_hash
 from ser_fewshot.episodes import Episode, EpisodeSpec, class_numbers
 from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
@@ -110,7 +111,9 @@ def evaluate(
         EpisodeError: there is no episode, one is not of this spec, or one names a clip that has no features.
         CheckpointError: the learner's answers are no numbers, so its weights are damaged.
     """
-    _check(episodes, spec, {utterance.id for utterance in features.utterances})
+    check_is(learner, Learner, name="learner", remedy="Pass classifier.model.learner.", error=EpisodeError)
+    check_is(features, FeatureSet, name="features", remedy="Compute them with frontends.extract.", error=EpisodeError)
+    check_episodes(episodes, spec, {utterance.id for utterance in features.utterances})
     embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
     row = {utterance.id: number for number, utterance in enumerate(embedded.utterances)}
     answers: list[NDArray[np.int64] | None] = []
@@ -171,8 +174,14 @@ def compare(first: Evaluation, second: Evaluation) -> Interval:
     return interval(first.uar - second.uar)
 
 
-def _check(episodes: Sequence[Episode], spec: EpisodeSpec, known: Collection[str]) -> None:
-    """Refuse, before the work begins, what could not be scored."""
+def check_episodes(episodes: Sequence[Episode], spec: EpisodeSpec, known: Collection[str]) -> None:
+    """Refuse, before the work begins, what could not be scored.
+
+    Raises:
+        EpisodeError: there is no episode, one is not of this spec, or one names a clip that is not among the known.
+    """
+    check_is(episodes, Sequence, name="episodes", remedy="Draw them: sampler.draw_many(600).", error=EpisodeError)
+    check_is(spec, EpisodeSpec, name="spec", remedy="Pass the one of the sampler: sampler.spec.", error=EpisodeError)
     if not episodes:
         raise EpisodeError("evaluation", found="no episodes", expected="at least one", remedy="Draw some.")
     for episode in episodes:

@@ -6,6 +6,7 @@ safetensors. Nothing else is sent, and nothing else is fetched: no pickle and no
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 from ser_fewshot._files import write_atomically
 from ser_fewshot._hub_card import CARD, hub_card
+from ser_fewshot._settings import check_is
 from ser_fewshot._stored import read_config
 from ser_fewshot.errors import CheckpointError, SettingsError
 
@@ -48,6 +50,8 @@ def locate(name: Path | str) -> Path:
     Raises:
         CheckpointError: there is none of that id on the hub, or no network.
     """
+    remedy = "Pass a path or an id; a model in memory becomes a classifier by FewShotClassifier(model)."
+    check_is(name, str | os.PathLike, name="folder", remedy=remedy, error=CheckpointError)
     folder = Path(name).expanduser()
     return pull(name) if isinstance(name, str) and not folder.exists() and is_id(name) else folder
 
@@ -174,7 +178,9 @@ def _require_id(name: str, *, revision: bool = True) -> None:
             "hub",
             found=f"{name!r:.80}",
             expected=f"an id such as user/model{', or user/model@revision' if revision else ''}",
-            remedy="Name the account and the model, with a slash between them.",
+            remedy=f"Name it as {url['id']}."
+            if (url := re.search(rf"huggingface\.co/(?P<id>{_NAME}/{_NAME})", name))
+            else "Name the account and the model, with a slash between them.",
         )
 
 

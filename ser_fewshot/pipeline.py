@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ser_fewshot import distributed
 from ser_fewshot._stored import digest
@@ -17,7 +18,7 @@ from ser_fewshot.distillation import Lesson
 from ser_fewshot.distributed import Compute
 from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.splits import split_by_speaker
-from ser_fewshot.training import TrainSettings, train
+from ser_fewshot.training import TrainSettings, check_parts, run_file, train
 from ser_fewshot.training_set import TrainingSet
 
 VALIDATION_SPEAKERS = 0.2
@@ -34,6 +35,7 @@ def meta_train(
     start: Model | None = None,
     resume: bool = False,
     command: str = "",
+    held_out: Mapping[str, Sequence[str]] = MappingProxyType({}),
     compute: Compute | None = None,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
 ) -> tuple[Model, dict[str, float]]:
@@ -51,6 +53,8 @@ def meta_train(
         start: a model whose encoder the new one begins with; without, it is random.
         resume: go on from the run's checkpoint.
         command: what the card says made the model.
+        held_out: what the card says was kept for meta-test, such as {"speakers": ["emodb/03"]}; none of it may be
+            among the utterances.
         compute: where, and how exactly; see `ser_fewshot.training.train`.
         track: wraps the steps of an epoch to show progress.
 
@@ -62,17 +66,21 @@ def meta_train(
         model = take_encoder(model, start)
     if not model.frontend.spectral:
         settings = replace(settings, augmentation=UNVARIED)
+    objectives = model.learner.objectives
+    runs = {objective: run / objective if len(objectives) > 1 else run for objective in objectives}
+    for folder in runs.values():
+        run_file(folder, resume=resume)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
+    check_parts(model.learner, *parts, settings)  # what cannot be drawn is known before minutes of analysis
     train_part, validation_part = (extract(model, part) for part in parts)
     begun = {"model": asdict(model.config), "frontend": model.frontend.identity, "weights": digest(model.learner)}
-    objectives = model.learner.objectives
-    for objective in objectives:
+    for objective, folder in runs.items():
         history = train(
             model.learner,
             train_part,
             validation_part,
             settings=settings,
-            run=run / objective if len(objectives) > 1 else run,
+            run=folder,
             objective=objective,
             config=json.dumps(begun, sort_keys=True),
             resume=resume,
@@ -83,7 +91,9 @@ def meta_train(
     if distributed.is_main():
         chosen_by = (*train_part.utterances, *validation_part.utterances)  # validation speakers chose the epoch
         model = replace(model, training_set=model.training_set | TrainingSet.of(chosen_by))
-        card = training_card(model, train_part.utterances, settings=settings, best=best, command=command)
+        card = training_card(
+            model, train_part.utterances, settings=settings, best=best, command=command, held_out=held_out
+        )
         save_model(model, run / "model", card=card)
     distributed.barrier()
     return model, best

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ser_fewshot.corpora import Utterance
+from ser_fewshot.corpora import Utterance, checked_utterances
 from ser_fewshot.errors import EpisodeError
 
 Parts = tuple[tuple[Utterance, ...], tuple[Utterance, ...]]
@@ -22,7 +22,8 @@ def split_by_class(utterances: Sequence[Utterance], held_out: Collection[str]) -
     Raises:
         EpisodeError: a class to hold out does not occur, or nothing is left to train on.
     """
-    return _split(utterances, [utterance.emotion for utterance in utterances], held_out, kind="emotion")
+    clips = checked_utterances(utterances)
+    return _split(clips, [utterance.emotion for utterance in clips], held_out, kind="emotion")
 
 
 def split_by_corpus(utterances: Sequence[Utterance], held_out: Collection[str]) -> Parts:
@@ -31,7 +32,33 @@ def split_by_corpus(utterances: Sequence[Utterance], held_out: Collection[str]) 
     Raises:
         EpisodeError: a corpus to hold out does not occur, or nothing is left to train on.
     """
-    return _split(utterances, [utterance.corpus for utterance in utterances], held_out, kind="corpus")
+    clips = checked_utterances(utterances)
+    return _split(clips, [utterance.corpus for utterance in clips], held_out, kind="corpus")
+
+
+def split_by_speaker_name(utterances: Sequence[Utterance], held_out: Collection[str]) -> Parts:
+    """Return (meta-train, meta-test) whose speakers are disjoint: those named are met at meta-test only.
+
+    A speaker is named as in the manifest, or, where several corpora have one of that name, as "corpus/name". A clip
+    without a speaker is in neither part: it might be by one of those held out.
+
+    Raises:
+        EpisodeError: a speaker to hold out does not occur, or in several corpora; or nothing is left to train on.
+    """
+    clips = checked_utterances(utterances)
+    speakers = {clip.speaker_key: clip.speaker for clip in clips if clip.speaker_key is not None}
+    keys: set[str] = set()
+    for name in {held_out} if isinstance(held_out, str) else held_out:
+        found = sorted(key for key, speaker in speakers.items() if name in (key, speaker))
+        if len(found) > 1 and name not in found:
+            raise EpisodeError(
+                "split by speaker",
+                found=f"{name} in several corpora",
+                expected="one speaker",
+                remedy=f"Name the corpus too: {' or '.join(found)}.",
+            )
+        keys |= {name} if name in found else set(found) or {name}
+    return _split(clips, [clip.speaker_key for clip in clips], keys, kind="speaker")
 
 
 def split_every_class(utterances: Sequence[Utterance], *, test_fraction: float, seed: int) -> Parts:
@@ -103,7 +130,7 @@ def _share(fraction: float, n: int) -> int:
 def _speakers(utterances: Sequence[Utterance]) -> dict[str, set[str]]:
     """Return the speakers of each corpus; every clip must have one."""
     speakers: dict[str, set[str]] = {}
-    for utterance in utterances:
+    for utterance in checked_utterances(utterances):
         if utterance.speaker_key is None:
             raise EpisodeError(
                 utterance.id,

@@ -14,7 +14,7 @@ import ser_fewshot
 
 PACKAGE = Path(ser_fewshot.__file__).parent
 ROWS = (
-    ("errors",),
+    ("_paths", "errors"),
     (
         "_acoustics",
         "_extras",
@@ -34,8 +34,8 @@ ROWS = (
     ("corpora",),
     ("frontends", "training_set"),
     ("augmentation", "distillation", "encoders"),
-    ("episodes", "layerwise", "splits"),
-    ("episode_lists",),
+    ("_labels", "episodes", "layerwise", "splits"),
+    ("_drawable", "episode_lists"),
     ("learners",),
     ("calibration",),
     ("calibrating", "checkpoints"),

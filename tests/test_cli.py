@@ -196,7 +196,7 @@ TRAIN = "train --manifest {demo} --out run --config"
         ("corpora ../emodb", "unknown name"),
         ("scan emodbb x --out t.csv", "Did you mean 'emodb'?"),
         ("scan emodb nowhere --out t.csv", "no folder"),
-        ("scan emodb {room}/clip.ogg --out t.csv", "Unpack the archive"),
+        ("scan emodb {room}/clip.ogg --out t.csv", "a sound file at"),
         ("scan emodb {room}/mine --out t.csv", "Emo-DB"),
         ("scan folder {room} --out t.csv", "folder"),
         ("scan table {room}/columns.csv --out t.csv", "no column file, emotion, speaker"),
@@ -204,10 +204,10 @@ TRAIN = "train --manifest {demo} --out run --config"
         ("scan table {room}/gone.csv --out t.csv", "no clip that can be used, 90 files skipped"),
         ("scan emodb {room}/mine --fold 1 --out t.csv", "the option fold"),
         ("scan folder {room}/mine --out {room}/clip.ogg/t.csv", "not a directory"),
-        ("scan folder {room}/mine --out {room}/mine", "a file that can be written"),
+        ("scan folder {room}/mine --out {room}/mine", "there already"),
         ("evaluate --manifest gone.csv", "no such file"),
-        ("evaluate --manifest {room}", "no such file"),
-        ("evaluate --manifest {room}/clip.ogg", "unreadable bytes"),
+        ("evaluate --manifest {room}", "found a folder"),
+        ("evaluate --manifest {room}/clip.ogg", "found a sound file"),
         ("evaluate --manifest {room}/columns.csv", "no column file, emotion, speaker"),
         ("evaluate --manifest {room}/header.csv", "no clips"),
         ("evaluate --manifest {room}/gone.csv --model {room}/model", "none of which can be used"),
@@ -215,9 +215,12 @@ TRAIN = "train --manifest {demo} --out run --config"
         ("evaluate --manifest {demo} --model nowhere", "no such file"),
         ("evaluate --manifest {demo} --model {room}/mine", "no such file"),
         ("evaluate --manifest {demo} --model {room}/model --learner rigde", "Did you mean 'ridge'?"),
-        ("evaluate --manifest {demo} --model {room}/model --n-way 1 --json r.json", "n_way"),
+        ("evaluate --manifest {demo} --model {room}/model --n-way 1 --json r.json", "--n-way: found 1"),
         ("evaluate --manifest {demo} --model {room}/model --n-way 9 --json r.json", "9-way"),
-        ("evaluate --manifest {demo} --model {room}/model --k-shot 99 --json r.json", "Lower n_way, k_shot"),
+        (
+            "evaluate --manifest {demo} --model {room}/model --k-shot 99 --json r.json",
+            "Possible with these clips: --n-way 4, --k-shot",
+        ),
         ("evaluate --manifest {demo} --model {room}/model --label speaker --query-speaker disjoint", "'same' or 'any'"),
         ("evaluate --manifest {demo} --model {room}/model --replay gone.jsonl", "frozen"),
         ("evaluate --manifest {demo} --model {room}/model --replay {room}/clip.ogg", "frozen"),
@@ -258,7 +261,7 @@ TRAIN = "train --manifest {demo} --out run --config"
         ("enroll {room}/mine --out e.ser --classes speakers", "'emotion', 'speaker'"),
         ("enroll {room}/mine --out e.ser --to {room}/garbage.ser", "safetensors"),
         ("enroll --out {room}/clip.ogg/e --to {room}/enrolled.ser --forget fear", "a place that can be written"),
-        ("enroll --out {room}/mine --to {room}/enrolled.ser --forget fear", "a place that can be written"),
+        ("enroll --out {room}/mine --to {room}/enrolled.ser --forget fear", "there already"),
         ("predict gone.ser {room}/clip.ogg", "No such file"),
         ("predict {room}/garbage.ser {room}/clip.ogg", "safetensors"),
         ("predict {room}/model {room}/clip.ogg", "model"),
@@ -613,8 +616,8 @@ def test_speakers_are_enrolled_by_their_own_directions(ok, tmp_path):
     save_model(model_of_two_views(), tmp_path / "model", card="")
     voices = [part for voice in ("en-f1", "en-m7") for part in ("--emotion", voice, *DEMO.glob(f"*_{voice}_1.ogg"))]
     for options, view in (((), "emotion"), (("--classes", "speaker"), "speaker")):
-        ok("enroll", *voices, "--model", tmp_path / "model", "--out", "e.ser", *options)
-        assert FewShotClassifier.load("e.ser").model.config.view == view
+        ok("enroll", *voices, "--model", tmp_path / "model", "--out", f"{view}.ser", *options)
+        assert FewShotClassifier.load(f"{view}.ser").model.config.view == view
 
 
 def test_evaluate_says_how_many_episodes_diverged(run, tmp_path):
@@ -733,7 +736,7 @@ def test_train_writes_a_model_that_the_other_commands_take(ok, room, trained):
         json.loads(ok("predict", "e.ser", room / "clip.ogg", "--json"))[0]["label"]
         in report["learners"]["protonet"]["labels"]
     )
-    ok("enroll", room / "mine", *model, "--learner", "ridge", "--out", "e.ser")
+    ok("enroll", room / "mine", *model, "--learner", "ridge", "--out", "e.ser", "--force")
 
 
 def test_train_says_what_it_kept(ok, room):

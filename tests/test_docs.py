@@ -55,7 +55,7 @@ def renamed(clip: Utterance, corpus: str, speaker: str, take: int = 0) -> Uttera
 def larger(corpus: str) -> list[Utterance]:
     """Four emotions by ten speakers, five times each, as training wants them; some clips go by several names."""
     return [
-        renamed(clips[(speaker + take) % len(clips)], corpus, f"s{speaker}", take)
+        renamed(clips[(speaker + take) % len(clips)], corpus, f"{speaker + 1:02}", take)
         for clips in list(demo_clips().values())[:4]
         for speaker in range(10)
         for take in range(5)

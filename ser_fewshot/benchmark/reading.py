@@ -83,7 +83,7 @@ def _damaged(origin: str, found: str) -> SettingsError:
         origin,
         found=found,
         expected="a record as the benchmark writes it",
-        remedy="Remove the file, or this line of it: its cell is computed again.",
+        remedy="Give the folder of a run; if it is one, remove this line of it: its cell is computed again.",
     )
 
 

@@ -19,7 +19,7 @@ from ser_fewshot.benchmark.assembling import PAGE, assemble
 from ser_fewshot.benchmark.cells import keys_of, n_cells, read_asked
 from ser_fewshot.benchmark.making import frontend_of
 from ser_fewshot.benchmark.methods import Method, chosen, named
-from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol
+from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol, Question, questions
 from ser_fewshot.benchmark.reading import read_results
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.repetition import differences, unexplained
@@ -61,7 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
     for method in methods:
         frontend_of(method)  # what is not installed is known before an hour of work
     cache = arguments.cache or default_directory()
-    readable = _readable(clips_of(arguments.corpora), cache)
+    readable = FeatureSet(tuple(clips_of(arguments.corpora)), ())
+    if any(isinstance(case, Question) for case in questions(readable.utterances, protocols, seed=arguments.seed)):
+        # Minutes of analysis, for nothing where no corpus can be asked anything.
+        readable = _readable(readable.utterances, cache)
     plan = Plan(
         utterances=readable.utterances,
         keys=readable.keys,

@@ -11,6 +11,7 @@ from pathlib import Path
 from ser_fewshot import corpora
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands._console import note, note_random, noted, report_skipped, say, say_json
+from ser_fewshot.commands._outputs import require_new
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.enrollment import class_key
@@ -24,6 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
         EnrollmentError: the options contradict each other, or leave nothing to do.
     """
     _check(arguments)
+    if arguments.to is None or arguments.out.resolve() != arguments.to.resolve():
+        require_new("--out", arguments.out, arguments)
     clips = _clips(arguments.folder, arguments.emotion)
     if arguments.to:
         classifier = FewShotClassifier.load(arguments.to)
@@ -38,8 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
         )
         with noted():
             classifier.enroll(clips)
-    note_random(classifier.model)
+    _check_left(classifier, arguments)
     classifier.save(arguments.out)
+    note_random(classifier.model)
+    if len(classifier.labels) == 1:
+        note(f"warning: {classifier.labels[0]} alone is enrolled: add another emotion before you recognise clips")
     if arguments.json:
         say_json({"enrollment": str(arguments.out), "classes": classifier.enrolled})
     else:
@@ -65,6 +71,17 @@ def _check(arguments: argparse.Namespace) -> None:
             found="no clips",
             expected="a folder with one folder of clips for each emotion, or --emotion NAME CLIP [CLIP ...]",
             remedy="Name some clips, or with --to also something to --forget.",
+        )
+
+
+def _check_left(classifier: FewShotClassifier, arguments: argparse.Namespace) -> None:
+    """Refuse to write an enrolment of nothing."""
+    if not classifier.labels:
+        raise EnrollmentError(
+            "--forget",
+            found="every emotion that is enrolled",
+            expected="some emotion left, or a new one",
+            remedy=f"Leave one out, name clips of another, or delete {arguments.to} if it is of no use any more.",
         )
 
 

@@ -10,19 +10,21 @@ from typing import Any
 import torch
 
 from ser_fewshot import __version__, distributed
+from ser_fewshot._drawable import drawable
 from ser_fewshot._files import write_atomically
 from ser_fewshot._versions import versions
 from ser_fewshot.checkpoints import Model, load_model, swap_learner, with_view
 from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.commands._console import note, note_random, say, say_json, say_table, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
+from ser_fewshot.commands._outputs import require_new
 from ser_fewshot.commands._text import as_json, words
 from ser_fewshot.corpora import Scan, Utterance
 from ser_fewshot.encoders import View
 from ser_fewshot.episode_lists import load_episodes, save_episodes
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
+from ser_fewshot.evaluation import Evaluation, check_episodes, compare, evaluate, interval
 from ser_fewshot.frontends import FeatureSet
 
 _DEFAULTS = {"n_way": 4, "k_shot": 5, "n_query": 10, "query_text": "any", "mix_corpora": False}
@@ -37,13 +39,18 @@ def run(arguments: argparse.Namespace) -> None:
 
     Several processes share the extraction; the first one scores.
     """
+    require_new("--json", None if arguments.json == Path("-") else arguments.json, arguments)
+    require_new("--save-episodes", arguments.save_episodes, arguments)
     device = distributed.compute(arguments.device).device
     frozen = load_episodes(arguments.replay) if _replays(arguments) else None
     spec = frozen[1] if frozen else _spec(arguments)
     manifest = read_manifests(arguments.manifest)
     models = _models(arguments.model or DEFAULT_MODEL, arguments.learner, spec)
-    if not frozen:
-        EpisodeSampler(manifest.utterances, spec)  # what cannot be drawn is known before minutes of analysis
+    # What cannot be drawn, or is not there, is known before minutes of analysis.
+    if frozen:
+        check_episodes(frozen[0], spec, {clip.id for clip in manifest.utterances})
+    else:
+        drawable(manifest.utterances, spec)
     first = next(iter(models.values()))
     normalization = arguments.normalization or first.config.normalization
     features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization, device=device)

@@ -7,12 +7,14 @@ from dataclasses import asdict
 
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands._console import say, say_json
+from ser_fewshot.commands._outputs import require_new
 from ser_fewshot.commands._text import counted
 from ser_fewshot.export import export_onnx
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the graph; if it does not give what PyTorch gives, nothing is written."""
+    require_new("--out", arguments.out, arguments)
     exported = export_onnx(FewShotClassifier.load(arguments.enrollment), arguments.out)
     if arguments.json:
         say_json({"file": str(arguments.out), "format": arguments.format, **asdict(exported)})

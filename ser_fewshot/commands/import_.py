@@ -10,6 +10,7 @@ from ser_fewshot._files import remove
 from ser_fewshot.cards import import_card
 from ser_fewshot.checkpoints import read_config, save_model
 from ser_fewshot.commands._console import note, note_random, say, say_json
+from ser_fewshot.commands._outputs import require_new
 from ser_fewshot.commands._text import words
 from ser_fewshot.enrollment import save_enrollment
 from ser_fewshot.errors import CheckpointError, SettingsError
@@ -23,9 +24,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the model, and what its emotion head knows; on any error, nothing is written.
 
     Raises:
-        SettingsError: the model would overwrite its source, or another program's.
+        SettingsError: the model would overwrite its source or another program's, or another model without --force.
     """
     _check_apart(Path(arguments.source), arguments.out)
+    require_new("--out", arguments.out, arguments)
     choice = Choice(
         layer=arguments.layer,
         pooling=arguments.pooling,
@@ -73,7 +75,7 @@ def _check_apart(source: Path, out: Path) -> None:
         raise SettingsError(
             "--out",
             found=f"{out}, which holds the config.json of another program",
-            expected="a new folder, or a model of this program, which is replaced",
+            expected="a new folder, or with --force a model of this program",
             remedy="Choose another place for the model.",
         )
 

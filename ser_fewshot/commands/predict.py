@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+from ser_fewshot._paths import what_is
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands._console import say_json, say_table
+from ser_fewshot.errors import EnrollmentError
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the most probable emotion of each clip, or that it is unknown, and the enrolled clip most alike."""
+    """Print the most probable emotion of each clip, or that it is unknown, and the enrolled clip most alike.
+
+    Raises:
+        EnrollmentError: the first argument is a clip.
+    """
+    _check_order(arguments.enrollment, arguments.clips)
     predictions = FewShotClassifier.load(arguments.enrollment).predict(list(arguments.clips))
     pairs = list(zip(arguments.clips, predictions, strict=True))
     if arguments.json:
@@ -28,4 +37,19 @@ def run(arguments: argparse.Namespace) -> None:
             )
             for clip, prediction in pairs
         ),
+    )
+
+
+def _check_order(enrollment: Path, clips: Sequence[Path]) -> None:
+    """Refuse a clip in the place of the enrolment, where what is read of it would only be called damaged."""
+    if what_is(enrollment) != "a sound file":
+        return
+    swapped = [path for path in clips if what_is(path) != "a sound file"]
+    raise EnrollmentError(
+        str(enrollment),
+        found="a sound file as the first argument",
+        expected="the enrolment file first, then the clips",
+        remedy=f"The arguments look swapped: ser-fewshot predict {swapped[0]} {enrollment}"
+        if swapped
+        else "Name the file that 'enroll' wrote before the clips.",
     )

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ser_fewshot.checkpoints import load_model, read_config
 from ser_fewshot.commands._console import note, note_random, say, say_json
-from ser_fewshot.hub import push
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.hub import is_id, push
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Send a model that can be read, and say where it lies now."""
+    """Send a model that can be read, and say where it lies now.
+
+    Raises:
+        SettingsError: folder and id are swapped.
+    """
+    if is_id(str(arguments.folder)) and Path(arguments.id).is_dir():
+        raise SettingsError(
+            "push",
+            found=f"the id {arguments.folder} before the folder {arguments.id}",
+            expected="the folder of the model first, then its id on the hub",
+            remedy=f"Swap them: ser-fewshot push {arguments.id} {arguments.folder}",
+        )
     results = [read_config(path) for path in arguments.results]
     note_random(load_model(arguments.folder))  # what cannot be read here is of no use to anybody there
     note(f"sending {arguments.folder} to the Hugging Face hub as {arguments.id}")

@@ -6,6 +6,7 @@ import argparse
 
 from ser_fewshot import corpora
 from ser_fewshot.commands._console import report_skipped, say, say_json, warn
+from ser_fewshot.commands._outputs import require_new
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.errors import CorpusError
 
@@ -17,7 +18,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         CorpusError: the corpus cannot be read, or not one of its clips can be used.
+        SettingsError: something is there already where the manifest goes.
     """
+    require_new("--out", arguments.out, arguments)
     found = corpora.scan(
         arguments.corpus,
         arguments.root,

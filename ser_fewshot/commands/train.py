@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ser_fewshot import distributed
+from ser_fewshot._drawable import drawable
 from ser_fewshot._settings import fill
 from ser_fewshot.checkpoints import Model, ModelConfig, load_model
 from ser_fewshot.commands._console import note, note_random, say, say_json, tracker
 from ser_fewshot.commands._data import features_of, read_manifests
-from ser_fewshot.corpora import Utterance, canonical_emotion
-from ser_fewshot.episodes import EpisodeSampler
+from ser_fewshot.commands._text import counted
+from ser_fewshot.corpora import Utterance, canonical_emotion, write_manifest
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import chance_of
 from ser_fewshot.learners import settings_of
 from ser_fewshot.pipeline import meta_train
-from ser_fewshot.splits import split_by_class, split_by_corpus
+from ser_fewshot.splits import Parts, split_by_class, split_by_corpus, split_by_speaker_name
 from ser_fewshot.training import TrainSettings
 
 _SECTIONS = ("settings", "train", "augmentation")
@@ -40,9 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
     if source is not None:
         note_random(source)
     config, start = _on(config, source)
-    utterances = _meta_train_part(arguments)
+    (utterances, kept), held_out = _meta_train_part(arguments)
     for task in settings.tasks:
-        EpisodeSampler(utterances, task)  # what cannot be drawn is known before minutes of analysis
+        for label, reason in drawable(utterances, task).excluded.items():
+            note(f"never drawn for {task}: {label}: {reason}")
     _, best = meta_train(
         config,
         lambda model, part: features_of(model, part, arguments.cache, device=compute.device),
@@ -52,18 +54,25 @@ def run(arguments: argparse.Namespace) -> None:
         frontend=None if source is None else source.frontend,
         start=start,
         resume=arguments.resume,
+        held_out=held_out,
         command=shlex.join(["ser-fewshot", *arguments.argv]),
         compute=compute,
         track=_track_steps,
     )
     saved = arguments.out / "model"
+    table = arguments.out / "held_out.csv" if kept else None
+    if table is not None and distributed.is_main():
+        write_manifest(table, kept)
     if arguments.json:
-        say_json({"model": str(saved), "clips": len(utterances), "kept": best, "task": str(settings.tasks[0])})
+        told = {"model": str(saved), "clips": len(utterances), "kept": best, "task": str(settings.tasks[0])}
+        say_json({**told, "held_out": None if table is None else str(table)})
         return
     say(
         f"kept epoch {best['epoch']}: UAR {100 * best['validation_uar']:.1f} ± {100 * best['validation_ci95']:.1f} % "
         f"on meta-validation ({settings.tasks[0]}), chance {100 * chance_of(settings.tasks[0]):.1f} %; model: {saved}"
     )
+    if table is not None:
+        say(f"held out: {counted(len(kept), 'clip')}; ser-fewshot evaluate --manifest {table} --model {saved}")
     if best["validation_diverged"]:
         note(
             f"adapting diverged in {best['validation_diverged']:.0f} of {settings.validation_episodes} validation "
@@ -97,13 +106,24 @@ def _on(config: ModelConfig, source: Model | None) -> tuple[ModelConfig, Model |
     return replace(config, settings={**config.settings, "encoder": encoder}), source
 
 
-def _meta_train_part(arguments: argparse.Namespace) -> tuple[Utterance, ...]:
-    utterances = read_manifests(arguments.manifest).utterances
-    if arguments.hold_out_corpus:
-        utterances, _ = split_by_corpus(utterances, arguments.hold_out_corpus)
-    if arguments.hold_out_emotion:
-        utterances, _ = split_by_class(utterances, [canonical_emotion(name) for name in arguments.hold_out_emotion])
-    return utterances
+def _meta_train_part(arguments: argparse.Namespace) -> tuple[Parts, dict[str, list[str]]]:
+    """Return what may be trained and judged on, what is kept for meta-test, and the names of the latter by kind."""
+    utterances = everything = read_manifests(arguments.manifest).utterances
+    kept: list[Utterance] = []
+    named: dict[str, list[str]] = {}
+    for kind, split, names in (
+        ("corpora", split_by_corpus, arguments.hold_out_corpus),
+        ("emotions", split_by_class, [canonical_emotion(name) for name in arguments.hold_out_emotion]),
+        ("speakers", split_by_speaker_name, arguments.hold_out_speakers),
+    ):
+        if names:
+            utterances, apart = split(utterances, names)
+            kept += apart
+            named[kind] = sorted({str(clip.speaker_key) for clip in apart} if kind == "speakers" else names)
+    lost = len(everything) - len(utterances) - len(kept)
+    if lost:
+        note(f"{counted(lost, 'clip')} without an emotion or a speaker left out: they might be of what is held out")
+    return (utterances, tuple(kept)), named
 
 
 def _track_steps(steps: Iterable[int], epoch: str) -> Iterable[int]:

@@ -7,6 +7,7 @@ could not read as `Skipped`. Adding one means adding a file.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_fewshot import plugins
+from ser_fewshot._settings import check_is
 from ser_fewshot.audio import check_readable
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
@@ -23,7 +25,14 @@ from ser_fewshot.corpora._files import find_clips, foreign, is_foreign, require_
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
 from ser_fewshot.corpora._labels import numbers_among
 from ser_fewshot.corpora._recognise import looks_like
-from ser_fewshot.corpora._utterance import ALIASES, Gender, LabelKind, Utterance, canonical_emotion
+from ser_fewshot.corpora._utterance import (
+    ALIASES,
+    Gender,
+    LabelKind,
+    Utterance,
+    canonical_emotion,
+    checked_utterances,
+)
 from ser_fewshot.corpora.folder import doubts as doubts_of_folders
 from ser_fewshot.errors import AudioError, CorpusError, SettingsError
 
@@ -37,6 +46,7 @@ __all__ = [
     "Utterance",
     "canonical_emotion",
     "card",
+    "checked_utterances",
     "from_dataset",
     "looks_like",
     "named_folders",
@@ -110,6 +120,13 @@ def scan(
         SettingsError: no corpus has that name, or it has no such option.
         CorpusError: the root is missing or is not this corpus; the error says what is expected and what is there.
     """
+    if corpus not in names() and str(root) in names():
+        raise SettingsError(
+            "scan",
+            found=f"{str(corpus)!r:.80} as the name of a corpus, and {str(root)!r} as its folder",
+            expected="the name of the corpus first, then its folder",
+            remedy="Swap the two.",
+        )
     module = plugins.load("corpora", corpus)
     options = {"audio_root": None if audio_root is None else _folder(audio_root), "fold": fold}
     given = {name: value for name, value in options.items() if value is not None}
@@ -255,15 +272,16 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
         CorpusError: an id occurs twice, a field is an empty text, a name is not valid Unicode, or the file cannot be
             written.
     """
-    _manifest.write(_folder(path), utterances)
+    _manifest.write(_folder(path), checked_utterances(utterances))
 
 
 def _folder(path: Path | str) -> Path:
     """Return an absolute path, with ~ expanded.
 
     Raises:
-        CorpusError: the path is empty, which would silently mean the current folder.
+        CorpusError: it is no path, or empty, which would silently mean the current folder.
     """
+    check_is(path, str | os.PathLike, name="path", remedy="Give a path here, as text.", error=CorpusError)
     if not str(path).strip():
         raise CorpusError("root", found="an empty path", expected="a path", remedy="Give the folder of the corpus.")
     return Path(path).expanduser().absolute()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_fewshot._paths import remedy_for, url_in, what_is
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.errors import CorpusError
 
@@ -132,6 +133,9 @@ def require_folder(root: Path, *, subject: str, layout: str) -> None:
     """
     if root.is_dir():
         return
-    found = f"the file {root}" if root.is_file() else f"no folder {root}"
-    remedy = "Unpack the archive and give its folder." if root.is_file() else "Correct the path."
+    kind = what_is(root)
+    remedy = "Give the folder that the file lies in, or the one above." if root.is_file() else "Correct the path."
+    remedy = "Unpack the archive and give its folder." if kind == "an archive" else remedy_for(root, remedy)
+    found = f"no folder {root}" if kind == "no such file" else f"{kind} at {root}"
+    found = kind if url_in(root) else found
     raise CorpusError(subject, found=found, expected=f"a folder that holds {layout}", remedy=remedy)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
+from ser_fewshot._paths import remedy_for, url_in, what_is
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.corpora._files import is_text
 from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
@@ -133,8 +134,12 @@ def read(table: Path, *, audio_root: Path | None = None) -> Iterator[Utterance |
 
 def _text(table: Path) -> str:
     expected = f"a CSV table in UTF-8 with the columns {', '.join(REQUIRED)}"
-    if not table.is_file():
-        raise CorpusError(str(table), found="no such file", expected=expected, remedy="Correct the path.")
+    kind = what_is(table)
+    if kind not in ("a text file", "an empty file", "a file of another kind"):
+        remedy = "Correct the path."
+        if kind in ("a folder", "a sound file"):
+            remedy = "Write the manifest of a folder first: ser-fewshot scan folder DIR --out clips.csv"
+        raise CorpusError(url_in(table) or str(table), found=kind, expected=expected, remedy=remedy_for(table, remedy))
     try:
         return table.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -156,7 +161,9 @@ def _header(table: Path, text: str) -> tuple[list[str], str]:
             str(table),
             found=f"{what} among: {', '.join(header) or 'nothing'}" if line else "an empty file",
             expected=f"the columns {', '.join(REQUIRED)}, optionally {', '.join(sorted({*COLUMNS} - {*REQUIRED}))}",
-            remedy="Rename the columns in the first line; an unknown speaker or emotion is an empty cell.",
+            remedy="Rename the columns in the first line; an unknown speaker or emotion is an empty cell."
+            if line
+            else "Write the manifest of a folder: ser-fewshot scan folder DIR --out clips.csv",
         )
     return header, delimiter
 

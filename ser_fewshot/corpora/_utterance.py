@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -111,3 +112,21 @@ class Utterance:
         raise CorpusError(
             "label", found=repr(kind), expected=" | ".join(get_args(LabelKind)), remedy="Choose one of these."
         )
+
+
+def checked_utterances(utterances: object) -> tuple[Utterance, ...]:
+    """Return utterances as a tuple; a table, or what was read of it as a whole, is easily passed by mistake.
+
+    Raises:
+        CorpusError: it is something else.
+    """
+    several = isinstance(utterances, Iterable) and not isinstance(utterances, str | bytes)
+    items = tuple(utterances) if isinstance(utterances, Iterable) and several else ()
+    if several and all(isinstance(item, Utterance) for item in items):
+        return items
+    remedy = "Pass those of a manifest: read_manifest(path).utterances."
+    if hasattr(utterances, "utterances"):
+        remedy = "Pass its attribute utterances."
+    wrong = next((item for item in items if not isinstance(item, Utterance)), utterances)
+    found = f"an object of type {type(wrong).__name__}"
+    raise CorpusError("utterances", found=found, expected="a sequence of Utterance", remedy=remedy)

@@ -56,7 +56,7 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
             remedy="Convert them to WAV or FLAC.",
         )
     places = {path: _place(path.relative_to(root)) for path in found.clips}
-    _check_layout(root, [place for place in places.values() if place.emotion is not None])
+    _check_layout(root, [place for place in places.values() if place.emotion is not None], n_clips=len(places))
     yield from found.skipped
     yield from map(foreign, found.foreign)
     for path, place in places.items():
@@ -105,8 +105,17 @@ def _place(path: PurePath) -> _Place:
     )
 
 
-def _check_layout(root: Path, places: list[_Place]) -> None:
+def _check_layout(root: Path, places: list[_Place], *, n_clips: int) -> None:
     """Refuse a root without folders, and one whose folders are speakers or a corpus rather than emotions."""
+    if not places:
+        raise CorpusError(
+            CARD.title,
+            found=f"{n_clips} clips in {root}, none of them in the folder of an emotion",
+            expected=CARD.layout,
+            remedy="Make a folder for each emotion, named after it, and put its clips there."
+            if n_clips
+            else "Give a folder with a folder for each emotion, in which clips such as WAV or FLAC files lie.",
+        )
     emotions = {place.emotion for place in places}
     inner = {canonical_emotion(place.speaker or "") for place in places}
     known = bool(emotions & {*ALIASES})
@@ -116,7 +125,7 @@ def _check_layout(root: Path, places: list[_Place]) -> None:
     outer = ", ".join(sorted(str(emotion) for emotion in emotions)[:5])
     raise CorpusError(
         CARD.title,
-        found=f"clips in {len(emotions)} folders of {root}, which are no emotions: {outer or '(none)'}",
+        found=f"clips in folders of {root} that are no emotions: {outer}",
         expected=CARD.layout,
         remedy="Put the folders of the speakers into those of the emotions, or list the clips in a table."
         if swapped and len(emotions) > 1

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ser_fewshot import plugins
+from ser_fewshot._paths import what_is
 from ser_fewshot.checkpoints import Model
 from ser_fewshot.enrollment import Enrolled
 from ser_fewshot.errors import CheckpointError
@@ -70,9 +71,10 @@ def read(source: Source) -> Checkpoint:
                 )
             checkpoint: Checkpoint = layout.read(source)
             return checkpoint
+    kind = what_is(source.path)
     raise CheckpointError(
         source.name,
-        found="no layout that is known",
+        found="no layout that is known" if kind in ("a folder", "an archive") else kind,
         expected=f"one of {' | '.join(plugins.names('importers'))}",
         remedy="Name the folder with config.json, or a .pt, .pth or .ckpt file of weights.",
     )

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ser_fewshot._paths import url_in
 from ser_fewshot._stored import read_config
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.hub import is_id
@@ -101,9 +102,11 @@ def find(name: str, *, bundle: str | None = None, say: Callable[[str], None] = l
     if not is_id(name):
         raise CheckpointError(
             name,
-            found="no such file or folder",
+            found="an address" if url_in(name) else "no such file or folder",
             expected="a folder, a .pt, .pth or .ckpt file, or a hub id such as facebook/wav2vec2-base",
-            remedy="Check the path.",
+            remedy="Name a model of the hub by its account and name, and download others first."
+            if url_in(name)
+            else "Check the path.",
         )
     say(f"{name} is no path here: asking the Hugging Face hub for the model of that name")
     return Source(name, download(name, also=_SPEECHBRAIN), bundle)

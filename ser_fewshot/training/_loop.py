@@ -27,15 +27,14 @@ from ser_fewshot import distributed
 from ser_fewshot._run import Progress, described, fingerprint, load_run, trained
 from ser_fewshot.distributed import Compute
 from ser_fewshot.encoders import Encoder
-from ser_fewshot.episodes import Episode, EpisodeSampler
-from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import GradientLearner, Learner, Objective
 from ser_fewshot.training._distillation import Distillation
 from ser_fewshot.training._journal import Journal
-from ser_fewshot.training._objectives import Classes, Episodes, Goal
-from ser_fewshot.training._settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
+from ser_fewshot.training._objectives import Classes, Episodes, Goal, validation_sampler
+from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
 
 _SCALE_CLIPS = 2_048  # for a spread 500 would do; a covariance of 1,000 functionals needs more
 _SCALE_FRAMES = 600  # of each of them: one clip of a minute must not pad all the others to a minute
@@ -87,14 +86,7 @@ def train(
         DistributedError: another process is gone, or sees other clips or settings.
     """
     compute = compute or distributed.compute()
-    path = run / "checkpoint.safetensors"
-    if path.exists() and not resume:
-        raise SettingsError(
-            str(run),
-            found="a run that stands there already",
-            expected="a new folder",
-            remedy="Resume that run, or choose another folder.",
-        )
+    path = run_file(run, resume=resume)
     learner.begin(objective)
     _check_trainable(learner, compute)
     fit_scale(learner, features, settings)
@@ -121,6 +113,23 @@ def train(
     learner.load_state_dict(trainer.best)
     learner.cpu().eval()
     return progress.history
+
+
+def run_file(run: Path, *, resume: bool) -> Path:
+    """Return the checkpoint of a run.
+
+    Raises:
+        SettingsError: the run has one already, which is not to be resumed; or its place is no folder.
+    """
+    path = run / "checkpoint.safetensors"
+    if run.is_file() or (path.exists() and not resume):
+        raise SettingsError(
+            str(run),
+            found="a file" if run.is_file() else "a run that stands there already",
+            expected="a new folder",
+            remedy="Choose another folder." if run.is_file() else "Resume that run, or choose another folder.",
+        )
+    return path
 
 
 def _goal(
@@ -217,7 +226,7 @@ def _judge(learner: Learner, validation: FeatureSet | None, settings: TrainSetti
     """Return what scores an epoch, on the same episodes every time; processes share them."""
     if validation is None:
         return lambda: None
-    episodes = _validation_episodes(validation, settings)
+    episodes = validation_sampler(validation.utterances, settings).draw_many(settings.validation_episodes)
     share = distributed.share(range(len(episodes)))
     mine = [episodes[number] for number in share]
 
@@ -230,21 +239,6 @@ def _judge(learner: Learner, validation: FeatureSet | None, settings: TrainSetti
         return uar.numpy(), int(diverged.sum())
 
     return judge
-
-
-def _validation_episodes(validation: FeatureSet, settings: TrainSettings) -> tuple[Episode, ...]:
-    """Draw what every epoch is judged on; an error says that it is about meta-validation, not about all the clips."""
-    try:
-        judge = EpisodeSampler(validation.utterances, settings.tasks[0], seed=VALIDATION_SEED)
-    except EpisodeError as error:
-        n_speakers = len({utterance.speaker_key for utterance in validation.utterances})
-        raise EpisodeError(
-            f"meta-validation, {error.subject}",
-            found=f"{n_speakers} speakers held out for it, with {error.found}",
-            expected=error.expected,
-            remedy="Ask less of the first task, try another seed, which holds out others, or add speakers.",
-        ) from error
-    return judge.draw_many(settings.validation_episodes)
 
 
 def _schedule(done: int, settings: TrainSettings) -> float:

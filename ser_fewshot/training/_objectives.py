@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot import distributed
+from ser_fewshot._drawable import drawable
 from ser_fewshot.augmentation import augment, pass_over
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
@@ -21,7 +22,7 @@ from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, Task, device_of, evaluating
-from ser_fewshot.training._settings import SEED_STRIDE, TrainSettings
+from ser_fewshot.training._settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
 
 _NO_CLASS = -100  # what the cross-entropy leaves out
 
@@ -59,7 +60,7 @@ class Episodes(Goal):
 
     def __init__(self, learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
         super().__init__(learner, features, settings)
-        self.samplers = [EpisodeSampler(features.utterances, spec, seed=settings.seed) for spec in settings.tasks]
+        self.samplers = training_samplers(features.utterances, settings)
         self._row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
@@ -140,20 +141,7 @@ class Classes(Goal):
 
     def __init__(self, learner: Learner, features: FeatureSet, settings: TrainSettings) -> None:
         super().__init__(learner, features, settings)
-        self.labels = {
-            name: (weight, y, n_classes)
-            for kind, weight in learner.supervision.items()
-            for name, y, n_classes in _class_numbers(
-                features.utterances, settings.tasks[0].label if kind == "task" else kind
-            )
-        }
-        if not self.labels:
-            raise EpisodeError(
-                "conventional training",
-                found=f"fewer than two classes of {' and '.join(learner.supervision)} in {len(features)} clips",
-                expected="at least two",
-                remedy="Add clips with labels, or choose a learner that trains on episodes.",
-            )
+        self.labels = class_heads(learner, features.utterances, settings)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(settings.seed)
             self.heads = nn.ModuleDict(
@@ -200,6 +188,54 @@ class Classes(Goal):
                 order = torch.randperm(n, generator=generator).tolist()
             rows.append(order[position])
         return rows
+
+
+def check_parts(
+    learner: Learner, train: Sequence[Utterance], validation: Sequence[Utterance], settings: TrainSettings
+) -> None:
+    """Refuse clips that cannot give what is trained and judged on, before their features are computed.
+
+    Raises:
+        EpisodeError: they cannot; it says of which part, and what is possible.
+    """
+    if "episodes" in learner.objectives:
+        training_samplers(train, settings)
+    if "classes" in learner.objectives:
+        class_heads(learner, train, settings)
+    validation_sampler(validation, settings)
+
+
+def training_samplers(utterances: Sequence[Utterance], settings: TrainSettings) -> list[EpisodeSampler]:
+    """Return what draws the episodes of each task."""
+    return [drawable(utterances, spec, seed=settings.seed, part="meta-training") for spec in settings.tasks]
+
+
+def validation_sampler(utterances: Sequence[Utterance], settings: TrainSettings) -> EpisodeSampler:
+    """Return what draws the episodes that every epoch is judged on."""
+    return drawable(utterances, settings.tasks[0], seed=VALIDATION_SEED, part="meta-validation")
+
+
+def class_heads(
+    learner: Learner, utterances: Sequence[Utterance], settings: TrainSettings
+) -> dict[str, tuple[float, Tensor, int]]:
+    """Return weight, (n_clips,) class numbers and number of classes of each head of conventional training, by name.
+
+    Raises:
+        EpisodeError: no kind of label has two classes.
+    """
+    heads = {
+        name: (weight, y, n_classes)
+        for kind, weight in learner.supervision.items()
+        for name, y, n_classes in _class_numbers(utterances, settings.tasks[0].label if kind == "task" else kind)
+    }
+    if not heads:
+        raise EpisodeError(
+            "conventional training",
+            found=f"fewer than two classes of {' and '.join(learner.supervision)} in {len(utterances)} clips",
+            expected="at least two",
+            remedy="Add clips with labels, or choose a learner that trains on episodes.",
+        )
+    return heads
 
 
 def _class_numbers(utterances: Sequence[Utterance], kind: str) -> list[tuple[str, Tensor, int]]:

@@ -67,6 +67,16 @@ def test_a_label_with_markup_is_kept_as_the_text_it_is():
     assert handlers.add_clips(Session(), "<b>joy</b>", [recording("low")], models=models()).labels == ("<b>joy</b>",)
 
 
+@pytest.mark.parametrize(("mode", "asked"), [("emotion", 1), ("speaker", 0)])
+def test_a_name_that_looks_misspelt_is_kept_and_asked_about(mode, asked):
+    session = handlers.change_mode(Session(), mode)
+    for label, pitch in (("anger", "low"), ("agner", "high")):
+        session = handlers.add_clips(session, label, [recording(pitch)], models=models())
+    assert session.labels == ("anger", "agner")
+    doubts = [dict(note.values) for note in session.notes if note.code is Code.MISSPELT]
+    assert doubts == [{"label": "agner", "meant": "anger"}] * asked
+
+
 def test_the_same_sound_is_enrolled_once():
     again = handlers.add_clips(TWO, "high", [recording("low")], models=models())
     assert again.enrolment is TWO.enrolment

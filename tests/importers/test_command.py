@@ -212,11 +212,17 @@ def test_a_model_of_another_program_is_never_written_over(config, source, tmp_pa
     assert (out / "config.json").read_text() == config
 
 
-def test_a_second_import_replaces_the_first_and_leaves_no_emotion_head_of_it(source, tmp_path, run):
+def test_a_second_import_replaces_the_first_by_force_alone_and_leaves_no_emotion_head_of_it(source, tmp_path, run):
     out = tmp_path / "out"
     assert run("import", with_head(tmp_path), "--out", out)[0] == 0
     assert (out / "prior.safetensors").exists()
-    code, printed, complaint = run("import", source, "--out", out, "--layer", 1, "--pooling", "mean", "--json")
+    options = ("import", source, "--out", out, "--layer", 1, "--pooling", "mean", "--json")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    code, printed, complaint = run(*options)
+    assert (code, printed) == (2, "")
+    assert "replace what is there with --force" in complaint
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    code, printed, complaint = run(*options, "--force")
     assert code == 0, complaint
     assert json.loads(printed)["prior"] is None
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
@@ -226,7 +232,7 @@ def test_a_second_import_replaces_the_first_and_leaves_no_emotion_head_of_it(sou
 def test_where_no_model_can_be_written_no_emotion_head_is(tmp_path, run):
     out = tmp_path / "out"
     (out / "model.safetensors").mkdir(parents=True)
-    code, _, complaint = run("import", with_head(tmp_path), "--out", out)
+    code, _, complaint = run("import", with_head(tmp_path), "--out", out, "--force")
     assert code == 2
     assert "model.safetensors: found a folder" in complaint
     assert not (out / "prior.safetensors").exists()
@@ -234,7 +240,7 @@ def test_where_no_model_can_be_written_no_emotion_head_is(tmp_path, run):
 
 def test_an_earlier_emotion_head_that_cannot_be_removed_is_said(source, tmp_path, run):
     (tmp_path / "out" / "prior.safetensors").mkdir(parents=True)
-    code, _, complaint = run("import", source, "--out", tmp_path / "out", "--layer", 1)
+    code, _, complaint = run("import", source, "--out", tmp_path / "out", "--layer", 1, "--force")
     assert code == 2
     assert "prior.safetensors: found " in complaint
     assert complaint.count("\n") == 1

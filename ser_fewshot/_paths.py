@@ -1,0 +1,50 @@
+"""What stands at a path where something else is needed, in words for an error: arguments get swapped, links pasted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_URL = re.compile(r"(?:^|/)((?:https?|ftp|s3|gs|hf):)/+(.+)", re.DOTALL)  # a Path keeps one of the two slashes
+_KINDS = (
+    (0, rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2-\xfb]|FORM....AIF|caff|\.snd|RF64", "a sound file"),
+    (0, rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive"),
+    (8, rb"\{", "a safetensors file, as an enrolment is"),
+)
+"""Where the bytes begin that tell a kind of file, what they are, and what to call it."""
+_HEAD = 512  # bytes, enough for all of them, and to see whether it is text
+
+
+def url_in(path: Path | str) -> str | None:
+    """Return the address that was given as a path, with both of its slashes; None if it is a path."""
+    found = _URL.search(str(path))
+    return None if found is None or Path(path).exists() else f"{found[1]}//{found[2]}"
+
+
+def what_is(path: Path) -> str:
+    """Return what stands at a path: "no such file", "a folder", "a sound file", "an empty file", ..."""
+    if (url := url_in(path)) is not None:
+        return f"the address {url}"
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "a device or a pipe" if path.exists() else "no such file"
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        return f"a file that cannot be opened ({error.strerror})"
+    return _kind_of(head)
+
+
+def _kind_of(head: bytes) -> str:
+    """Return what a file is by its first bytes."""
+    for place, begins, kind in _KINDS:
+        if re.match(begins, head[place:], re.DOTALL):
+            return kind
+    if not head:
+        return "an empty file"
+    return "a file of another kind" if b"\0" in head else "a text file"
+
+
+def remedy_for(path: Path, otherwise: str) -> str:
+    """Return what to do about a wrong path: addresses have to be downloaded first."""
+    return "Addresses are not read: download it first, and give the file." if url_in(path) else otherwise
