@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ser_fewshot import audio
-from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, Clip
+from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, SHORT_SECONDS, Clip
 from ser_fewshot.errors import AudioError, SilentError, TooLongError, TooShortError
 
 from . import limits
@@ -59,11 +59,16 @@ def note(code: Code, level: Level, **values: Value) -> Note:
 def _oddities(whole: Clip) -> tuple[Note, ...]:
     """Return what is odd about a clip with the silence at its ends."""
     voice = voice_of(whole.waveform)
-    clipped = [note(Code.CLIPPED, "warning", name=whole.name)] if whole.warnings else []
+    found = {
+        audio.CLIPPED: note(Code.CLIPPED, "warning", name=whole.name),
+        audio.SHORT: note(Code.SHORT, "warning", name=whole.name, least=SHORT_SECONDS),
+    }
+    odd = [found[warning] for warning in whole.warnings]
     if not voice.is_speech:
-        return (*clipped, note(Code.NO_SPEECH, "warning", name=whole.name))
-    noisy = [note(Code.NOISY, "warning", name=whole.name, decibels=round(voice.swing))] if voice.is_noisy else []
-    return (*clipped, *noisy)
+        odd.append(note(Code.NO_SPEECH, "warning", name=whole.name))
+    elif voice.is_noisy:
+        odd.append(note(Code.NOISY, "warning", name=whole.name, decibels=round(voice.swing)))
+    return tuple(odd)
 
 
 def _refusal(name: str, error: AudioError) -> Note:

@@ -41,6 +41,7 @@ class Code(StrEnum):
     TOO_MANY_AT_ONCE = "too_many_at_once"  # {most} files; those beyond were left out (no name)
 
     CLIPPED = "clipped"
+    SHORT = "short"  # less than {least} s
     NOISY = "noisy"  # {decibels} dB from the background to the voice
     NO_SPEECH = "no_speech"
 

@@ -30,7 +30,10 @@ Source = str | os.PathLike[str] | bytes | BinaryIO | tuple[int, NDArray[Any]]
 AUDIO_VERSION = 1
 """Raise it when the same bytes come out as other samples: caches are keyed by it."""
 SAMPLE_RATE: Hertz = 16_000
-MIN_SECONDS: Seconds = 0.3
+MIN_SECONDS: Seconds = 0.1
+"""Single words and vocal bursts of published corpora hold no more than that."""
+SHORT_SECONDS: Seconds = 0.3
+"""Less is used with a warning."""
 MAX_SECONDS: Seconds = 60.0
 TRIM_DB = 40.0
 """Silence lies this far below the loudest frame: speech spans some 30 dB, and the noise of a quiet room lies lower."""
@@ -41,9 +44,10 @@ _FRAME, _HOP = 400, 160  # samples: levels are taken over 25 ms, every 10 ms
 _CLIP_LEVEL = 0.99  # below 127/128, the highest code of 8-bit sound
 _FOREVER: Seconds = 1e9  # 31 years: an end that was not given
 _LONGEST_NAME = 255  # characters, as in file systems; what is longer is no name but content given as a path
-_CLIPPED = (
+CLIPPED = (
     "The sound is clipped: it exceeds full scale. Record again with a lower level, or further from the microphone."
 )
+SHORT = f"There is less than {SHORT_SECONDS:g} s of sound, from which little can be told. Speak a little longer."
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +229,8 @@ def _clip(name: str, rate: Hertz, blocks: Iterable[NDArray[Any]], *, trim: bool)
     _check_sound(name, waveform, swing)
     trimmed = _trim(waveform)
     _check_duration(name, len(trimmed) / SAMPLE_RATE, "of sound between silence")
-    return Clip(trimmed if trim else waveform, name, (_CLIPPED,) if clipped else ())
+    short = len(trimmed) < round(SHORT_SECONDS * SAMPLE_RATE)
+    return Clip(trimmed if trim else waveform, name, (CLIPPED,) * clipped + (SHORT,) * short)
 
 
 def _check_values(name: str, block: NDArray[Any]) -> None:

@@ -355,9 +355,9 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
         "silent": (encoded(0 * x), "silence"),
         "nearly silent": (encoded(tone(2.0, peak=0.0009), ("WAV", "FLOAT")), "silence"),
         "constant": (encoded(0 * x + 0.5), "silence"),
-        "short": (encoded(x[:4799]), "0.30 s of sound; expected at least 0.3 s"),
+        "short": (encoded(x[:1599]), "0.10 s of sound; expected at least 0.1 s"),
         "one sample": (encoded(x[:1]), "0.00 s"),
-        "short after trimming": (encoded(np.pad(x[:4000], 16_000)), "between silence; expected at least 0.3 s"),
+        "short after trimming": (encoded(np.pad(x[:1000], 16_000)), "between silence; expected at least 0.1 s"),
         "long": (encoded(tone(60.1)), "60.1 s of sound; expected at most 60 s"),
         "long flac": (encoded(tone(61), ("FLAC", "PCM_16")), "61.0 s of sound; expected at most 60 s"),
         "long mp3": (encoded(tone(61), MAIN[-1]), "more than 60 s of sound; expected at most 60 s"),
@@ -472,7 +472,7 @@ ARRAY_FAULTS = {
     "silent uint8": ((RATE, np.full(16_000, 128, dtype=np.uint8)), "silence"),
     "constant": ((RATE, np.full(16_000, 0.9)), "silence"),
     "inaudible": ((96_000, np.hanning(96_000) * np.sin(2 * np.pi * 30_000 * np.arange(96_000) / 96_000)), "silence"),
-    "short": ((RATE, tone(0.29)), "0.29 s of sound; expected at least 0.3 s"),
+    "short": ((RATE, tone(0.09)), "0.09 s of sound; expected at least 0.1 s"),
     "long": ((RATE, tone(60.1)), "60.1 s of sound; expected at most 60 s"),
     "cancelling": ((RATE, np.stack([tone(), -tone()], axis=1)), "cancel each other out"),
 }
@@ -572,7 +572,7 @@ def test_untrimmed_a_clip_keeps_its_silence_and_is_still_refused_for_too_little_
     whole = np.concatenate([silence, tone(1.0), silence])
     assert np.array_equal(audio.load((RATE, whole), trim=False).waveform, whole)
     with pytest.raises(AudioError, match="between silence"):
-        audio.load((RATE, np.concatenate([silence, tone(0.1), silence])), trim=False)
+        audio.load((RATE, np.concatenate([silence, tone(0.05), silence])), trim=False)
 
 
 def trimmed_by_librosa(whole: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -679,7 +679,7 @@ def test_an_illegal_segment_is_refused(form: tuple[str, str] | None, start: Any,
 
 def test_a_segment_that_is_too_short_or_silent_is_refused():
     source = (RATE, np.concatenate([tone(1.0), 0 * tone(1.0)]))
-    assert "0.20 s of sound" in refusal(source, start=0.5, end=0.7)
+    assert "0.05 s of sound" in refusal(source, start=0.5, end=0.55)
     assert "silence" in refusal(source, start=1.1, end=1.9)
     assert "0.00 s of sound" in refusal((RATE, np.stack([tone(), tone()], axis=1)), start=0.5, end=0.50001)
 
@@ -712,6 +712,12 @@ def test_clipping_is_a_warning(case: str):
     warnings = audio.load(source).warnings
     assert bool(warnings) is clipped
     assert all("clipped" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("seconds", "short"), [(0.1, True), (0.25, True), (0.3, False)])
+def test_a_word_of_less_than_a_third_of_a_second_is_used_with_a_warning(seconds: float, short: bool):
+    for whole in (tone(seconds), np.pad(tone(seconds), 16_000)):
+        assert audio.load((RATE, whole), trim=False).warnings == ((audio.SHORT,) if short else ())
 
 
 def test_exactly_the_shortest_and_the_longest_clip_are_legal():

@@ -16,11 +16,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
+from conftest import tone
 from rich.cells import cell_len
 from synthetic import small_model
 from views import model_of_two_views
 
-from ser_fewshot import cli, corpora, plugins
+from ser_fewshot import audio, cli, corpora, plugins
 from ser_fewshot._versions import processor
 from ser_fewshot.checkpoints import ModelConfig, build_model, save_model, with_view
 from ser_fewshot.classifier import FewShotClassifier
@@ -810,6 +812,20 @@ def test_predict_says_as_json_how_sure_it_is(ok, room):
     assert answer["nearest"]["label"] in answer["probabilities"]
     assert answer["warnings"] == []
     assert (answer["unknown"], answer["novelty"]) == (False, None)  # its model was not calibrated
+
+
+def test_a_single_word_is_enrolled_and_recognised_with_a_warning(run, tmp_path):
+    for name, hertz in (("yes", 150.0), ("no", 300.0)):
+        soundfile.write(tmp_path / f"{name}.wav", tone(0.1, hertz=hertz), 16_000)
+    clips = [part for name in ("yes", "no") for part in ("--emotion", name, tmp_path / f"{name}.wav")]
+    code, _, err = run("enroll", *clips, "--out", tmp_path / "e.ser")
+    assert code == 0
+    assert [line.partition(": There is less than 0.3 s of sound")[0] for line in err.splitlines()] == [
+        f"warning: {tmp_path / name}.wav" for name in ("yes", "no")
+    ]
+    code, out, _ = run("predict", tmp_path / "e.ser", tmp_path / "yes.wav", "--json")
+    (answer,) = json.loads(out)
+    assert (answer["label"], answer["warnings"]) == ("yes", [audio.SHORT])
 
 
 def test_predict_says_what_is_unknown(ok, room):

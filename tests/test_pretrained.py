@@ -22,6 +22,7 @@ from tolerance import assert_near
 from torch import Tensor, nn
 
 from ser_fewshot._settings import fill
+from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureCache, extract, size
@@ -165,7 +166,7 @@ def test_a_front_end_says_what_it_hands_over():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("length", [1, 399])
+@pytest.mark.parametrize("length", [1, 399, round(MIN_SECONDS * SAMPLE_RATE)])
 def test_a_clip_shorter_than_one_frame_gives_one_frame(name, length):
     frontend = tiny(name).frontend(pooling="frames")
     short, longer = noise(length, 8_000)

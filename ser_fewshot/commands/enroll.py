@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ser_fewshot import corpora
+from ser_fewshot import audio, corpora
+from ser_fewshot.audio import Clip
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands._console import note, note_random, noted, report_skipped, say, say_json
 from ser_fewshot.commands._outputs import require_new
@@ -33,14 +34,14 @@ def run(arguments: argparse.Namespace) -> None:
         for label in arguments.forget:
             classifier.forget(_name(label))
         with noted():
-            for label, sources in clips.items():
-                classifier.add(label, sources)
+            for label, paths in clips.items():
+                classifier.add(label, _loaded(paths, classifier))
     else:
         classifier = FewShotClassifier.from_pretrained(
             arguments.model, learner=arguments.learner, classes=arguments.classes
         )
         with noted():
-            classifier.enroll(clips)
+            classifier.enroll({label: _loaded(paths, classifier) for label, paths in clips.items()})
     _check_left(classifier, arguments)
     classifier.save(arguments.out)
     note_random(classifier.model)
@@ -110,6 +111,15 @@ def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, 
 def _class_of(clips: dict[str, list[Path]], name: str) -> list[Path]:
     """Return the clips of a class, which is the same whatever the letter case of its name."""
     return clips[next((known for known in clips if class_key(known) == class_key(name)), name)]
+
+
+def _loaded(paths: Sequence[Path], classifier: FewShotClassifier) -> list[Clip]:
+    """Return clips as the model takes them, and warn of what is wrong with some but not fatal."""
+    clips = [audio.load(path, trim=classifier.model.frontend.trim) for path in paths]
+    for path, clip in zip(paths, clips, strict=True):
+        for warning in clip.warnings:
+            note(f"warning: {path}: {warning}")
+    return clips
 
 
 def _check_no_class_is_lost(root: Path, clips: Mapping[str, Sequence[Path]]) -> None:

@@ -46,8 +46,8 @@ def test_a_model_that_wants_the_silence_gets_it():
     ("given", "code"),
     [
         (None, Code.NO_CLIP),
-        (as_int16(tone(0.1)), Code.TOO_SHORT),
-        (as_int16(np.pad(tone(0.1), 16_000)), Code.TOO_SHORT),
+        (as_int16(tone(0.05)), Code.TOO_SHORT),
+        (as_int16(np.pad(tone(0.05), 16_000)), Code.TOO_SHORT),
         (as_int16(np.zeros(16_000)), Code.SILENT),
         (as_int16(tone(limits.CLIP_SECONDS + 0.5)), Code.TOO_LONG),
         ((16_000, np.zeros(0, dtype=np.int16)), Code.UNREADABLE),
@@ -81,8 +81,9 @@ def test_a_clip_that_cannot_be_used_is_refused_with_the_reason(given, code):
         (np.clip(20 * WAVE, -1, 1), Code.CLIPPED),
         (WAVE + 0.03 * np.random.default_rng(0).standard_normal(len(WAVE)).astype(np.float32), Code.NOISY),
         (tone(1.0), Code.NO_SPEECH),
+        (tone(0.1), Code.SHORT),
     ],
-    ids=["clipped", "noisy", "tone"],
+    ids=["clipped", "noisy", "tone", "short"],
 )
 def test_a_clip_that_is_odd_is_kept_with_a_warning(wave, code):
     sound, notes = check((16_000, wave))

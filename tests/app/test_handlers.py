@@ -171,7 +171,7 @@ def test_a_clip_is_recognised_with_the_nearest_one_to_play():
         (Session(), recording("low"), Code.TOO_FEW_LABELS),
         (enrolled({"low": 3}), recording("low"), Code.TOO_FEW_LABELS),
         (TWO, None, Code.NO_CLIP),
-        (TWO, (16_000, (32767 * tone(0.1)).astype(np.int16)), Code.TOO_SHORT),
+        (TWO, (16_000, (32767 * tone(0.05)).astype(np.int16)), Code.TOO_SHORT),
     ],
 )
 def test_what_cannot_be_recognised_leaves_the_trail_as_it_was(session, given, code):
