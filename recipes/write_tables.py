@@ -59,6 +59,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "growth_thousand_hours": growth.growth_thousand_hours,
     "speed": speed.speed,
     "busy": speed.busy,
+    "startup": speed.startup,
     "recipes": recipes.recipes,
     **{f"recipe_{name}": partial(recipes.details, name) for name in recipes.QUESTIONS},
 }

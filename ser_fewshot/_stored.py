@@ -144,7 +144,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: st
         CheckpointError: a weight is missing, left over, of another shape or type, or not finite; the error lists them.
     """
     _check_fit(module.state_dict(), tensors, origin=origin)
-    damaged = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
+    damaged = sorted(name for name, tensor in tensors.items() if not _is_finite(tensor))
     if damaged:
         raise CheckpointError(
             origin,
@@ -160,6 +160,11 @@ def in_single(tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> dic
     single = {name for name, tensor in built.items() if tensor.dtype == torch.float32}
     halves = {name for name, tensor in tensors.items() if tensor.dtype == torch.float16}
     return {**tensors, **{name: tensors[name].float() for name in single & halves}}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite. They are if their sum is, which takes one pass; but a sum may overflow."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:

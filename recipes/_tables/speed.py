@@ -40,6 +40,17 @@ def busy() -> str:
     return table([f"recognising a clip of {result['seconds_of_sound']:.1f} s on {cores} cores", *head], rows)
 
 
+def startup() -> str:
+    result = read(RESULTS / "startup.json")
+    seconds, memory = result["seconds"], result["mebibytes"]
+    rows = [
+        [name, f"{seconds[key]:.2f} s", f"{memory[key]:.0f} MiB"]
+        for name, key in (("`ser-fewshot predict FILE CLIP`", "predict"), ('`python -c "import torch"`', "torch"))
+    ]
+    rows.append(["times as much", f"{seconds['ratio']:.2f}", f"{memory['ratio']:.2f}"])
+    return table([f"median of {result['rounds']} processes each, in turn", "processor time", "most memory"], rows)
+
+
 def learner_speed() -> str:
     result = read(RESULTS / "learners_speed.json")
     conv4, head, default, memory = (result[key] for key in ("maml_conv4", "head", "maml_default", "memory"))
