@@ -156,8 +156,8 @@ class Overlap:
             )
         if unrecorded := [name for name in self.same_name if not parts[name].files]:
             return (
-                f"Trained on {', '.join(unrecorded)}, on which clips is not recorded, so this score is not one for "
-                "unseen speakers."
+                f"Trained on {', '.join(unrecorded)}; which of the clips were in the training set is not recorded, so "
+                "this score is not one for unseen speakers."
             )
         if self.same_name:
             return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,10 @@ def test_other_clips_of_the_same_file_names_are_not_found(record, tmp_path):
 @pytest.mark.parametrize(
     ("training_set", "sentence"),
     [
-        (TrainingSet(corpora={"other": Part(clips=9)}), "Trained on other, on which clips is not recorded"),
+        (
+            TrainingSet(corpora={"other": Part(clips=9)}),
+            "Trained on other; which of the clips were in the training set is not recorded",
+        ),
         (UNKNOWN, "What this model was trained on is not recorded"),
         (TrainingSet(), r"None of these 12 clips .*which is empty"),
         (
@@ -100,8 +104,7 @@ def test_other_clips_of_the_same_file_names_are_not_found(record, tmp_path):
 def test_what_is_not_known_is_not_called_clean(training_set, sentence, tmp_path):
     found = training_set.overlap(write(tmp_path, "other"))
     assert found.found == sentence.startswith("Trained")
-    with pytest.raises(AssertionError, match=sentence):
-        raise AssertionError(found.as_dict()["note"])
+    assert re.search(sentence, found.as_dict()["note"])
 
 
 def test_other_clips_of_a_corpus_of_the_same_name_are_told_apart_from_the_same_clips(record, tmp_path):

@@ -59,7 +59,7 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
     key, spec = key_of(question, method), question.spec
     overlap = made.training_set.overlap(question.test if method.kind == "model" else ())
     notes = [*question.notes, *made.notes]
-    notes += [overlap.sentence] if overlap.found else []
+    notes += [overlap.sentence.removesuffix(".")] if overlap.found else []
     notes += ["sees labels of this corpus that no other method sees"] if method.kind == "ceiling" else []
     openness = measures.open_set(made.answerer, drawn, n_way=spec.n_way, calibration=made.calibration)
     return Record(
