@@ -201,7 +201,7 @@ def mel_filters(settings: Settings) -> NDArray[np.float32]:
     spacing, corner, step = 200 / 3, 1000.0, np.log(6.4) / 27  # Hz a mel below the corner, in Hz; log Hz a mel above it
     bend = corner / spacing
     ends = [f / spacing if f < corner else bend + np.log(f / corner) / step for f in (settings.f_min, settings.f_max)]
-    mels = np.linspace(*ends, settings.n_mels + 2)
+    mels = np.linspace(ends[0], ends[1], settings.n_mels + 2)
     hertz = np.where(mels < bend, mels * spacing, corner * np.exp(step * (mels - bend)))
     low, centre, high = hertz[:-2], hertz[1:-1], hertz[2:]
     frequencies = np.fft.rfftfreq(settings.n_fft, 1 / SAMPLE_RATE)[:, None]
