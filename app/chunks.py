@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_fewshot._audio_decoder import decoder
-from ser_fewshot._audio_source import opened
+from ser_fewshot.audio.decode import decoder
+from ser_fewshot.audio.source import opened
 from ser_fewshot.errors import AudioError
 
 from . import limits

@@ -15,7 +15,7 @@ from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, SHORT_SECONDS, Clip
 from ser_fewshot.errors import AudioError, SilentError, TooLongError, TooShortError
 
 from . import limits
-from .held import ACCOUNT
+from .quota import ACCOUNT
 from .session import Code, Level, Note, Sound, Value
 from .voice import voice_of
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_fewshot._parallel import small_work
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.compute.threads import small_work
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import SerFewshotError

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot.checkpoints import read_header
 from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.storage.tensors import read_header
 
 from . import limits
 from .clips import note

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 
 from .clips import note
-from .held_out import confused, leave_one_out
+from .cross_validate import confused, leave_one_out
 from .session import Code, Note
 
 ENOUGH_CLIPS = 5

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.audio import Clip
-from ser_fewshot.checkpoints import Model, to_store
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.enrollment import Enrolled, load_enrollment
+from ser_fewshot.classifier.enrollment import Enrolled
+from ser_fewshot.classifier.enrollment_file import load_enrollment
 from ser_fewshot.errors import EnrollmentError
+from ser_fewshot.models import Model, to_store
 
 from .models import LEARNERS, Models
 from .session import Mode

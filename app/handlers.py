@@ -16,8 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import get_args
 
-from ser_fewshot._labels import misspelt
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.classifier.labels import misspelt
 from ser_fewshot.errors import SerFewshotError
 
 from . import enrolled, examples, limits

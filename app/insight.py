@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_fewshot.calibration import points
+from ser_fewshot.evaluation.calibration import points
 from ser_fewshot.frontends import stack
 
 from .clips import note
+from .cross_validate import Answer, confused, leave_one_out
 from .doubts import OVERLAP
 from .enrolled import kept_of
-from .held_out import Answer, confused, leave_one_out
 from .session import Code, Enrolment, Note, Session, Trail
 
 _POOR_RECALL = 0.6

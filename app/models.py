@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from ser_fewshot import audio
-from ser_fewshot.checkpoints import Model, swap_learner, with_view
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.models import Model, swap_learner, with_view
 
 from . import examples
 from .session import Mode

@@ -13,8 +13,8 @@ import os
 import time
 from pathlib import Path
 
-from ser_fewshot._files import TEMPORARY, remove
 from ser_fewshot.errors import SerFewshotError, SettingsError
+from ser_fewshot.storage.files import TEMPORARY, remove
 
 from . import handlers, limits
 from .clips import note

@@ -14,8 +14,8 @@ from typing import Literal
 import jinja2
 import numpy as np
 
+from ser_fewshot.benchmark.page import looks, on_canvas
 from ser_fewshot.classifier import Prediction
-from ser_fewshot.report import looks, on_canvas
 
 from . import limits
 from .comparing import Comparison

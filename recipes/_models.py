@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ser_fewshot.checkpoints import Model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.models import Model
 
 
 def features_of(model: Model, clips: Sequence[Utterance]) -> FeatureSet:

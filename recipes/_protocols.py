@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ser_fewshot.episode_lists import load_episodes
 from ser_fewshot.episodes import Episode, EpisodeSpec
+from ser_fewshot.episodes.frozen import load_episodes
 
 EPISODES = Path(__file__).parent / "episodes"
 PROTOCOLS = {

@@ -25,18 +25,18 @@ import torch
 from _models import features_of
 
 from ser_fewshot import corpora
-from ser_fewshot._files import write_atomically
-from ser_fewshot._stored import digest
+from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.benchmark.methods import ENCODER
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model
-from ser_fewshot.classifier import DEFAULT_MODEL
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes.splits import Parts, split_by_speaker
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Objective
-from ser_fewshot.splits import Parts, split_by_speaker
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import digest
 from ser_fewshot.training import TrainSettings, fit_scale, train
 
 Rows = dict[str, dict[str, Any]]

@@ -9,11 +9,11 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_fewshot.calibration import Calibration
-from ser_fewshot.confidence import open_set, reliability
 from ser_fewshot.corpora import Gender
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import Evaluation, Interval, evaluate, interval
+from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.evaluation.open_set import open_set, reliability
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 

@@ -21,19 +21,19 @@ from typing import Any, cast
 
 import torch
 from _protocols import frozen
+from default_model.fit import find_directions
 from torch import Tensor
 
 from ser_fewshot import corpora
-from ser_fewshot._files import write_atomically
-from ser_fewshot.checkpoints import Model, load_model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import Discriminant, Given, Transformer
+from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.evaluation import evaluate
-from ser_fewshot.fitting import find_directions
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
-from ser_fewshot.frontends.pretrained import Pretrained
+from ser_fewshot.frontends.pretrained.frontend import Pretrained
 from ser_fewshot.learners import build_learner, embed_clips
-from ser_fewshot.splits import split_by_corpus
+from ser_fewshot.models import Model, load_model
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "default" / "ablation.json"
 PENALTY, SHRINKAGE = 0.1, 0.5  # the same for all rows, so that they differ in what they are named for

@@ -28,11 +28,11 @@ from bench_speed import seconds
 from torch import Tensor
 
 from ser_fewshot import audio
-from ser_fewshot._files import write_atomically
-from ser_fewshot.checkpoints import Model, ModelConfig, load_model
-from ser_fewshot.classifier import DEFAULT_MODEL
+from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.frontends import analyse, normalize
 from ser_fewshot.learners import embed_clips
+from ser_fewshot.models import Model, ModelConfig, load_model
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "default" / "speed.json"
 ROUNDS = 5

@@ -28,9 +28,9 @@ import torch
 from _visitor import live, to_first_answer, visiting
 from gradio_client import Client, handle_file
 
-from ser_fewshot._files import write_atomically
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.quickstart import DEMO_MANIFEST
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "demo.json"
 DEMO = DEMO_MANIFEST.parent
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--live", type=float, default=20, help="seconds for which the visitor speaks")
     arguments = parser.parse_args()
     busy = os.getloadavg()[0]  # what else ran on the machine
-    command = [sys.executable, "-m", "ser_fewshot.cli", "demo"]
+    command = [sys.executable, "-m", "ser_fewshot", "demo"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:  # noqa: S603  # this program
         try:
             address = page.stdout.readline().split()[4] if page.stdout else ""

@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_fewshot import audio, corpora
-from ser_fewshot._files import write_atomically
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureCache, analyse, extract
 from ser_fewshot.importers import Choice, import_model
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "frontends_speed.json"
 CORPORA = ("ased", "emodb", "ravdess", "urdu")

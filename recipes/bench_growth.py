@@ -33,15 +33,15 @@ import soundfile as sf
 import torch
 from transformers import WhisperConfig
 
-from ser_fewshot import distributed
-from ser_fewshot._files import write_atomically
 from ser_fewshot.audio import SAMPLE_RATE
+from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, fill, size
 from ser_fewshot.frontends.logmel import LogMel
-from ser_fewshot.frontends.pretrained import Pretrained
-from ser_fewshot.frontends.pretrained import Settings as PretrainedSettings
+from ser_fewshot.frontends.pretrained.frontend import Pretrained
+from ser_fewshot.frontends.pretrained.frontend import Settings as PretrainedSettings
 from ser_fewshot.learners import build_learner
+from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.training import TrainSettings, train
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"

@@ -36,13 +36,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from ser_fewshot._files import write_atomically
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Task
-from ser_fewshot.learners._gradient import SHARPNESS
-from ser_fewshot.learners._head import HeadSettings, fit_softmax
+from ser_fewshot.learners._inner_loop import SHARPNESS
+from ser_fewshot.learners._linear_head import HeadSettings, fit_softmax
 from ser_fewshot.learners.maml import MAML, Settings
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "learners_speed.json"
 BANDS, FRAMES = 64, 128

@@ -35,18 +35,18 @@ import torch
 from numpy.typing import NDArray
 
 from ser_fewshot import audio, corpora
-from ser_fewshot._files import write_atomically
-from ser_fewshot._parallel import THREADS
 from ser_fewshot.audio import SAMPLE_RATE
-from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.compute.threads import THREADS
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet, analyse
 from ser_fewshot.frontends.logmel import LogMel
 from ser_fewshot.learners import embed_clips
+from ser_fewshot.models import ModelConfig, build_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BUSY = RESULTS.with_name("busy.json")

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from ser_fewshot._files import write_atomically
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.quickstart import DEMO_MANIFEST
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "startup.json"
 REFERENCE = [sys.executable, "-c", "import torch"]

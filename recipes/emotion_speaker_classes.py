@@ -16,10 +16,10 @@ import numpy as np
 from _models import features_of
 from _recipe import STATISTICS, TRAINED, Recipe, options, rows_of, score, with_models
 
-from ser_fewshot.checkpoints import ModelConfig, with_view
 from ser_fewshot.corpora import LabelKind
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.evaluation import Evaluation
+from ser_fewshot.models import ModelConfig, with_view
 
 SPEC = EpisodeSpec(n_way=10, k_shot=2, n_query=2, label="emotion_x_speaker", query_speaker="same")
 TASKS: dict[str, LabelKind] = {"emotion x speaker": "emotion_x_speaker", "emotions": "emotion", "speakers": "speaker"}

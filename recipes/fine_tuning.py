@@ -14,8 +14,8 @@ from typing import Any
 
 from _recipe import STATISTICS, TRAINED, Recipe, options, rows_of, score
 
-from ser_fewshot.checkpoints import ModelConfig
 from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.models import ModelConfig
 
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
 TASK = EpisodeSpec(n_way=4, k_shot=5, n_query=5)

@@ -27,7 +27,7 @@ import soundfile
 from numpy.typing import NDArray
 from rich.progress import track
 
-from ser_fewshot._files import write_atomically
+from ser_fewshot.storage.files import write_atomically
 
 PACKAGES = {
     "klettres-data": "*",

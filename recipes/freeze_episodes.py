@@ -15,8 +15,8 @@ from _protocols import PROTOCOLS, list_of
 
 from ser_fewshot import audio, corpora
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.episode_lists import episodes_hash, save_episodes
 from ser_fewshot.episodes import EpisodeSampler
+from ser_fewshot.episodes.frozen import episodes_hash, save_episodes
 from ser_fewshot.errors import AudioError, EpisodeError
 
 

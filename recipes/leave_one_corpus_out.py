@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from _recipe import Recipe, options
 
-from ser_fewshot._files import write_atomically
-from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.evaluation import compare, evaluate
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.pipeline import meta_train
+from ser_fewshot.models import ModelConfig, build_model
+from ser_fewshot.models.train import meta_train
+from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.training import TrainSettings
 
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)

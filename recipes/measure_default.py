@@ -37,10 +37,7 @@ from _protocols import frozen
 from _trials import Trial, measured
 
 from ser_fewshot import audio, corpora
-from ser_fewshot._files import write_atomically
-from ser_fewshot._stored import digest
-from ser_fewshot._versions import processor
-from ser_fewshot.checkpoints import Model, load_model, with_view
+from ser_fewshot.compute.versions import processor
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.encoders import View
 from ser_fewshot.episodes import Episode, EpisodeSpec
@@ -49,6 +46,9 @@ from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet, analyse, normalize
 from ser_fewshot.learners import embed_clips
 from ser_fewshot.learners.ridge import Ridge
+from ser_fewshot.models import Model, load_model, with_view
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import digest
 
 RESULTS = Path(__file__).parent / "results" / "default"
 VOICES = 200  # clips that babble is mixed of

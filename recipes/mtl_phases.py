@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 
 from _recipe import TRAINED, Recipe, options, rows_of, score
 
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model
 from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.evaluation import compare
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.splits import split_by_speaker
+from ser_fewshot.models import Model, ModelConfig, build_model
 
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
 TASK = EpisodeSpec(n_way=4, k_shot=5, n_query=5)

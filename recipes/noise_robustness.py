@@ -21,12 +21,12 @@ from _models import features_of
 from _recipe import Recipe, Rows, options, rows_of, score, with_models
 from measure_default import babble_of, through
 
-from ser_fewshot.checkpoints import Model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSpec, Ids
 from ser_fewshot.evaluation import Evaluation, interval
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import embed_clips
+from ser_fewshot.models import Model
 
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
 RECORDED = "as recorded"

@@ -14,7 +14,7 @@ import matplotlib as mpl
 from _figures import gradients, metric, protocol
 from matplotlib.figure import Figure
 
-from ser_fewshot._files import write_atomically
+from ser_fewshot.storage.files import write_atomically
 
 FOLDER = Path(__file__).parents[1] / "docs" / "figures"
 FIGURES = {

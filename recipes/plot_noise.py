@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ser_fewshot._files import write_atomically
+from ser_fewshot.storage.files import write_atomically
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "noise_robustness.json"

@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ser_fewshot._files import write_atomically
+from ser_fewshot.storage.files import write_atomically
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "default"

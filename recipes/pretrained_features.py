@@ -27,13 +27,13 @@ import torch
 from _models import features_of
 from _recipe import Recipe, Rows, options
 
-from ser_fewshot.checkpoints import Model, ModelConfig, load_model
 from ser_fewshot.encoders import shares_of
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.pipeline import meta_train
+from ser_fewshot.models import Model, ModelConfig, load_model
+from ser_fewshot.models.train import meta_train
 from ser_fewshot.training import TrainSettings
 
 HEADLINE = ("layer 2, mean and std", "weighted, ridge", "weighted, mtl")

@@ -17,9 +17,9 @@ from pathlib import Path
 import safetensors.torch
 
 from ser_fewshot import corpora
-from ser_fewshot._files import write_atomically
-from ser_fewshot._stored import read_tensors
-from ser_fewshot.training_set import RECORD, Part, TrainingSet
+from ser_fewshot.models.training_set import RECORD, Part, TrainingSet
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import read_tensors
 
 
 def main() -> None:

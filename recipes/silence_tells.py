@@ -17,13 +17,13 @@ from typing import Any
 import torch
 
 from ser_fewshot import audio, corpora
-from ser_fewshot._files import write_atomically
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import build_learner
+from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "silence_tells.json"
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)

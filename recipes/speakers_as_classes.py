@@ -15,9 +15,9 @@ from _models import features_of
 from _recipe import MEAN, Recipe, Rows, options, rows_of, score, with_models
 
 from ser_fewshot.benchmark.methods import ENCODER
-from ser_fewshot.checkpoints import ModelConfig, with_view
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.models import ModelConfig, with_view
 
 TASK = EpisodeSpec(n_way=5, k_shot=2, n_query=2, label="speaker", query_speaker="same")
 SPECS = {

@@ -22,10 +22,10 @@ from _recipe import STATISTICS, Recipe, options
 
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes.splits import Parts, split_by_speaker, split_every_class
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
-from ser_fewshot.splits import Parts, split_by_speaker, split_every_class
 
 Clips = Sequence[Utterance]
 

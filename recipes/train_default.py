@@ -9,7 +9,7 @@
 First a small network is set, layer by layer, to answer as the first two layers of Whisper do, and then trained, without
 a label, to see in log-mel frames what they see; it hears free speech in many languages for both, and no emotion corpus.
 Then labels choose what stands beside its embedding, each choice judged on a corpus left out of it:
-`ser_fewshot.fitting`.
+`default_model.fit`.
 
 The same is done without each corpus, for recipes/measure_default.py to score. Repeat the command to go on after a kill.
 """
@@ -26,23 +26,24 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from default_model import layerwise
+from default_model.distillation import distil
+from default_model.fit import CHOICES, EMPHASES, REACHES, fit_labels
+from default_model.lesson import Lesson, heard, prepare_lesson
 
-from ser_fewshot import corpora, layerwise
-from ser_fewshot._files import write_atomically
-from ser_fewshot._stored import digest
-from ser_fewshot.augmentation import Augmentation
-from ser_fewshot.cards import default_card
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
+from ser_fewshot import corpora
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.distillation import Lesson, heard, prepare_lesson
 from ser_fewshot.encoders import Transformer
-from ser_fewshot.fitting import CHOICES, EMPHASES, REACHES, fit_labels
+from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, default_directory, extract
-from ser_fewshot.frontends.pretrained import Pretrained
-from ser_fewshot.pipeline import distil
-from ser_fewshot.splits import split_by_corpus
+from ser_fewshot.frontends.pretrained.frontend import Pretrained
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
+from ser_fewshot.models.card import default_card
+from ser_fewshot.models.training_set import TrainingSet
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import digest
 from ser_fewshot.training import TrainSettings, fit_scale
-from ser_fewshot.training_set import TrainingSet
+from ser_fewshot.training.augmentation import Augmentation
 
 CONFIG = ModelConfig(
     learner="ridge",

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from _recipe import STATISTICS, TRAINED, Recipe, options, pooled, rows_of, score
 
-from ser_fewshot.checkpoints import ModelConfig
 from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.episodes.splits import split_by_class, split_by_speaker
 from ser_fewshot.evaluation import Evaluation
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.splits import split_by_class, split_by_speaker
+from ser_fewshot.models import ModelConfig
 
 TASK = EpisodeSpec(n_way=3, k_shot=3, n_query=3)
 TEST, VALIDATION = 0.4, 1 / 3  # of the speakers; of those that are left

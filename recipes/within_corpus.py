@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from _recipe import MEAN, STATISTICS, TRAINED, Recipe, options, pooled, rows_of, score
 
-from ser_fewshot.checkpoints import Model, ModelConfig
 from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.evaluation import Evaluation
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.splits import split_by_speaker
+from ser_fewshot.models import Model, ModelConfig
 
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
 # Two speakers select the epoch, and one of them rarely has ten clips of an emotion.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _tables import benchmark, default_model, default_parts, demo, growth, held_out, pretrained, recipes, speed
 
-from ser_fewshot._files import write_atomically
+from ser_fewshot.storage.files import write_atomically
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "README.md", HERE.parent / "RESULTS.md", *sorted((HERE.parent / "docs").rglob("*.md")))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ser_fewshot.audio import Clip, load
     from ser_fewshot.classifier import FewShotClassifier, Prediction
+    from ser_fewshot.classifier.sklearn import EmbeddingEstimator, FewShotEstimator
     from ser_fewshot.corpora import Utterance, read_manifest, scan, write_manifest
     from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
-    from ser_fewshot.estimator import EmbeddingEstimator, FewShotEstimator
     from ser_fewshot.evaluation import Evaluation, compare, evaluate
 
 __version__ = version("ser-fewshot")
@@ -31,8 +31,8 @@ _HOME = {
     "Episode": "episodes",
     "EpisodeSampler": "episodes",
     "EpisodeSpec": "episodes",
-    "EmbeddingEstimator": "estimator",
-    "FewShotEstimator": "estimator",
+    "EmbeddingEstimator": "classifier.sklearn",
+    "FewShotEstimator": "classifier.sklearn",
     "Evaluation": "evaluation",
     "compare": "evaluation",
     "evaluate": "evaluation",

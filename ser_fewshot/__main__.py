@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ser_fewshot.cli import main
+from ser_fewshot.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

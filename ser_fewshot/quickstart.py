@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ser_fewshot import audio
+from ser_fewshot.assets import DEFAULT_MODEL, DEMO
 from ser_fewshot.audio import Clip
-from ser_fewshot.classifier import DEFAULT_MODEL, FewShotClassifier, Prediction
+from ser_fewshot.benchmark.page import MapPoint, write_report
+from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.corpora import Scan, Utterance, read_manifest, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
 from ser_fewshot.learners import embed_clips
-from ser_fewshot.report import MapPoint, write_report
 
-DEMO_MANIFEST = Path(__file__).parent / "assets" / "demo" / "clips.csv"
+DEMO_MANIFEST = DEMO / "clips.csv"
 SPEC = EpisodeSpec(n_way=4, k_shot=3, n_query=4, query_speaker="disjoint")
 
 Recognised = tuple[tuple[str, str, Prediction], ...]

@@ -35,7 +35,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def run(capfd):
     """Call the program as a shell would; return exit code, stdout, stderr."""
 
-    from ser_fewshot import cli
+    from ser_fewshot.cli import main as cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()

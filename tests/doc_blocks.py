@@ -17,7 +17,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from ser_fewshot import cli
+from ser_fewshot.cli import main as cli
 
 RUNNABLE = {"bash", "python"}
 DATA = {"csv", "text", "toml"}

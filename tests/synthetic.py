@@ -10,10 +10,10 @@ import torch
 from conftest import tone
 from torch import Tensor
 
-from ser_fewshot.calibration import Calibration
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model
 from ser_fewshot.corpora import Utterance
+from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.frontends import Features, FeatureSet, analyse, stack
+from ser_fewshot.models import Model, ModelConfig, build_model
 
 DIM = 8
 MUST_LEARN = {"mann"}

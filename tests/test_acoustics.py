@@ -9,7 +9,7 @@ import torch
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot._acoustics import (
+from ser_fewshot.audio.acoustics import (
     NEPERS_PER_DB,
     RANGE,
     band_limited,

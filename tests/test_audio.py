@@ -253,7 +253,7 @@ def test_a_stream_that_cannot_seek_is_read(form: tuple[str, str]):
 
 
 def test_an_endless_stream_is_given_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ser_fewshot._audio_source.STREAM_BYTES", 1000)
+    monkeypatch.setattr("ser_fewshot.audio.source.STREAM_BYTES", 1000)
     assert "more than 1000 bytes" in refusal(_Pipe(encoded()))
 
 

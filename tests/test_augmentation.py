@@ -9,8 +9,8 @@ import pytest
 import torch
 from tolerance import assert_near
 
-from ser_fewshot.augmentation import Augmentation, augment, pass_over
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.training.augmentation import Augmentation, augment, pass_over
 
 NOTHING = {"gain": 0.0, "tone": 0.0, "tempo": 0.0, "masked_bands": 0.0, "masked_frames": 0.0}
 DIM = 20

@@ -20,10 +20,10 @@ from benchmark_records import LABELS, PROMISED, record, unfinished
 from html_reader import Reader
 
 from ser_fewshot import audio
-from ser_fewshot.benchmark.cells import write_cell
 from ser_fewshot.benchmark.report import ClipMap, maps, select_clips, write_benchmark_report
 from ser_fewshot.benchmark.report.table import ReportTable
 from ser_fewshot.benchmark.significance import verdict
+from ser_fewshot.benchmark.store import write_cell
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.quickstart import DEMO_MANIFEST
 

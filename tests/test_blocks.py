@@ -17,12 +17,13 @@ from tiny_encoders import CONFIGS, noise, tiny
 from tolerance import assert_near
 from torch import Tensor, nn
 
-from ser_fewshot import cli
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, load_weights, save_model, swap_learner
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.cli import main as cli
 from ser_fewshot.encoders._blocks import Blocks
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import Features, stack
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, swap_learner
+from ser_fewshot.storage.tensors import load_weights
 
 LENGTHS = (16_000, 7_001, 23_456)
 """Samples of clips that fill no batch evenly."""

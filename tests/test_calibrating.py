@@ -12,11 +12,18 @@ import torch
 from synthetic import corpus
 from torch import Tensor
 
-from ser_fewshot import calibrating
-from ser_fewshot.calibrating import Observation, fit, fit_calibration, observe, observed, optimal_temperature
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import AdaptationError, EpisodeError, SettingsError
+from ser_fewshot.evaluation import fit_calibration as calibrating
+from ser_fewshot.evaluation.fit_calibration import (
+    Observation,
+    fit,
+    fit_calibration,
+    observe,
+    observed,
+    optimal_temperature,
+)
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner, names
 

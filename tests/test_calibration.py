@@ -11,10 +11,10 @@ import torch
 from synthetic import batch
 from tolerance import assert_near
 
-from ser_fewshot._settings import fill
-from ser_fewshot.calibration import Calibration, Surroundings, points
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation.calibration import Calibration, Surroundings, points
 from ser_fewshot.frontends import stack
+from ser_fewshot.settings import fill
 
 CALIBRATION = Calibration(
     temperature=(math.log(2), 1.0, -1.0), novelty=(1.0, 0.0, 0.0, 2.0, -1.0), threshold=0.6, most_ways=4, most_shots=2

@@ -12,13 +12,13 @@ from synthetic import CALIBRATION
 from views import model_of_two_views
 
 from ser_fewshot import corpora
-from ser_fewshot.augmentation import Augmentation
-from ser_fewshot.cards import default_card, training_card
-from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.corpora import CorpusCard, Utterance
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.models import ModelConfig, build_model
+from ser_fewshot.models.card import default_card, training_card
+from ser_fewshot.models.training_set import Part, TrainingSet, by_card
 from ser_fewshot.training import TrainSettings
-from ser_fewshot.training_set import Part, TrainingSet, by_card
+from ser_fewshot.training.augmentation import Augmentation
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with audformat, a package for development")
 

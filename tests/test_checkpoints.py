@@ -22,23 +22,12 @@ from tolerance import assert_near
 from torch import Tensor
 from views import N, directions_of, model_of_two_views
 
-from ser_fewshot import checkpoints
-from ser_fewshot._stored import in_single
-from ser_fewshot.checkpoints import (
-    Model,
-    ModelConfig,
-    build_model,
-    load_model,
-    load_weights,
-    read_config,
-    read_tensors,
-    save_model,
-    swap_learner,
-    with_view,
-)
+from ser_fewshot import models as checkpoints
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import analyse, stack
 from ser_fewshot.learners import names
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, swap_learner, with_view
+from ser_fewshot.storage.tensors import in_single, load_weights, read_config, read_tensors
 
 Y = torch.tensor([0, 0, 1, 1])
 

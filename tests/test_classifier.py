@@ -22,9 +22,9 @@ from synthetic import CALIBRATION, MUST_LEARN, small_model
 from tolerance import assert_near
 from views import model_of_two_views
 
-from ser_fewshot import FewShotClassifier, Prediction, enrollment
+from ser_fewshot import FewShotClassifier, Prediction
 from ser_fewshot.audio import Clip, load
-from ser_fewshot.checkpoints import save_model
+from ser_fewshot.classifier import enrollment
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import (
     AdaptationError,
@@ -35,6 +35,7 @@ from ser_fewshot.errors import (
     SettingsError,
 )
 from ser_fewshot.learners import EmbeddingLearner, Learner, names
+from ser_fewshot.models import save_model
 
 PITCHES = {"low": 120.0, "middle": 300.0, "high": 900.0, "shrill": 1900.0}
 

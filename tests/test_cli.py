@@ -22,12 +22,13 @@ from rich.cells import cell_len
 from synthetic import small_model
 from views import model_of_two_views
 
-from ser_fewshot import audio, cli, corpora, plugins
-from ser_fewshot._versions import processor
-from ser_fewshot.checkpoints import ModelConfig, build_model, save_model, with_view
+from ser_fewshot import audio, corpora, plugins
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.commands import _console
-from ser_fewshot.commands._text import printable
+from ser_fewshot.cli import _console
+from ser_fewshot.cli import main as cli
+from ser_fewshot.cli._text import printable
+from ser_fewshot.compute.versions import processor
+from ser_fewshot.models import ModelConfig, build_model, save_model, with_view
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 DEMO = DEMO_MANIFEST.parent
@@ -108,7 +109,7 @@ def ok(run):
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a shell line in which SER is the program."""
-    line = command.replace("SER", f"{shlex.quote(sys.executable)} -m ser_fewshot.cli")
+    line = command.replace("SER", f"{shlex.quote(sys.executable)} -m ser_fewshot")
     return subprocess.run(
         ["bash", "-c", line], env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
     )
@@ -135,7 +136,8 @@ def test_every_command_that_computes_has_one_option_for_the_device():
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys\nfrom ser_fewshot.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    code = "import sys\nfrom ser_fewshot.cli.main import main\n"
+    code += "try: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())  # after the help itself, which has words of its own
     heavy = {"torch", "torchaudio", "transformers", "librosa", "numpy", "soundfile", "sklearn", "rich", "jinja2"}
@@ -355,7 +357,7 @@ def test_what_nobody_expected_still_ends_in_one_line(run, monkeypatch, error, co
     def fail(arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("ser_fewshot.commands.corpora.run", fail)
+    monkeypatch.setattr("ser_fewshot.cli.corpora.run", fail)
     got, out, err = run("corpora")
     assert (got, out, err.count("\n")) == (code, "", 1)
     assert complaint in err
@@ -366,7 +368,7 @@ def test_a_closed_pipe_is_silent():
     os.close(reader)
     for arguments in (["corpora"], ["corpora", "--json"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ser_fewshot.cli", *arguments],
+            [sys.executable, "-m", "ser_fewshot", *arguments],
             stdout=writer,
             stderr=subprocess.PIPE,
             check=False,

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ser_fewshot import cli, plugins
+from ser_fewshot import plugins
+from ser_fewshot.cli import main as cli
 
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory) -> Path:
     printed = subprocess.run(
-        [sys.executable, "-m", "ser_fewshot.cli", "completion", "bash"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "ser_fewshot", "completion", "bash"], capture_output=True, text=True, check=True
     )
     path = tmp_path_factory.mktemp("completion") / "ser-fewshot.bash"
     path.write_text(printed.stdout)
@@ -67,6 +68,6 @@ def test_a_shell_that_is_not_known_is_refused(run):
 
 
 def test_starting_up_costs_nothing_for_it():
-    code = "import sys, ser_fewshot.cli as cli; cli._parser(); print('shtab' in sys.modules)"
+    code = "import sys, ser_fewshot.cli.main as cli; cli._parser(); print('shtab' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -13,16 +13,16 @@ import torch
 from synthetic import corpus
 from torch import Tensor
 
-from ser_fewshot.calibrating import fit_calibration
-from ser_fewshot.calibration import Calibration
-from ser_fewshot.checkpoints import ModelConfig, build_model
-from ser_fewshot.confidence import ReliabilityBins, false_positive_rate, open_set, oscr, reliability
 from ser_fewshot.corpora import Utterance, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import AdaptationError, EpisodeError
+from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.evaluation.fit_calibration import fit_calibration
+from ser_fewshot.evaluation.open_set import ReliabilityBins, false_positive_rate, open_set, oscr, reliability
 from ser_fewshot.frontends import Features, FeatureSet, extract, stack
 from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.splits import split_by_speaker
+from ser_fewshot.models import ModelConfig, build_model
 
 SPEC = EpisodeSpec(n_way=3, k_shot=1, n_query=1)
 BY_LOGIT = Calibration(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ser_fewshot.commands import demo
+from ser_fewshot.cli import demo
 from ser_fewshot.errors import SettingsError
 
 

@@ -9,10 +9,10 @@ import torch
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.encoders import Discriminant, EncoderSettings, Given, Mean, View, build_encoder
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import stack
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
 
 WIDTH = 12
 EMOTION, VOICE, MICROPHONE = 3, 7, 9  # the values by which emotions, voices and corpora differ

@@ -19,19 +19,20 @@ import soundfile
 import torch
 import train_default
 from conftest import tone
+from default_model import fit
+from default_model.distillation import distil
+from default_model.fit import Choice, fit_labels
+from default_model.lesson import Lesson
 from synthetic import DIM, corpus
 from tiny_encoders import tiny
 from tolerance import assert_near
 
-from ser_fewshot import fitting, pipeline
-from ser_fewshot.calibrating import observe
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.corpora import Scan, Utterance
-from ser_fewshot.distillation import Lesson
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.fitting import Choice, fit_labels
+from ser_fewshot.evaluation.fit_calibration import observe
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.pipeline import distil
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
+from ser_fewshot.models import train as pipeline
 from ser_fewshot.training import TrainSettings
 
 TEACHER = 3  # values in a frame of what is learned
@@ -126,8 +127,8 @@ def recipe(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(train_default, "SETTINGS", replace(SETTINGS, batch_clips=3))
     monkeypatch.setattr(train_default, "RESULTS", tmp_path / "none")
     monkeypatch.setattr(train_default, "fit_labels", functools.partial(fit_labels, choices=[ONE, OTHER]))
-    monkeypatch.setattr(fitting, "_EPISODES", 3)
-    monkeypatch.setattr(fitting, "observe", functools.partial(observe, n_episodes=2))
+    monkeypatch.setattr(fit, "_EPISODES", 3)
+    monkeypatch.setattr(fit, "observe", functools.partial(observe, n_episodes=2))
     monkeypatch.setenv("SER_FEWSHOT_CACHE", str(tmp_path / "cache"))
     scans = tuple(Scan(name, tuple(labelled(tmp_path / name)), ()) for name in NAMES)
     monkeypatch.setattr(train_default.corpora, "scan_all", lambda _: scans)
@@ -203,9 +204,9 @@ def test_each_model_of_the_recipe_hears_labels_of_its_corpora_only(recipe, monke
 def test_the_recipe_repeated_goes_on_and_makes_the_same_model(recipe, monkeypatch):
     train_default.main()
     first = (recipe / "all" / "model" / "model.safetensors").read_bytes()
-    monkeypatch.setattr("ser_fewshot.distillation.analyse", lambda *_: pytest.fail("the lesson was made again"))
-    monkeypatch.setattr("ser_fewshot.layerwise.begin", lambda *_, **__: pytest.fail("it began again"))
-    monkeypatch.setattr("ser_fewshot.training._loop._Trainer.step", lambda *_: pytest.fail("it took a step"))
+    monkeypatch.setattr("default_model.lesson.analyse", lambda *_: pytest.fail("the lesson was made again"))
+    monkeypatch.setattr("default_model.layerwise.begin", lambda *_, **__: pytest.fail("it began again"))
+    monkeypatch.setattr("ser_fewshot.training.loop._Trainer.step", lambda *_: pytest.fail("it took a step"))
     train_default.main()
     assert (recipe / "all" / "model" / "model.safetensors").read_bytes() == first
     monkeypatch.setattr(train_default, "BEGINNING", 5)  # what the kept beginning does not stand for any more

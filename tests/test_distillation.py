@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 import torch
+from default_model.distillation import Distillation
 from synthetic import DIM, corpus, frames
 from torch import Tensor
 
-from ser_fewshot.augmentation import UNVARIED, Augmentation
-from ser_fewshot.checkpoints import read_tensors
 from ser_fewshot.encoders import STRIDE, Discriminant, Transformer
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.training import TrainSettings, _loop, train
-from ser_fewshot.training._distillation import Distillation
+from ser_fewshot.storage.tensors import read_tensors
+from ser_fewshot.training import TrainSettings, loop, train
+from ser_fewshot.training.augmentation import UNVARIED, Augmentation
 
 TEACHER = 3  # values in a frame of the teacher
 ENCODER = {"name": "transformer", "channels": 8, "blocks": 1, "width": 2 * TEACHER}
@@ -265,7 +265,7 @@ def test_fewer_clips_than_a_batch_are_all_of_them_every_time():
 
 def test_a_run_that_was_killed_ends_where_an_unbroken_one_does_bit_for_bit(tmp_path, monkeypatch):
     unbroken, _ = go(tmp_path / "unbroken")
-    step = _loop._Trainer.step
+    step = loop._Trainer.step
 
     def killed(trainer: Any, done: int) -> float:
         if done == 4:
@@ -273,7 +273,7 @@ def test_a_run_that_was_killed_ends_where_an_unbroken_one_does_bit_for_bit(tmp_p
         return step(trainer, done)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_loop._Trainer, "step", killed)
+        patch.setattr(loop._Trainer, "step", killed)
         with pytest.raises(KeyboardInterrupt):
             go(tmp_path / "broken")
     assert len((tmp_path / "broken" / "log.jsonl").read_text().splitlines()) == 1

@@ -29,16 +29,16 @@ from tolerance import assert_near
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from ser_fewshot import distributed
-from ser_fewshot.checkpoints import read_tensors
-from ser_fewshot.distributed import Compute
+from ser_fewshot.compute import distributed
+from ser_fewshot.compute.distributed import Compute
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import DistributedError, SettingsError
 from ser_fewshot.frontends import FeatureCache, extract, size
 from ser_fewshot.frontends.logmel import LogMel
 from ser_fewshot.learners import GradientLearner, Learner, build_learner, names
-from ser_fewshot.training import TrainSettings, _loop, train
+from ser_fewshot.storage.tensors import read_tensors
+from ser_fewshot.training import TrainSettings, loop, train
 
 # Gradients of one run and of another are sums of the same numbers in another order. Adam as it is makes every gradient
 # as large as the others, that of a bias that moves all embeddings alike too, which is nothing but rounding.
@@ -88,14 +88,14 @@ def everything(folder: Path) -> None:
 
 def dying(folder: Path) -> None:
     torch.optim.AdamW = CALM
-    step = _loop._Trainer.step
+    step = loop._Trainer.step
 
-    def told(trainer: _loop._Trainer, done: int) -> float:
+    def told(trainer: loop._Trainer, done: int) -> float:
         if done == 4 and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(trainer, done)
 
-    _loop._Trainer.step = told
+    loop._Trainer.step = told
     fit("protonet", folder / "run")
 
 
@@ -335,7 +335,7 @@ def test_a_scale_that_is_too_large_skips_steps_until_it_fits(tmp_path):
     compute = scaled(2.0**127)
     built = learner()
     before = {name: value.clone() for name, value in built.state_dict().items()}
-    trainer = _loop._Trainer(_loop.Episodes(built, corpus(), SETTINGS), compute)
+    trainer = loop._Trainer(loop.Episodes(built, corpus(), SETTINGS), compute)
     while compute.scaler.get_scale() > 2.0**100:
         before = {name: value.clone() for name, value in built.state_dict().items()}
         trainer.step(0)

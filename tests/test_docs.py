@@ -15,11 +15,11 @@ from doc_blocks import Block, blocks_of, commands_of, faults_of, run_page
 from importers.layouts import encoder, write_huggingface
 
 import ser_fewshot
-from ser_fewshot import cli
-from ser_fewshot.benchmark.reading import read_results
-from ser_fewshot.checkpoints import load_model
-from ser_fewshot.classifier import DEFAULT_MODEL
+from ser_fewshot.assets import DEFAULT_MODEL
+from ser_fewshot.benchmark.read import read_results
+from ser_fewshot.cli import main as cli
 from ser_fewshot.corpora import Utterance, read_manifest, write_manifest
+from ser_fewshot.models import load_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 ROOT = Path(__file__).parents[1]

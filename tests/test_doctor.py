@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from ser_fewshot._extras import install_pair
-from ser_fewshot.commands import _checks
-from ser_fewshot.commands._checks import PURPOSES, findings
+from ser_fewshot.cli import _checks
+from ser_fewshot.cli._checks import PURPOSES, findings
 from ser_fewshot.errors import AudioError
+from ser_fewshot.optional import install_pair
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_format_that_cannot_be_decoded_is_missing(quick, tmp_path, monkeypatch
 def test_a_torchaudio_that_breaks_at_its_import_is_told_by_a_fresh_program(tmp_path):
     (tmp_path / "torchaudio.py").write_text("raise OSError('libtorchaudio.so: undefined symbol: _ZN3c10')\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "ser_fewshot.cli", "doctor", "--cache", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "ser_fewshot", "doctor", "--cache", str(tmp_path / "cache")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (1, "")
     assert "broken   torchaudio: OSError: libtorchaudio.so: undefined symbol" in done.stdout

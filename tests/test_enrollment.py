@@ -19,21 +19,15 @@ from conftest import tone
 from synthetic import CALIBRATION, small_model
 from torch import Tensor
 
-from ser_fewshot import enrollment
 from ser_fewshot.audio import Clip
-from ser_fewshot.checkpoints import FORMAT, Model, read_tensors, save_model
-from ser_fewshot.enrollment import (
-    Enrolled,
-    Enrollment,
-    checked_label,
-    checked_sources,
-    kept_of_silence,
-    load_enrollment,
-    one_line,
-    save_enrollment,
-)
+from ser_fewshot.classifier import enrollment
+from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
+from ser_fewshot.classifier.enrollment_file import kept_of_silence, load_enrollment, save_enrollment
+from ser_fewshot.classifier.labels import checked_label, checked_sources, one_line
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.learners import names
+from ser_fewshot.models import FORMAT, Model, save_model
+from ser_fewshot.storage.tensors import read_tensors
 
 Change = Callable[[dict[str, Tensor], dict[str, Any], list[Any]], Any]
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifests import grid
 
-from ser_fewshot import episode_lists
-from ser_fewshot.episode_lists import episodes_hash, load_episodes, save_episodes
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes import frozen as episode_lists
+from ser_fewshot.episodes.frozen import episodes_hash, load_episodes, save_episodes
 from ser_fewshot.errors import EpisodeError, SettingsError
 
 SPEC = EpisodeSpec(n_way=3, k_shot=2, n_query=1, query_text="different")

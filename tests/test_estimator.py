@@ -23,9 +23,9 @@ from tolerance import assert_near
 
 from ser_fewshot import EmbeddingEstimator, FewShotClassifier, FewShotEstimator
 from ser_fewshot.audio import Clip, load
-from ser_fewshot.checkpoints import save_model
 from ser_fewshot.errors import AudioError, EnrollmentError, SerFewshotError, SettingsError
 from ser_fewshot.learners import names
+from ser_fewshot.models import save_model
 
 HEADS = {"finetune", "mtl", "multitask", "nearest", "protonet", "ridge", "siamese"}
 RATE = 16_000

@@ -21,16 +21,18 @@ from conftest import tone
 from synthetic import CALIBRATION, small_model
 from tolerance import assert_near
 
-from ser_fewshot import audio, cli, export
+from ser_fewshot import audio
 from ser_fewshot.audio import Clip
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.classifier import onnx as export
+from ser_fewshot.classifier.onnx import TOLERANCE, export_onnx
+from ser_fewshot.cli import main as cli
 from ser_fewshot.errors import EnrollmentError, SettingsError
-from ser_fewshot.export import TOLERANCE, export_onnx
 from ser_fewshot.frontends import analyse, stack
 from ser_fewshot.frontends.logmel import LogMel, Settings
 from ser_fewshot.learners import names
 from ser_fewshot.learners.ridge import Ridge
+from ser_fewshot.models import Model, ModelConfig, build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "ser_fewshot" / "assets" / "demo"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ser_fewshot._files import write_atomically
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.storage.files import write_atomically
 
 
 def names(folder: Path) -> list[str]:

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from default_model import embeddings, fit
+from default_model.fit import CHOICES, Choice, fit_labels
 from synthetic import DIM, corpus
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot import _described, fitting
-from ser_fewshot.calibrating import observe
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.encoders import Discriminant, Given, Transformer
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
-from ser_fewshot.fitting import CHOICES, Choice, fit_labels
+from ser_fewshot.evaluation.fit_calibration import observe
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, embed_clips
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
 
 WIDTH = 6
 FIRST = Choice(functionals=0.0, discriminant=3, shrinkage=0.5, penalty=0.3)
@@ -60,8 +60,8 @@ def taught(**told: Any) -> Model:
 
 @pytest.fixture(autouse=True)
 def _few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "_EPISODES", 4)
-    monkeypatch.setattr(fitting, "observe", functools.partial(observe, n_episodes=2))
+    monkeypatch.setattr(fit, "_EPISODES", 4)
+    monkeypatch.setattr(fit, "observe", functools.partial(observe, n_episodes=2))
 
 
 def encoder_of(model: Model) -> Discriminant:
@@ -93,7 +93,7 @@ def noted(monkeypatch: pytest.MonkeyPatch, *, scores: dict[float, float] | None 
         score = None if scores is None else scores[round(float(learner.penalty), 6)]  # type: ignore[arg-type]
         return found if score is None else replace(found, uar=found.uar * 0 + score)
 
-    monkeypatch.setattr(fitting, "evaluate", judged)
+    monkeypatch.setattr(fit, "evaluate", judged)
     return seen
 
 
@@ -119,10 +119,10 @@ def test_the_choice_that_scores_best_is_the_model_that_comes_back(best, monkeypa
     assert encoder_of(model).emotion.shape == (width, best.discriminant)
 
 
-@pytest.mark.parametrize("best", fitting.EMPHASES)
+@pytest.mark.parametrize("best", fit.EMPHASES)
 def test_the_functionals_weigh_for_voices_what_left_out_corpora_speak_for(best, monkeypatch):
     weighed: list[float] = []
-    find = fitting._found
+    find = fit._found
 
     def found(*parts: Any, weights: Tensor | None = None, **told: Any) -> Discriminant:
         weighed.extend([] if weights is None else [float(weights[-1] / weights[0])])
@@ -132,19 +132,19 @@ def test_the_functionals_weigh_for_voices_what_left_out_corpora_speak_for(best, 
         score = evaluate(*parts, spec=spec)
         return replace(score, uar=score.uar * 0 + (spec.label == "speaker" and weighed[-1] == best))
 
-    tasks = [replace(spec, n_way=3) for spec in fitting.SPEAKER_TASKS]
-    monkeypatch.setattr(fitting, "SPEAKER_TASKS", tasks)
-    monkeypatch.setattr(fitting, "_found", found)
-    monkeypatch.setattr(fitting, "evaluate", judged)
+    tasks = [replace(spec, n_way=3) for spec in fit.SPEAKER_TASKS]
+    monkeypatch.setattr(fit, "SPEAKER_TASKS", tasks)
+    monkeypatch.setattr(fit, "_found", found)
+    monkeypatch.setattr(fit, "evaluate", judged)
     model, _ = fit_labels(taught(), clips(), choices=[SECOND])
     emphasis = encoder_of(model).emphasis
     assert float(emphasis[WIDTH] / emphasis[0]) == pytest.approx(best)
 
 
-@pytest.mark.parametrize("best", fitting.REACHES)
+@pytest.mark.parametrize("best", fit.REACHES)
 def test_clips_reach_as_far_along_what_recordings_change_as_left_out_corpora_speak_for(best, monkeypatch):
     reached: list[float] = []
-    find = fitting._found
+    find = fit._found
 
     def found(*parts: Any, reach: float | None = None, **told: Any) -> Discriminant:
         reached.append(reach or 0.0)
@@ -154,8 +154,8 @@ def test_clips_reach_as_far_along_what_recordings_change_as_left_out_corpora_spe
         score = evaluate(*parts, spec=spec)
         return replace(score, uar=score.uar * 0 + (reached[-1] == best))
 
-    monkeypatch.setattr(fitting, "_found", found)
-    monkeypatch.setattr(fitting, "evaluate", judged)
+    monkeypatch.setattr(fit, "_found", found)
+    monkeypatch.setattr(fit, "evaluate", judged)
     model, _ = fit_labels(taught(), clips(), choices=[SECOND])
     metric = encoder_of(model)
     with torch.no_grad():
@@ -275,8 +275,8 @@ def test_the_same_clips_make_the_same_model():
 def test_one_long_clip_does_not_fill_the_memory_when_functionals_are_scaled(monkeypatch):
     long = replace(clips(), clips=(clips().clips[0].repeat(100, 1), *clips().clips[1:]))
     seen: list[int] = []
-    monkeypatch.setattr(_described, "levelled", lambda features: (seen.append(features.x.shape[1]), features)[1])
-    _described.describe(taught(), long)
+    monkeypatch.setattr(embeddings, "levelled", lambda features: (seen.append(features.x.shape[1]), features)[1])
+    embeddings.describe(taught(), long)
     assert max(seen) <= 1_000 < len(long.clips[0])
 
 
@@ -314,8 +314,8 @@ def test_an_encoder_that_was_not_taught_is_refused(told, name):
 
 def test_how_a_clip_is_varied_does_not_depend_on_the_clips_beside_it():
     whole, some = clips(), clips().subset(clips().utterances[3::2])
-    alone = _described._varied(some, range(len(some)))
-    among = _described._varied(whole, range(3, len(whole), 2))
+    alone = embeddings._varied(some, range(len(some)))
+    among = embeddings._varied(whole, range(3, len(whole), 2))
     assert all(torch.equal(x, y) for x, y in zip(alone, among, strict=True))
 
 
@@ -323,4 +323,4 @@ def test_an_encoder_that_lacks_a_weight_is_not_widened():
     model = build_model(taught().config, seed=3)
     del model.learner.get_submodule("encoder").mean
     with pytest.raises(CheckpointError, match="taught encoder: found missing: mean"):
-        _described.widened(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)
+        embeddings.widened(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)

@@ -15,13 +15,13 @@ from fake_hub import FakeHub, serving
 from huggingface_hub import ModelCard, constants
 from synthetic import small_model
 
-from ser_fewshot import FewShotClassifier, hub
-from ser_fewshot._hub_card import _NOT_LOOKED_UP, hub_card
-from ser_fewshot.cards import TEMPLATES
-from ser_fewshot.checkpoints import load_model, save_model
-from ser_fewshot.classifier import DEFAULT_MODEL
+from ser_fewshot import FewShotClassifier
+from ser_fewshot.assets import DEFAULT_MODEL, TEMPLATES
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.training_set import Part, TrainingSet, by_card
+from ser_fewshot.models import load_model, save_model
+from ser_fewshot.models.training_set import Part, TrainingSet, by_card
+from ser_fewshot.storage import hub
+from ser_fewshot.storage.hub_card import _NOT_LOOKED_UP, hub_card
 
 CARD = """---
 license: other

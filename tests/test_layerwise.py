@@ -9,17 +9,17 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from default_model import layerwise
 from tiny_encoders import tiny
 from tolerance import assert_near
 from torch import Tensor, nn
 
-from ser_fewshot import layerwise
-from ser_fewshot._acoustics import level
+from ser_fewshot.audio.acoustics import level
 from ser_fewshot.encoders import HEADS, EncoderSettings, Transformer
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import analyse, stack
 from ser_fewshot.frontends.logmel import LogMel, Settings
-from ser_fewshot.frontends.pretrained import Pretrained
+from ser_fewshot.frontends.pretrained.frontend import Pretrained
 
 EARS = LogMel(Settings(n_fft=400, f_min=0.0))  # the very bands of Whisper
 WIDTH, UNITS, BLOCKS = 32, 128, 2  # of the teacher

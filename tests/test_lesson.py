@@ -13,13 +13,13 @@ import pytest
 import soundfile
 import torch
 from conftest import tone
+from default_model import lesson as distillation
+from default_model.lesson import SPEEDS, Lesson, heard, prepare_lesson
 from tiny_encoders import tiny
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot import distillation
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.distillation import SPEEDS, Lesson, heard, prepare_lesson
 from ser_fewshot.errors import AudioError, CheckpointError, SettingsError
 from ser_fewshot.frontends import FrontEnd, analyse
 from ser_fewshot.frontends.logmel import LogMel, Settings

@@ -19,13 +19,13 @@ from synthetic import small_model
 from tolerance import assert_near
 from views import model_of_two_views
 
-from ser_fewshot.checkpoints import Model, ModelConfig, save_model, with_view
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
-from ser_fewshot.training_set import Part, TrainingSet
+from ser_fewshot.models import Model, ModelConfig, save_model, with_view
+from ser_fewshot.models.training_set import Part, TrainingSet
 
 SPEC = EpisodeSpec(n_way=2, k_shot=2, n_query=2)
 VOICES = [tone(0.5, hertz=180 + 10 * number) for number in range(6)]

@@ -19,12 +19,12 @@ from synthetic import small_model
 
 from ser_fewshot import EpisodeSampler, EpisodeSpec, FewShotClassifier, evaluate, load, read_manifest, scan
 from ser_fewshot import write_manifest as write
-from ser_fewshot._labels import misspelt
-from ser_fewshot.checkpoints import load_model, save_model
-from ser_fewshot.commands import train as train_command
+from ser_fewshot.classifier.labels import misspelt
+from ser_fewshot.cli import train as train_command
+from ser_fewshot.episodes.splits import split_by_corpus, split_by_speaker_name
 from ser_fewshot.errors import DataWarning, SerFewshotError
+from ser_fewshot.models import load_model, save_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
-from ser_fewshot.splits import split_by_corpus, split_by_speaker_name
 
 DEMO = DEMO_MANIFEST.parent
 CLIP = str(DEMO / "anger_en-f1_1.ogg")
@@ -268,7 +268,7 @@ def test_what_cannot_be_trained_or_replayed_is_known_before_features_are_compute
         raise AssertionError("features were computed")
 
     for command in ("train", "evaluate"):
-        monkeypatch.setattr(f"ser_fewshot.commands.{command}.features_of", never)
+        monkeypatch.setattr(f"ser_fewshot.cli.{command}.features_of", never)
     Path("tiny.toml").write_text(TINY + TASK)
     names = sorted({clip.speaker for clip in CLIPS})
     few = [clip for clip in CLIPS if clip.speaker in names[:4]]
@@ -286,7 +286,7 @@ def test_what_cannot_be_trained_or_replayed_is_known_before_features_are_compute
     monkeypatch.chdir(tmp_path)
     told = ("--n-way", 3, "--k-shot", 1, "--n-query", 1, "--episodes", 2)
     assert run("evaluate", "--manifest", DEMO_MANIFEST, *told, "--save-episodes", "f.jsonl")[0] == 0
-    monkeypatch.setattr("ser_fewshot.commands.evaluate.features_of", never)
+    monkeypatch.setattr("ser_fewshot.cli.evaluate.features_of", never)
     code, _, err = run("evaluate", "--manifest", "few.csv", "--replay", "f.jsonl")
     assert code == 2
     assert "which has no features" in err

@@ -12,15 +12,15 @@ from synthetic import DIM, corpus
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot.augmentation import Augmentation
-from ser_fewshot.checkpoints import ModelConfig
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.pipeline import meta_train
+from ser_fewshot.models import ModelConfig
+from ser_fewshot.models.train import meta_train
 from ser_fewshot.training import TrainSettings, train
-from ser_fewshot.training._objectives import Classes, Episodes
+from ser_fewshot.training.augmentation import Augmentation
+from ser_fewshot.training.objectives import Classes, Episodes
 
 STILL = Augmentation(max_seconds=3600.0, gain=0.0, tone=0.0, tempo=0.0, masked_bands=0.0, masked_frames=0.0)
 SETTINGS = TrainSettings(

@@ -31,7 +31,7 @@ def loaded_after(code: str) -> set[str]:
     "code",
     [
         "import ser_fewshot",
-        "import ser_fewshot.errors, ser_fewshot.plugins, ser_fewshot.cli",
+        "import ser_fewshot.errors, ser_fewshot.plugins, ser_fewshot.cli.main",
         "import ser_fewshot; dir(ser_fewshot); ser_fewshot.__version__; ser_fewshot.__all__",
     ],
 )
@@ -43,7 +43,7 @@ def test_importing_the_package_loads_nothing_heavy(code):
     ("code", "heavy"),
     [
         ("from ser_fewshot import Utterance, scan, load", {"torch", "librosa", "sklearn"}),
-        ("from ser_fewshot.cli import main; main(['corpora', '--json'])", {"torch", "sklearn"}),
+        ("from ser_fewshot.cli.main import main; main(['corpora', '--json'])", {"torch", "sklearn"}),
         (
             "import app.insight, ser_fewshot.quickstart, ser_fewshot.training",
             {"librosa", "pandas", "scipy", "sklearn", "tensorboard", "torchaudio"},
@@ -60,7 +60,7 @@ def test_recognising_loads_torch_and_what_reads_sound_and_nothing_else(tmp_path)
     clips = {emotion: [str(demo / f"{emotion}_en-f1_1.ogg")] for emotion in ("anger", "fear")}
     code = f"""
 from ser_fewshot import FewShotClassifier
-from ser_fewshot.cli import main
+from ser_fewshot.cli.main import main
 classifier = FewShotClassifier.from_pretrained()
 classifier.enroll({clips})
 classifier.save({str(file)!r})
@@ -138,7 +138,7 @@ def test_the_wheel_holds_what_the_package_needs_and_no_more(wheel, tmp_path):
     # From the wheel alone, with nothing of the checkout in sight.
     code = (
         "import ser_fewshot, sys; assert '.whl' in ser_fewshot.__file__\n"
-        "from ser_fewshot.cli import main; sys.exit(main(['corpora', 'emodb', '--json']))"
+        "from ser_fewshot.cli.main import main; sys.exit(main(['corpora', 'emodb', '--json']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)

@@ -6,11 +6,11 @@ import pytest
 from synthetic import corpus
 from tiny_encoders import tiny
 
-from ser_fewshot import pipeline
-from ser_fewshot.augmentation import UNVARIED
-from ser_fewshot.checkpoints import ModelConfig, build_model
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.models import ModelConfig, build_model
+from ser_fewshot.models import train as pipeline
 from ser_fewshot.training import TrainSettings
+from ser_fewshot.training.augmentation import UNVARIED
 
 POOLED = {"frontend": "pretrained", "frontend_settings": {"architecture": tiny("whisper").architecture}}
 

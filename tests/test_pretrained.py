@@ -21,14 +21,15 @@ from tiny_encoders import CONFIGS, WAVEFORM, noise, tiny
 from tolerance import assert_near
 from torch import Tensor, nn
 
-from ser_fewshot._settings import fill
 from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureCache, extract, size
 from ser_fewshot.frontends import pretrained as module
-from ser_fewshot.frontends._pieces import Piece, batches, cut
-from ser_fewshot.frontends.pretrained import KNOWN, Pretrained, Settings
+from ser_fewshot.frontends.pretrained.architectures import KNOWN
+from ser_fewshot.frontends.pretrained.chunks import Piece, batches, cut
+from ser_fewshot.frontends.pretrained.frontend import Pretrained, Settings
+from ser_fewshot.settings import fill
 
 LENGTHS = (16_000, 7_001, 23_456, 9_000, 8_999, 1_500)
 BLOCKS = 2
@@ -69,7 +70,7 @@ def plain_whisper(clip: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_clip_gives_the_same_alone_and_in_a_batch_of_unequal_clips(name, monkeypatch):
-    monkeypatch.setattr("ser_fewshot.frontends._pieces._LEAST_FILLED", 0.0)  # all clips in one batch
+    monkeypatch.setattr("ser_fewshot.frontends.pretrained.chunks._LEAST_FILLED", 0.0)  # all clips in one batch
     frontend = tiny(name).frontend(pooling="frames")
     clips = noise(*LENGTHS)
     together = frontend.analyse(clips)

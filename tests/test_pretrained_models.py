@@ -17,22 +17,14 @@ from synthetic import corpus
 from tiny_encoders import Tiny, tiny
 from torch import Tensor, nn
 
-from ser_fewshot.checkpoints import (
-    Model,
-    ModelConfig,
-    build_model,
-    load_model,
-    load_weights,
-    read_tensors,
-    save_model,
-    swap_learner,
-)
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.enrollment import load_enrollment
+from ser_fewshot.classifier.enrollment_file import load_enrollment
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet, analyse, stack
-from ser_fewshot.pipeline import meta_train
+from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, swap_learner
+from ser_fewshot.models.train import meta_train
+from ser_fewshot.storage.tensors import load_weights, read_tensors
 from ser_fewshot.training import TrainSettings
 
 FAMILIES = ["wav2vec2, layer norm", "hubert, batch norm", "wavlm", "sew", "wav2vec2-bert", "whisper"]

@@ -11,9 +11,8 @@ from _protocols import EPISODES, PROTOCOLS
 from manifests import grid
 
 from ser_fewshot import corpora
-from ser_fewshot.episode_lists import episodes_hash, load_episodes
-from ser_fewshot.episodes import EpisodeSampler
-from ser_fewshot.evaluation import EpisodeSpec
+from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes.frozen import episodes_hash, load_episodes
 
 ROOT = EPISODES.parents[1]
 LISTS = sorted(EPISODES.glob("*.jsonl.gz"))

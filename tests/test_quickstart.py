@@ -12,10 +12,10 @@ import pytest
 import soundfile
 from synthetic import CALIBRATION
 
-from ser_fewshot import cli
-from ser_fewshot.checkpoints import ModelConfig, build_model, save_model
+from ser_fewshot.cli import main as cli
 from ser_fewshot.corpora import read_manifest
 from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
+from ser_fewshot.models import ModelConfig, build_model, save_model
 from ser_fewshot.quickstart import DEMO_MANIFEST, QuickstartResult, quickstart
 
 EMOTIONS = {"anger", "boredom", "fear", "happiness", "sadness"}

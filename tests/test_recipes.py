@@ -24,9 +24,9 @@ from conftest import tone
 from manifests import grid, utterance
 from tiny_encoders import tiny
 
-from ser_fewshot.checkpoints import ModelConfig, build_model, save_model
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.evaluation import Evaluation
+from ser_fewshot.models import ModelConfig, build_model, save_model
 
 ROOT = Path(__file__).parents[1]
 GERMAN, GERMANS = "WLEAFTN", ("03", "08", "09", *map(str, range(10, 17)))

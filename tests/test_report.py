@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from html_reader import Reader
 
+from ser_fewshot.benchmark.page import MapPoint, confusion_figure, map_figure, write_report
 from ser_fewshot.classifier import NearestClip, Prediction
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import Evaluation
-from ser_fewshot.report import MapPoint, confusion_figure, map_figure, write_report
 
 LABELS = ("anger", "fear", "joy", "sadness")
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://x/y onerror=z>&amp;{{ 7 * 7 }}"

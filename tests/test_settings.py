@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import pytest
 
-from ser_fewshot._settings import check_types, fill
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.learners import settings_of
+from ser_fewshot.settings import check_types, fill
 
 
 @dataclass(frozen=True, kw_only=True)

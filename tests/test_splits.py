@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifests import grid, manifests, utterance
 
+from ser_fewshot.episodes.splits import split_by_class, split_by_corpus, split_by_speaker, split_every_class
 from ser_fewshot.errors import EpisodeError
-from ser_fewshot.splits import split_by_class, split_by_corpus, split_by_speaker, split_every_class
 
 CLIPS = grid(corpora=("a", "b", "c"), speakers=5, texts=2, takes=1)
 

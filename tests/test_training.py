@@ -22,17 +22,17 @@ import torch
 from synthetic import DIM, corpus
 from torch import Tensor
 
-from ser_fewshot import _files
-from ser_fewshot.augmentation import Augmentation
-from ser_fewshot.checkpoints import read_tensors
-from ser_fewshot.distributed import compute
+from ser_fewshot.compute.distributed import compute
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
 from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.training import TrainSettings, _loop, train
-from ser_fewshot.training._objectives import Episodes
-from ser_fewshot.training._settings import VALIDATION_SEED
+from ser_fewshot.storage import files as _files
+from ser_fewshot.storage.tensors import read_tensors
+from ser_fewshot.training import TrainSettings, loop, train
+from ser_fewshot.training.augmentation import Augmentation
+from ser_fewshot.training.objectives import Episodes
+from ser_fewshot.training.settings import VALIDATION_SEED
 
 ENCODER = {"name": "conv", "channels": 8, "blocks": 1, "width": 4}
 SETTINGS = TrainSettings(
@@ -157,14 +157,14 @@ def test_no_episode_is_met_twice_and_none_of_validation_is_trained_on(tmp_path, 
 
     monkeypatch.setattr(EpisodeSampler, "draw", noted)
     features = corpus()
-    trainer = _loop._Trainer(Episodes(learner(), features, replace(SETTINGS, meta_batch=2)), compute())
+    trainer = loop._Trainer(Episodes(learner(), features, replace(SETTINGS, meta_batch=2)), compute())
     drawn.clear()  # what samplers drew to see whether they can
     for done in range(6):
         trainer.step(done)
     assert sorted(drawn, key=str) == sorted(((5, task, n) for task in SETTINGS.tasks for n in range(12)), key=str)
     drawn.clear()
     steps: list[int] = []
-    monkeypatch.setattr(_loop._Trainer, "step", lambda _, done: steps.append(done) or 0.0)
+    monkeypatch.setattr(loop._Trainer, "step", lambda _, done: steps.append(done) or 0.0)
     train(learner(), features, corpus(seed=1), settings=SETTINGS, run=tmp_path)
     assert steps == list(range(6))  # of both epochs
     assert {seed for seed, _, index in drawn if index > 0} == {VALIDATION_SEED}
@@ -226,7 +226,7 @@ def test_a_run_killed_at_random_times_ends_like_the_unbroken_one(unbroken, tmp_p
 
 def test_a_finished_run_is_resumed_without_another_step(unbroken, tmp_path, monkeypatch):
     run = copy_of(unbroken, tmp_path / "run")
-    monkeypatch.setattr(_loop._Trainer, "step", lambda *_: pytest.fail("it took a step"))
+    monkeypatch.setattr(loop._Trainer, "step", lambda *_: pytest.fail("it took a step"))
     resumed = weights(go(run, resume=True))
     best = {
         n.removeprefix("best/"): x for n, x in read_tensors(run / "checkpoint.safetensors")[0].items() if "best/" in n
@@ -381,7 +381,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[
         uar = np.full(SETTINGS.validation_episodes, scores[len(seen) - 1])
         return Evaluation(SETTINGS.tasks[0], "", (), uar, uar, np.zeros((0, 0), dtype=np.int64))
 
-    monkeypatch.setattr(_loop, "evaluate", told)
+    monkeypatch.setattr(loop, "evaluate", told)
     return seen
 
 
@@ -407,7 +407,7 @@ def test_a_run_stopped_by_patience_stays_stopped_when_it_is_resumed(tmp_path, mo
     scripted(monkeypatch, [0.5, 0.4, 0.3])
     settings = replace(SETTINGS, epochs=6, steps=2, patience=2)
     first = weights(go(tmp_path, settings=settings))
-    monkeypatch.setattr(_loop._Trainer, "step", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(loop._Trainer, "step", lambda *_: pytest.fail("it went on"))
     assert_equal(weights(go(tmp_path, resume=True, settings=settings)), first)
 
 
@@ -422,7 +422,7 @@ def unjudged(run: Path, *, resume: bool = False, settings: TrainSettings = SETTI
 
 def with_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[dict[str, Tensor]]:
     """Let the two steps of each epoch give losses of this mean, and return the weights that each epoch ended with."""
-    step, ended = _loop._Trainer.step, []
+    step, ended = loop._Trainer.step, []
 
     def told(trainer: Any, done: int) -> float:
         step(trainer, done)
@@ -430,7 +430,7 @@ def with_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[di
             ended.append(weights(trainer.learner))
         return losses[done // 2] + (0.25 if done % 2 else -0.25)
 
-    monkeypatch.setattr(_loop._Trainer, "step", told)
+    monkeypatch.setattr(loop._Trainer, "step", told)
     return ended
 
 
@@ -456,7 +456,7 @@ def test_without_validation_the_epoch_of_the_lowest_loss_is_kept_and_patience_co
 
 
 def test_without_validation_nothing_is_judged_and_records_say_nothing_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(_loop, "evaluate", lambda *_, **__: pytest.fail("something was judged"))
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: pytest.fail("something was judged"))
     assert not unjudged(tmp_path).training
     assert [set(record) for record in log(tmp_path)] == [{"epoch", "loss", "learning_rate"}] * 2
     assert [record["epoch"] for record in log(tmp_path)] == [1, 2]
@@ -477,7 +477,7 @@ def test_validation_changes_nothing_about_what_is_learned(tmp_path):
 @pytest.mark.parametrize("at", range(6))
 def test_without_validation_too_a_run_killed_at_any_step_ends_like_the_unbroken_one(at, tmp_path, monkeypatch):
     whole = weights(unjudged(tmp_path / "whole"))
-    step = _loop._Trainer.step
+    step = loop._Trainer.step
 
     def killed(trainer: Any, done: int) -> float:
         if done == at:
@@ -485,7 +485,7 @@ def test_without_validation_too_a_run_killed_at_any_step_ends_like_the_unbroken_
         return step(trainer, done)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_loop._Trainer, "step", killed)
+        patch.setattr(loop._Trainer, "step", killed)
         with pytest.raises(KeyboardInterrupt):
             unjudged(tmp_path / "run")
     assert_equal(weights(unjudged(tmp_path / "run", resume=True)), whole)
@@ -496,7 +496,7 @@ def test_without_validation_too_a_run_stopped_by_patience_stays_stopped(tmp_path
     ended = with_losses(monkeypatch, [2.0, 3.0, 4.0])
     settings = replace(SETTINGS, epochs=6, steps=2, patience=2)
     unjudged(tmp_path, settings=settings)
-    monkeypatch.setattr(_loop._Trainer, "step", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(loop._Trainer, "step", lambda *_: pytest.fail("it went on"))
     assert_equal(weights(unjudged(tmp_path, resume=True, settings=settings)), ended[0])
 
 
@@ -561,7 +561,7 @@ def test_a_folder_that_cannot_be_written_is_refused_by_one_line(tmp_path):
 
 def test_the_learning_rate_warms_up_over_an_epoch_and_falls_to_nothing():
     settings = replace(SETTINGS, epochs=5, steps=10)
-    shares = [_loop._schedule(step, settings) for step in range(50)]
+    shares = [loop._schedule(step, settings) for step in range(50)]
     assert shares[0] == pytest.approx(0.1)
     assert shares.index(max(shares)) in (8, 9)
     assert max(shares) <= 1

@@ -15,15 +15,16 @@ from record_training_set import stamp
 from synthetic import small_model
 from views import model_of_two_views
 
-from ser_fewshot import corpora, hub
-from ser_fewshot._stored import read_tensors
-from ser_fewshot.checkpoints import load_model, save_model, swap_learner, take_encoder, with_view
-from ser_fewshot.classifier import DEFAULT_MODEL
+from ser_fewshot import corpora
+from ser_fewshot.assets import DEFAULT_MODEL
+from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.enrollment import load_enrollment, save_enrollment
 from ser_fewshot.errors import CheckpointError
+from ser_fewshot.models import load_model, save_model, swap_learner, take_encoder, with_view
+from ser_fewshot.models.training_set import RECORD, UNKNOWN, Part, TrainingSet
 from ser_fewshot.quickstart import DEMO_MANIFEST
-from ser_fewshot.training_set import RECORD, UNKNOWN, Part, TrainingSet
+from ser_fewshot.storage import hub
+from ser_fewshot.storage.tensors import read_tensors
 
 RATE = 16_000
 

@@ -9,7 +9,7 @@ import torch
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot._acoustics import RANGE, level
+from ser_fewshot.audio.acoustics import RANGE, level
 from ser_fewshot.encoders import (
     HEADS,
     PIECE,

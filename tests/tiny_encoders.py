@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_fewshot.frontends.pretrained import Pretrained, Settings
+from ser_fewshot.frontends.pretrained.frontend import Pretrained, Settings
 
 _WAVEFORM = {
     "hidden_size": 32,

@@ -6,9 +6,9 @@ import torch
 from conftest import tone
 from synthetic import CALIBRATION
 
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model
 from ser_fewshot.encoders import Discriminant
 from ser_fewshot.frontends import analyse, stack
+from ser_fewshot.models import Model, ModelConfig, build_model
 
 N = 3
 

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from _tables._text import RESULTS, percent, table
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.reading import read_results
+from ser_fewshot.benchmark.read import read_results
 from ser_fewshot.benchmark.records import Record, Score
 from ser_fewshot.benchmark.significance import is_compared
 

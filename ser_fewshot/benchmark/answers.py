@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from ser_fewshot.calibrating import Observation, observed
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import AdaptationError, EpisodeError
 from ser_fewshot.evaluation import answered
+from ser_fewshot.evaluation.fit_calibration import Observation, observed
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
 

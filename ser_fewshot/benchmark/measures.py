@@ -12,11 +12,11 @@ from ser_fewshot import corpora
 from ser_fewshot.benchmark.answers import Answerer, Answers
 from ser_fewshot.benchmark.protocols import Question
 from ser_fewshot.benchmark.records import Audit, Bin, Licence, OpenSet, Reliability
-from ser_fewshot.calibration import Calibration
-from ser_fewshot.confidence import Rejection, ReliabilityBins, novelties_of, temperature_of
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.evaluation.open_set import Rejection, ReliabilityBins, novelties_of, temperature_of
 
 CURVE_POINTS = 50
 OPEN_SET_EPISODES = 200

@@ -16,8 +16,8 @@ from typing import Literal
 from ser_fewshot.benchmark.records import Portion, Split
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes.splits import Parts, split_by_class, split_by_corpus, split_by_speaker
 from ser_fewshot.errors import EpisodeError
-from ser_fewshot.splits import Parts, split_by_class, split_by_corpus, split_by_speaker
 
 Clips = Sequence[Utterance]
 New = Literal["corpus", "speakers", "classes"]

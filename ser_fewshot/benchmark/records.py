@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ser_fewshot._files import write_atomically
 from ser_fewshot.evaluation import Interval
+from ser_fewshot.storage.files import write_atomically
 
 FORMAT = 2
 """Intervals of format 1, that of version 0.1, were those of a normal distribution; now they are Student's t."""
@@ -260,7 +260,7 @@ class Record:
     def measured(self) -> dict[str, Any]:
         """Return what a repetition must give: all but times, versions and the command, and the words of notes.
 
-        See `ser_fewshot.benchmark.repetition` for how exactly.
+        See `ser_fewshot.benchmark.repeat` for how exactly.
         """
         return {name: value for name, value in asdict(self).items() if name not in ("origin", "notes")}
 

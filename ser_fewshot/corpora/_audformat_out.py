@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ser_fewshot import plugins
-from ser_fewshot._files import write_atomically
 from ser_fewshot.corpora._corpus import CorpusCard
 from ser_fewshot.corpora._utterance import Utterance
 from ser_fewshot.corpora.audformat_db import OUR_CORPUS, OUR_ID, require_package
 from ser_fewshot.errors import CorpusError
+from ser_fewshot.storage.files import write_atomically
 
 if TYPE_CHECKING:
     import audformat

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_fewshot._paths import remedy_for, url_in, what_is
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.errors import CorpusError
+from ser_fewshot.storage.paths import remedy_for, url_in, what_is
 
 LOSSY = frozenset({".mp3", ".ogg", ".oga", ".opus"})
 READABLE = LOSSY | frozenset(

@@ -16,14 +16,14 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
-from ser_fewshot._extras import not_installed
-from ser_fewshot._files import write_atomically
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, READABLE, require_folder
 from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
 from ser_fewshot.corpora._manifest import COLUMNS, SPLITS
 from ser_fewshot.corpora._utterance import Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
+from ser_fewshot.optional import not_installed
+from ser_fewshot.storage.files import write_atomically
 
 CARD = CorpusCard(
     title="Data set of the Hugging Face library",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ser_fewshot.encoders._base import HEADS, Encoder, EncoderSettings, View
 from ser_fewshot.encoders._description import Given, Mixed, shares_of
-from ser_fewshot.encoders._discriminant import Discriminant
+from ser_fewshot.encoders._lda import Discriminant
 from ser_fewshot.encoders._learned import Conv, Dense, describe
 from ser_fewshot.encoders._statistics import Mean, Statistics, moments
 from ser_fewshot.encoders._transformer import PIECE, POSITIONS, STRIDE, Block, Transformer, levelled, positions, windows

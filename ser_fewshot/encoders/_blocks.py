@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot._extras import not_installed
-from ser_fewshot._settings import fill
 from ser_fewshot.encoders._base import Encoder, EncoderSettings
 from ser_fewshot.encoders._description import Given
 from ser_fewshot.encoders._statistics import moments
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
-from ser_fewshot.frontends._architectures import blocks_key, build
-from ser_fewshot.frontends._families import family_of
-from ser_fewshot.frontends.pretrained import Settings
+from ser_fewshot.frontends.pretrained.architectures import blocks_key, build
+from ser_fewshot.frontends.pretrained.families import family_of
+from ser_fewshot.frontends.pretrained.frontend import Settings
+from ser_fewshot.optional import not_installed
+from ser_fewshot.settings import fill
 
 _SCALE_CLIPS = 32  # clips whose scale is measured at a time
 _ADAPTED = ".base_layer."  # in the names of layers that have an adapter

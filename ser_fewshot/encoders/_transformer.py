@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot._acoustics import RANGE, level
+from ser_fewshot.audio.acoustics import RANGE, level
 from ser_fewshot.encoders._base import HEADS, Encoder, EncoderSettings
 from ser_fewshot.encoders._description import SMALLEST_SPREAD
 from ser_fewshot.encoders._statistics import Statistics, moments

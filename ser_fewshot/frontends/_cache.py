@@ -21,9 +21,9 @@ import platformdirs
 import torch
 from numpy.typing import NDArray
 
-from ser_fewshot._files import TEMPORARY, write_atomically
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._features import halved
+from ser_fewshot.storage.files import TEMPORARY, write_atomically
 
 _DIGEST_BYTES = 16
 _SUFFIX = ".npy"

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot import audio, distributed
+from ser_fewshot import audio
+from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Skipped, Utterance
 from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ser_fewshot._extras import not_installed
 from ser_fewshot.audio import SAMPLE_RATE
+from ser_fewshot.optional import not_installed
 
 FeatureSetName = Literal["eGeMAPSv02", "ComParE_2016"]
 

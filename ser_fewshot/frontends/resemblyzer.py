@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ser_fewshot._extras import not_installed
 from ser_fewshot.audio import SAMPLE_RATE
+from ser_fewshot.optional import not_installed
 
 _LEAST_SAMPLES = 400  # one window: where the voice detector leaves less, the clip is taken as it is
 

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ser_fewshot import plugins
-from ser_fewshot._paths import what_is
-from ser_fewshot.checkpoints import Model
-from ser_fewshot.enrollment import Enrolled
+from ser_fewshot.classifier.enrollment import Enrolled
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.importers._checkpoint import Checkpoint, Head, KeyReport
 from ser_fewshot.importers._head import model_with_head, reads_layer
@@ -21,6 +19,8 @@ from ser_fewshot.importers._model import Choice, Layer, build, frontend_settings
 from ser_fewshot.importers._source import Source, find
 from ser_fewshot.importers._speech import demo_features, fit_scale
 from ser_fewshot.learners import settings_of
+from ser_fewshot.models import Model
+from ser_fewshot.storage.paths import what_is
 
 __all__ = ["Checkpoint", "Choice", "Head", "Imported", "KeyReport", "Layer", "Source", "import_model", "read"]
 

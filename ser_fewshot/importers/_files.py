@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ser_fewshot._stored import read_config, read_tensors
 from ser_fewshot.errors import CheckpointError
+from ser_fewshot.storage.tensors import read_config, read_tensors
 
 _ZIP = b"PK"  # how a file begins that torch.save wrote since version 1.6
 _MOST_ENTRIES = 100_000  # of such a file; one a tensor, and a few more

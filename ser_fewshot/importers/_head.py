@@ -8,14 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ser_fewshot.checkpoints import Model, build_model, load_weights
+from ser_fewshot.classifier.enrollment import Enrolled
 from ser_fewshot.encoders import Encoder, Given, Mean
 from ser_fewshot.encoders._description import shares_of
-from ser_fewshot.enrollment import Enrolled
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.importers._checkpoint import Head
 from ser_fewshot.importers._prior import enrolled_of, prior_of
+from ser_fewshot.models import Model, build_model
+from ser_fewshot.storage.tensors import load_weights
 
 
 def reads_layer(head: Head, n_blocks: int) -> int | Literal["weighted"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_fewshot.hub import fetch
+from ser_fewshot.storage.hub import fetch
 
 
 def download(repo: str, *, also: Sequence[str] = ()) -> Path:

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot._settings import fill
-from ser_fewshot.checkpoints import Model, ModelConfig, build_model, load_weights
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.frontends.pretrained import FRONTEND, Pooling, Settings
+from ser_fewshot.frontends.pretrained.frontend import FRONTEND, Pooling, Settings
 from ser_fewshot.importers._checkpoint import Checkpoint, KeyReport, check_complete, compare
 from ser_fewshot.learners import settings_of
+from ser_fewshot.models import Model, ModelConfig, build_model
+from ser_fewshot.settings import fill
+from ser_fewshot.storage.tensors import load_weights
 
 Layer = int | Literal["weighted"]
 

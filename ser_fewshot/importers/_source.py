@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot._paths import url_in
-from ser_fewshot._stored import read_config
 from ser_fewshot.errors import CheckpointError
-from ser_fewshot.hub import is_id
 from ser_fewshot.importers._files import inside, read_pickled
 from ser_fewshot.importers._hub import download
+from ser_fewshot.storage.hub import is_id
+from ser_fewshot.storage.paths import url_in
+from ser_fewshot.storage.tensors import read_config
 
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 _SPEECHBRAIN = ("wav2vec2.ckpt", "hubert.ckpt", "wavlm.ckpt")

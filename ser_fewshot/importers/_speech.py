@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from ser_fewshot import corpora
-from ser_fewshot.checkpoints import Model
+from ser_fewshot.assets import DEMO
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.frontends import FeatureSet, extract
+from ser_fewshot.models import Model
 
-_DEMO = Path(__file__).parents[1] / "assets" / "demo" / "clips.csv"
+_DEMO = DEMO / "clips.csv"
 
 
 def demo_features(model: Model) -> FeatureSet:

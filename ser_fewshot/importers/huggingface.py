@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.errors import CheckpointError
-from ser_fewshot.frontends.pretrained import KNOWN
+from ser_fewshot.frontends.pretrained.architectures import KNOWN
 from ser_fewshot.importers._checkpoint import Checkpoint, Head
 from ser_fewshot.importers._files import read_folder
 from ser_fewshot.importers._names import KeyMap, translate

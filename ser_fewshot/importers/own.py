@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ser_fewshot._stored import read_tensors
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.importers._checkpoint import Checkpoint
 from ser_fewshot.importers._files import as_tensors, inside
 from ser_fewshot.importers._source import Source
+from ser_fewshot.storage.tensors import read_tensors
 
 _FRONTEND = "frontend."  # what the names of its weights begin with, beside those of the learner
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ser_fewshot._extras import unpaired
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.importers._checkpoint import Checkpoint
 from ser_fewshot.importers._files import as_tensors
 from ser_fewshot.importers._names import KeyMap, translate
 from ser_fewshot.importers._source import Source
 from ser_fewshot.importers._waveform import described, preprocessor_of
+from ser_fewshot.optional import unpaired
 
 _RULES = KeyMap(
     prefix=r"(?:model\.)?(?:wav2vec2\.)?",  # bundles that normalise wrap the model, and so does HuBERT's pretraining

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from ser_fewshot import plugins
-from ser_fewshot._settings import fill
 from ser_fewshot.learners._base import (
     Classifier,
     EmbeddingLearner,
@@ -24,7 +23,8 @@ from ser_fewshot.learners._base import (
     embed_clips,
     evaluating,
 )
-from ser_fewshot.learners._gradient import GradientLearner
+from ser_fewshot.learners._inner_loop import GradientLearner
+from ser_fewshot.settings import fill
 
 __all__ = [
     "LARGEST_SIZE",

@@ -15,16 +15,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot._parallel import each
+from ser_fewshot.compute.threads import each
 from ser_fewshot.encoders import Encoder, EncoderSettings, build_encoder
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import Features, stack
 
 _BATCH_CLIPS = 16
 
-Objective = Literal["classes", "episodes", "distillation"]
-"""What training lowers: the loss of classifying all meta-train classes, the conventional way, that of episodes, or the
-distance to what a teacher makes of the clips."""
+Objective = Literal["classes", "episodes"]
+"""What training lowers: the loss of classifying all meta-train classes, the conventional way, or that of episodes."""
 
 Classifier = Callable[[Features], Tensor]
 """Query features (n_query, ...) -> logits (n_query, n_way)."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot.learners._gradient import bind
+from ser_fewshot.learners._inner_loop import bind
 
 _Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 

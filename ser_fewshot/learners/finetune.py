@@ -26,8 +26,8 @@ from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Classifier, Objective, count_classes
-from ser_fewshot.learners._gradient import Parameters, as_recorded, bind, descend
-from ser_fewshot.learners._head import HeadSettings, LinearProbe, Standard, clip_weights
+from ser_fewshot.learners._inner_loop import Parameters, as_recorded, bind, descend
+from ser_fewshot.learners._linear_head import HeadSettings, LinearProbe, Standard, clip_weights
 
 Scope = Literal["head", "whole"]
 

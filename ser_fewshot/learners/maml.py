@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.learners._gradient import GradientLearner, check_inner
+from ser_fewshot.learners._inner_loop import GradientLearner, check_inner
 
 
 @dataclass(frozen=True, kw_only=True)

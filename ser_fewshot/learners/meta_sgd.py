@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.learners._gradient import GradientLearner, check_inner
+from ser_fewshot.learners._inner_loop import GradientLearner, check_inner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Objective, Task, count_classes
-from ser_fewshot.learners._head import HeadSettings, LinearProbe, clip_weights
+from ser_fewshot.learners._linear_head import HeadSettings, LinearProbe, clip_weights
 from ser_fewshot.learners._scale_shift import ScaleShift
 
 _FIRST_GAIN = 2.0  # as good a start as any on untrained embeddings: larger ones start too sure of themselves

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.learners._base import Objective
-from ser_fewshot.learners._head import HeadSettings, LinearProbe
+from ser_fewshot.learners._linear_head import HeadSettings, LinearProbe
 
 Tasks = Literal["emotion+speaker", "corpora"]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.learners._base import Task, count_classes
-from ser_fewshot.learners._gradient import GradientLearner, Loss, Parameters, check_inner, gradients, leaves
+from ser_fewshot.learners._inner_loop import GradientLearner, Loss, Parameters, check_inner, gradients, leaves
 
 InnerOptimizer = Literal["sgd", "adam"]
 

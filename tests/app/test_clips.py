@@ -10,7 +10,7 @@ from conftest import tone
 
 from app import clips, limits
 from app.clips import RECORDING, check
-from app.held import Account
+from app.quota import Account
 from app.session import Code
 from ser_fewshot import audio
 from ser_fewshot.quickstart import DEMO_MANIFEST

@@ -205,7 +205,7 @@ def test_only_files_that_the_page_saves_are_offered_to_be_loaded():
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c_or_sigterm_and_leaves_no_upload(tmp_path, how):
-    command = [sys.executable, "-m", "ser_fewshot.cli", "demo", "--store", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "ser_fewshot", "demo", "--store", str(tmp_path / "store")]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -12,9 +12,9 @@ from visitors import codes, enrolled, models, packaged, recording
 from app import examples, handlers, limits
 from app.clips import RECORDING
 from app.session import Code, Session, Trail
-from ser_fewshot.checkpoints import read_tensors
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.quickstart import DEMO_MANIFEST
+from ser_fewshot.storage.tensors import read_tensors
 
 TWO = enrolled({"low": 3, "high": 3})
 

@@ -5,15 +5,16 @@ import pytest
 import torch
 from visitors import enrolled, models, packaged, recording
 
-from app import handlers, held_out
+from app import cross_validate, handlers
 from app.comparing import compare
+from app.cross_validate import confused, leave_one_out
 from app.doubts import doubts_of
-from app.held_out import confused, leave_one_out
 from app.insight import confusion, map_points
 from app.models import LEARNERS
 from app.session import Code, Session, Trail
 from ser_fewshot.classifier import FewShotClassifier, NearestClip, Prediction
-from ser_fewshot.enrollment import Enrolled, kept_of_silence
+from ser_fewshot.classifier.enrollment import Enrolled
+from ser_fewshot.classifier.enrollment_file import kept_of_silence
 
 THREE = enrolled({"low": 3, "high": 3, "shrill": 3})
 
@@ -78,7 +79,7 @@ def test_leave_one_out_is_enrolling_all_other_clips():
 def test_many_clips_are_held_out_one_of_each_label_at_a_time_and_every_one_once(monkeypatch):
     session = enrolled({"shrill": 1}, enrolled({"low": 4, "high": 2}))
     one_by_one = leave_one_out(session.enrolment.classifier, session.labels)
-    monkeypatch.setattr(held_out, "_SINGLY", 3)
+    monkeypatch.setattr(cross_validate, "_SINGLY", 3)
     together = leave_one_out(session.enrolment.classifier, session.labels)
     assert sorted(together) == sorted(one_by_one)
     assert len(together) == 6

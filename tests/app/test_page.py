@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from app.sections import recognise
 from app.texts import text
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.cli import main
+from ser_fewshot.cli.main import main
 
 pytest_plugins = ["browsing"]
 

@@ -16,7 +16,7 @@ from app import handlers
 from app.clips import Given
 from app.models import Models
 from app.session import Code, Session, Trail
-from ser_fewshot.checkpoints import save_model
+from ser_fewshot.models import save_model
 
 TONES = {"low": 110.0, "high": 500.0, "shrill": 900.0}
 """Hertz of the tones that stand for emotions."""

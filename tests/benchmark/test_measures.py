@@ -11,16 +11,16 @@ from manifests import grid
 from synthetic import corpus
 from tolerance import assert_near
 
-from ser_fewshot import calibrating
 from ser_fewshot.benchmark import answers as asking
 from ser_fewshot.benchmark import measures
 from ser_fewshot.benchmark.answers import Adapting, Answers, Probing
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
-from ser_fewshot.calibrating import Observation
-from ser_fewshot.confidence import oscr
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.evaluation import evaluate, score
+from ser_fewshot.evaluation import fit_calibration as calibrating
+from ser_fewshot.evaluation.fit_calibration import Observation
+from ser_fewshot.evaluation.open_set import oscr
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import build_learner
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from ser_fewshot.benchmark import cells
-from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.reading import read_record, read_results
+from ser_fewshot.benchmark import store
+from ser_fewshot.benchmark.clock import SESSIONS, Session
+from ser_fewshot.benchmark.read import read_record, read_results
 from ser_fewshot.benchmark.records import write_results
-from ser_fewshot.benchmark.sessions import SESSIONS, Session
+from ser_fewshot.benchmark.summary import PAGE, assemble
 from ser_fewshot.benchmark.tables import as_markdown, tables_of
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
@@ -87,11 +87,11 @@ def test_a_record_whose_parts_do_not_fit_is_refused_by_its_file_and_line(tmp_pat
 
 
 def test_a_cell_that_is_no_text_is_named(tmp_path):
-    cells.write_cell(tmp_path, COLUMN[0])
-    path = cells.path_of(tmp_path, COLUMN[0].key)
+    store.write_cell(tmp_path, COLUMN[0])
+    path = store.path_of(tmp_path, COLUMN[0].key)
     path.write_bytes(b"\xff\x00")
     with pytest.raises(SettingsError, match=path.name):
-        cells.read_cells(tmp_path)
+        store.read_cells(tmp_path)
 
 
 def test_what_must_repeat_leaves_out_where_and_when():
@@ -121,7 +121,7 @@ def test_the_page_says_what_was_left_out_failed_and_is_missing(tmp_path):
     out = dataclasses.replace(record(method=""), status="left out", reason="too few speakers", uar=None)
     broken = dataclasses.replace(record(method="maml"), status="failed", reason="it ran away", uar=None)
     for one in (*COLUMN, out, broken):
-        cells.write_cell(tmp_path, one)
+        store.write_cell(tmp_path, one)
     _, missing = assemble(tmp_path, [COLUMN[0].key, "cross-corpus-5-shot/one/siamese"])
     assert missing == ["cross-corpus-5-shot/one/siamese"]
     page = (tmp_path / PAGE).read_text()
@@ -133,9 +133,9 @@ def test_the_page_says_what_was_left_out_failed_and_is_missing(tmp_path):
 
 def test_a_name_with_lines_tags_and_bars_stays_in_its_cell(tmp_path):
     name = "a\nb <i>|\u2028c"
-    cells.write_cell(tmp_path, dataclasses.replace(COLUMN[0], corpus=name, key=f"{COLUMN[0].protocol}/{name}/protonet"))
+    store.write_cell(tmp_path, dataclasses.replace(COLUMN[0], corpus=name, key=f"{COLUMN[0].protocol}/{name}/protonet"))
     out = dataclasses.replace(record(method=""), status="left out", reason=f"{name} is odd", uar=None, notes=())
-    cells.write_cell(tmp_path, out)
+    store.write_cell(tmp_path, out)
     assemble(tmp_path, [])
     page = (tmp_path / PAGE).read_text()
     assert r"| method | a b &lt;i>\| c |" in page
@@ -149,20 +149,20 @@ def test_a_cell_of_a_long_name_has_a_short_file_of_its_own(tmp_path, name):
         for one in (f"{name}1", f"{name}2")
     ]
     for one in some:
-        cells.write_cell(tmp_path, one)
-        assert cells.read_cell(tmp_path, one.key) == one
-    assert len(cells.read_cells(tmp_path)) == 2
+        store.write_cell(tmp_path, one)
+        assert store.read_cell(tmp_path, one.key) == one
+    assert len(store.read_cells(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"name": "other"}'])
 def test_a_folder_with_the_run_of_another_program_is_refused(tmp_path, content):
-    (tmp_path / cells.RUN).write_text(content)
+    (tmp_path / store.RUN).write_text(content)
     with pytest.raises(SettingsError, match=r"run\.json: found something else.*Give another folder"):
-        cells.check_run(tmp_path, {"version": "1"})
+        store.check_run(tmp_path, {"version": "1"})
 
 
 def test_the_page_adds_up_the_clock_of_all_starts(tmp_path):
-    cells.write_cell(tmp_path, COLUMN[0])
+    store.write_cell(tmp_path, COLUMN[0])
     for minutes, place in ((3, 0), (4, 0), (5, 1)):
         session = Session(workers=2, place=place, since=time.monotonic() - 60 * minutes)
         session.keep(tmp_path)  # what a killed start leaves is its last note
@@ -174,7 +174,7 @@ def test_the_page_adds_up_the_clock_of_all_starts(tmp_path):
 
 @pytest.mark.parametrize("damaged", ["", '["x"', '["x"]', '{"place": 0}', '{"place": 0, "minutes": "x", "workers": 1}'])
 def test_a_damaged_note_of_the_clock_stops_nothing(tmp_path, damaged):
-    cells.write_cell(tmp_path, COLUMN[0])
+    store.write_cell(tmp_path, COLUMN[0])
     Session(workers=1, place=0).keep(tmp_path)
     (tmp_path / SESSIONS / "x.json").write_text(damaged)
     assemble(tmp_path, [])
@@ -182,8 +182,8 @@ def test_a_damaged_note_of_the_clock_stops_nothing(tmp_path, damaged):
 
 
 def test_a_damaged_cell_is_named(tmp_path):
-    cells.write_cell(tmp_path, COLUMN[0])
-    path = cells.path_of(tmp_path, COLUMN[0].key)
+    store.write_cell(tmp_path, COLUMN[0])
+    path = store.path_of(tmp_path, COLUMN[0].key)
     path.write_text(path.read_text()[:50])
     with pytest.raises(SettingsError, match=path.name):
         assemble(tmp_path, [])

@@ -10,7 +10,7 @@ import pytest
 from benchmark_records import record
 
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.repetition import TOLERANCE, beyond_rounding, differences, same_machine
+from ser_fewshot.benchmark.repeat import TOLERANCE, beyond_rounding, differences, same_machine
 
 
 def trained(loss: float) -> Record:

@@ -17,17 +17,17 @@ import pytest
 import soundfile
 import torch
 
-from ser_fewshot.benchmark import making, running, scoring
-from ser_fewshot.benchmark.assembling import PAGE, assemble
-from ser_fewshot.benchmark.cells import keys_of, path_of, write_cell
-from ser_fewshot.benchmark.making import slug
+from ser_fewshot.benchmark import build, grid, score
+from ser_fewshot.benchmark.build import slug
+from ser_fewshot.benchmark.grid import run_grid
 from ser_fewshot.benchmark.methods import named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
-from ser_fewshot.benchmark.running import run_grid
-from ser_fewshot.commands import benchmark
-from ser_fewshot.commands._data import clips_of
+from ser_fewshot.benchmark.store import keys_of, path_of, write_cell
+from ser_fewshot.benchmark.summary import PAGE, assemble
+from ser_fewshot.cli import benchmark
+from ser_fewshot.cli._data import clips_of
 from ser_fewshot.errors import CorpusError, SettingsError
-from ser_fewshot.training_set import TrainingSet
+from ser_fewshot.models.training_set import TrainingSet
 
 from .rooms import RATE, make_corpora, plan, protocols, results
 
@@ -141,8 +141,8 @@ def test_a_finished_model_is_marked_on_clips_that_it_was_trained_on_whatever_the
     root, tmp_path, monkeypatch
 ):
     own = [dataclasses.replace(clip, corpus="elsewhere") for clip in clips_of(root) if clip.corpus == "one"]
-    model = dataclasses.replace(making.load_model(making.DEFAULT_FOLDER), training_set=TrainingSet.of(own))
-    monkeypatch.setattr(making, "load_model", lambda _: model)
+    model = dataclasses.replace(build.load_model(build.DEFAULT_FOLDER), training_set=TrainingSet.of(own))
+    monkeypatch.setattr(build, "load_model", lambda _: model)
     task = plan(root, tmp_path, methods=(named("default-model"),), protocols=protocols("cross-corpus-5-shot"))
     run_grid(task, workers=1)
     one, two = assemble(tmp_path, [])[0]
@@ -185,8 +185,8 @@ def test_a_cell_that_raises_is_written_down_and_stops_no_other(root, tmp_path, m
             raise ZeroDivisionError("of all things")
         return honest(question, method, made, common=common)
 
-    honest = scoring.scored
-    monkeypatch.setattr(scoring, "scored", scored)
+    honest = score.scored
+    monkeypatch.setattr(score, "scored", scored)
     task = plan(root, tmp_path, learners=("nearest", "ridge"))
     run_grid(task, workers=1)
     records, missing = assemble(tmp_path, keys_of(task.methods, task.asked()))
@@ -204,7 +204,7 @@ def test_a_run_with_a_failed_cell_leaves_with_1_and_is_like_no_other(root, tmp_p
     def scored(question, method, made, *, common):
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(scoring, "scored", scored)
+    monkeypatch.setattr(score, "scored", scored)
     key = "cross-corpus-5-shot/one/nearest"
     options = ("benchmark", "--corpora", root, "--cache", tmp_path, "--workers", "1", "--smoke", "--only", key)
     code, _, err = run(*options, "--out", tmp_path / "a")
@@ -230,7 +230,7 @@ def test_one_cell_alone_leaves_the_list_of_what_is_missing(root, tmp_path, run):
 
 def test_another_version_of_the_package_does_not_go_on_with_a_run(root, tmp_path, monkeypatch):
     run_grid(plan(root, tmp_path), workers=1)
-    monkeypatch.setattr(running, "__version__", "99.0")
+    monkeypatch.setattr(grid, "__version__", "99.0")
     with pytest.raises(SettingsError, match=r"a run with version .*expected version '99.0'.*same version"):
         run_grid(plan(root, tmp_path), workers=1)
 
@@ -266,12 +266,12 @@ def test_methods_that_differ_in_a_sign_alone_are_kept_apart():
 
 def test_descriptions_by_a_front_end_are_whitened_for_speakers_too(root, monkeypatch):
     given = []
-    monkeypatch.setattr(making, "build_model", lambda config, **_: given.append(config) or 1 / 0)
+    monkeypatch.setattr(build, "build_model", lambda config, **_: given.append(config) or 1 / 0)
     asked = next(one for one in plan(root, root, protocols=PROTOCOLS).asked() if is_by_speaker(one))
     for name in ("egemaps-ridge", "compare-ridge"):
-        monkeypatch.setattr(making, "frontend_of", lambda method: Frontend(6373 if "compare" in method.name else 88))
+        monkeypatch.setattr(build, "frontend_of", lambda method: Frontend(6373 if "compare" in method.name else 88))
         with pytest.raises(ZeroDivisionError):
-            making._scaled(named(name), asked, None)
+            build._scaled(named(name), asked, None)
     assert [one.settings["encoder"].get("whitening", False) for one in given] == [True, False]
 
 
@@ -287,7 +287,7 @@ def is_by_speaker(one):
 
 
 def test_a_method_that_cannot_be_made_fails_in_all_cells_of_its_split(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "make", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(grid, "make", lambda *_, **__: 1 / 0)
     run_grid(plan(root, tmp_path), workers=1)
     assert [one.reason for one in assemble(tmp_path, [])[0]] == ["ZeroDivisionError: division by zero"] * 4
 

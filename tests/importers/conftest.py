@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ser_fewshot.checkpoints import Model
 from ser_fewshot.importers import Checkpoint, Choice, KeyReport, read
 from ser_fewshot.importers._model import build, frontend_settings
 from ser_fewshot.importers._source import find
+from ser_fewshot.models import Model
 
 
 def built(path: Path, *, bundle: str | None = None, **choice) -> tuple[Checkpoint, Model, KeyReport]:

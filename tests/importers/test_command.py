@@ -14,9 +14,9 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from tolerance import assert_near
 
-from ser_fewshot.checkpoints import load_model
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.importers import Choice, import_model
+from ser_fewshot.models import load_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 from .conftest import built, features

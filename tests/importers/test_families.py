@@ -9,7 +9,7 @@ import transformers
 from tiny_encoders import CONFIGS, tiny
 from tolerance import assert_near
 
-from ser_fewshot.frontends.pretrained import KNOWN
+from ser_fewshot.frontends.pretrained.architectures import KNOWN
 
 from .conftest import built, features
 from .layouts import clip

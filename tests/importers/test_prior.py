@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ser_fewshot import audio
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.classifier.enrollment_file import save_enrollment
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.enrollment import save_enrollment
 from ser_fewshot.importers import Choice, Head, Imported, import_model
 from ser_fewshot.importers._prior import enrolled_of, prior_of
 from ser_fewshot.learners.ridge import Ridge, Settings

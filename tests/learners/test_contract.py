@@ -17,10 +17,10 @@ from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot import plugins
-from ser_fewshot.checkpoints import ModelConfig, build_model, load_model, save_model
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Learner, Task, build_learner, embed_clips, evaluating, names, settings_of
+from ser_fewshot.models import ModelConfig, build_model, load_model, save_model
 
 CONV = {"name": "conv", "channels": 6, "blocks": 1, "width": 5, "dropout": 0.5}
 DENSE = {**CONV, "name": "dense"}

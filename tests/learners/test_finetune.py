@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ser_fewshot.errors import AdaptationError, EpisodeError, SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners import Task, build_learner
-from ser_fewshot.learners._head import Standard, clip_weights
+from ser_fewshot.learners._linear_head import Standard, clip_weights
 from ser_fewshot.learners.finetune import FineTuning, Settings
 
 ENCODERS = pytest.mark.parametrize("encoder", ["dense", "conv", "statistics", "mean"])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ser_fewshot.errors import AdaptationError, SettingsError
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Task, build_learner
-from ser_fewshot.learners._gradient import GradientLearner, Parameters, bind, descend, head, shares
+from ser_fewshot.learners._inner_loop import GradientLearner, Parameters, bind, descend, head, shares
 
 EXACT = 1e-8
 NAMES = pytest.mark.parametrize("name", ["maml", "meta_sgd", "reptile"])

@@ -13,7 +13,7 @@ from tolerance import assert_near
 from torch import Tensor, nn
 
 from ser_fewshot.errors import AdaptationError, SettingsError
-from ser_fewshot.learners._head import HeadSettings, Standard, clip_weights, fit_softmax
+from ser_fewshot.learners._linear_head import HeadSettings, Standard, clip_weights, fit_softmax
 
 WIDTH, N_WAY = 6, 3
 Y = torch.tensor([0, 0, 0, 1, 2, 2])  # classes of unequal size

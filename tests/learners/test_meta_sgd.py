@@ -11,7 +11,7 @@ from tolerance import assert_near
 from torch import Tensor
 
 from ser_fewshot.learners import Learner, Task, build_learner
-from ser_fewshot.learners._gradient import descend, leaves
+from ser_fewshot.learners._inner_loop import descend, leaves
 from ser_fewshot.learners.meta_sgd import MetaSGD
 
 EXACT = 1e-8

@@ -16,10 +16,10 @@ from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot._parallel import THREADS, Lock, each, small_work, threads
+from ser_fewshot.compute.threads import THREADS, Lock, each, small_work, threads
 from ser_fewshot.errors import AdaptationError, SettingsError
 from ser_fewshot.learners import Learner, Task, build_learner
-from ser_fewshot.learners._gradient import _drops
+from ser_fewshot.learners._inner_loop import _drops
 
 Y = torch.tensor([0, 0, 1, 2, 2, 2])
 QUERY_Y = torch.tensor([0, 1, 2, 2, 0])

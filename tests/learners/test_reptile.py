@@ -13,7 +13,7 @@ from torch import Tensor
 from ser_fewshot.errors import AdaptationError, SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners import Task, build_learner
-from ser_fewshot.learners._gradient import Loss, Parameters, descend
+from ser_fewshot.learners._inner_loop import Loss, Parameters, descend
 from ser_fewshot.learners.reptile import Reptile, Settings, descend_by_adam
 
 EXACT = 1e-8

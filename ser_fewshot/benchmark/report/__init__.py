@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot._files import write_atomically
+from ser_fewshot.benchmark.page import Look, looks, render
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.report.groups import group_blocks
 from ser_fewshot.benchmark.report.maps import ClipMap, map_blocks, map_clips, select_clips
@@ -20,7 +20,7 @@ from ser_fewshot.benchmark.report.results import ProtocolResults, results_of
 from ser_fewshot.benchmark.report.scores import score_blocks, shots_blocks
 from ser_fewshot.benchmark.report.table import TABLES, write_tables
 from ser_fewshot.benchmark.tables import legend
-from ser_fewshot.report import Look, looks, render
+from ser_fewshot.storage.files import write_atomically
 
 __all__ = ["PAGE", "ClipMap", "map_clips", "select_clips", "write_benchmark_report"]
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from ser_fewshot.report import SHAPES, Look
+from ser_fewshot.benchmark.page import SHAPES, Look
 
 _HOURGLASS = [(-1.2, -0.9), (1.2, -0.9), (0, 0), (1.2, 0.9), (-1.2, 0.9), (0, 0), (-1.2, -0.9)]
 _MARKERS: dict[str, Any] = dict(zip(SHAPES, ("o", "s", "^", "D", "v", "P", _HOURGLASS), strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ser_fewshot.benchmark.page import Look
 from ser_fewshot.benchmark.report.figures import Figure, Series, chart
 from ser_fewshot.benchmark.report.results import ProtocolResults
 from ser_fewshot.benchmark.report.table import (
@@ -19,7 +20,6 @@ from ser_fewshot.benchmark.report.table import (
     percent,
     titled,
 )
-from ser_fewshot.report import Look
 
 _MAX_DRAWN = 4  # methods whose speakers are drawn
 _RECORD = ["protocol", "corpus", "method", "kind"]

@@ -14,14 +14,14 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_fewshot import audio, corpora
+from ser_fewshot.benchmark.page import MapMark, draw_map, principal_plane
 from ser_fewshot.benchmark.report.figures import Figure
 from ser_fewshot.benchmark.report.table import Block
-from ser_fewshot.checkpoints import Model
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends import FeatureCache, extract
 from ser_fewshot.learners import embed_clips
-from ser_fewshot.report import MapMark, draw_map, principal_plane
+from ser_fewshot.models import Model
 
 SHOWN, PLAYED = 25, 3
 """Clips of each emotion on the map of a corpus, and how many of these can be played."""

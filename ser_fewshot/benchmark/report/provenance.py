@@ -9,9 +9,9 @@ from importlib import metadata
 
 import pandas as pd
 
-from ser_fewshot._versions import MACHINE, PROCESSOR
 from ser_fewshot.benchmark.records import Audit, Record
 from ser_fewshot.benchmark.report.table import ABSENT, Block, ReportTable, Row, Tones, number
+from ser_fewshot.compute.versions import MACHINE, PROCESSOR
 
 _PLACE = ["protocol", "corpus", "split"]
 _AUDITED = {

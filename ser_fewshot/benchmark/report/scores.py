@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
+from ser_fewshot.benchmark.page import Look
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.report.figures import Figure, Series, chart
 from ser_fewshot.benchmark.report.results import ProtocolResults, half_width, uar
@@ -25,7 +26,6 @@ from ser_fewshot.benchmark.report.table import (
 )
 from ser_fewshot.benchmark.tables import ALIKE, HEARD
 from ser_fewshot.evaluation import interval
-from ser_fewshot.report import Look
 
 _SIGNS = {ALIKE: " †", HEARD: " ‡"}
 _SPREAD = 0.6  # of a row of the chart, over which the corpora are spread

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ser_fewshot._files import write_atomically
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.report.figures import Figure
 from ser_fewshot.benchmark.report.results import ProtocolResults
+from ser_fewshot.storage.files import write_atomically
 
 TABLES = "tables"
 """The folder of the tables, beside the page."""

@@ -1,0 +1,35 @@
+"""Audio in: whatever a clip comes as, out comes float32 mono at 16 kHz, or an AudioError."""
+
+from __future__ import annotations
+
+from ser_fewshot.audio.checks import MIN_SECONDS, SAMPLE_RATE, SHORT_SECONDS
+from ser_fewshot.audio.clip import (
+    AUDIO_VERSION,
+    CLIPPED,
+    MAX_SECONDS,
+    SHORT,
+    TRIM_DB,
+    Clip,
+    Source,
+    check_readable,
+    content_key,
+    length,
+    load,
+)
+
+__all__ = [
+    "AUDIO_VERSION",
+    "CLIPPED",
+    "MAX_SECONDS",
+    "MIN_SECONDS",
+    "SAMPLE_RATE",
+    "SHORT",
+    "SHORT_SECONDS",
+    "TRIM_DB",
+    "Clip",
+    "Source",
+    "check_readable",
+    "content_key",
+    "length",
+    "load",
+]

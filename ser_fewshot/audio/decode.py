@@ -1,0 +1,176 @@
+"""Decoding a file with soundfile, after checking that it holds what its header promises."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from ser_fewshot.audio.source import BLOCK, Window, check_rate
+from ser_fewshot.errors import AudioError
+
+Seconds = float
+TOLERANCE: Seconds = 0.05
+"""How much may be missing at the end: codecs and annotations round to frames of 20 to 50 ms."""
+_OPEN_ENDED = 0x7F000000  # from here on, a chunk size means "to the end": so ffmpeg and sox write to pipes
+_MAX_CHUNKS = 1000  # more chunks before the sound than any recorder writes
+_NIST_HEADER = 1024  # bytes
+_OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page (RFC 3533)
+_SOUNDS = rb"RIFF|RIFX|RF64|FORM|fLaC|OggS|ID3|\.snd|caff|NIST|\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]"
+_FOREIGN = {
+    rb".{4}ftyp": "an MP4, M4A or 3GP file",
+    rb"\x1aE\xdf\xa3": "a WebM or Matroska file",
+    rb"0&\xb2u": "a WMA file",
+    rb"\xff[\xf0\xf1\xf8\xf9]": "an AAC file",
+    rb"PK\x03\x04": "a ZIP archive",
+    rb"[\t\n\r -~]{12}": "a text file",
+}
+AGAIN = "Record, export or download it again."
+_CONVERT = "Other formats can be converted, for instance: ffmpeg -i CLIP clip.wav"
+
+
+def truncated(name: str, found: str) -> AudioError:
+    """Return the error of a file that holds less than it should."""
+    return AudioError(name, found=f"a truncated file: {found}", expected="a complete file", remedy=AGAIN)
+
+
+class Stream(sf.SoundFile):  # type: ignore[misc]  # it ships no types
+    """soundfile's decoder, read from front to back."""
+
+    def seekable(self) -> bool:
+        """Keep soundfile from seeking after every read, which fails on FLAC of unknown length."""
+        return False
+
+    @property
+    def total(self) -> int | None:
+        """The frames, None where the header does not know: streamed FLAC, and MP3, where it may guess."""
+        return None if self.format == "MP3" or self.frames >= 2**62 else int(self.frames)
+
+    def blocks(self, first: int, count: int) -> Iterator[NDArray[np.float32]]:
+        """Yield blocks of (frames, channels); fewer than asked for where the file ends."""
+        # Vorbis and MP3 give other samples after a seek: https://github.com/libsndfile/libsndfile/issues/885
+        if super().seekable() and self.total is not None and self.subtype != "VORBIS":
+            self.seek(first)
+        else:
+            for _ in self._read(first):
+                pass
+        yield from self._read(count)
+
+    def _read(self, count: int) -> Iterator[NDArray[np.float32]]:
+        size = max(1, BLOCK // self.channels)
+        while count and len(block := self.read(min(count, size), dtype="float32", always_2d=True)):
+            count -= len(block)
+            yield block
+
+
+@contextmanager
+def translated(name: str, window: Window) -> Iterator[None]:
+    """Turn what libsndfile raises into AudioError; where the source failed, say that instead of what came of it."""
+    failure: Exception | None = None
+    try:
+        yield
+    except (sf.LibsndfileError, AudioError) as error:
+        failure = error
+    if window.fault is not None:
+        found = f"a file that cannot be read to its end ({window.fault})"
+        raise AudioError(name, found=found, expected="a readable file", remedy=AGAIN) from window.fault
+    if isinstance(failure, sf.LibsndfileError):
+        found = f"damaged or incomplete audio ({failure.error_string.strip('. ')})"
+        raise AudioError(name, found=found, expected="a complete audio file", remedy=f"{AGAIN} {_CONVERT}") from failure
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def decoder(name: str, window: Window) -> Iterator[Stream]:
+    """Open a decoder after checking what the header promises."""
+    with translated(name, window):
+        promised, present = _promise(name, window)
+        with Stream(window) as audio:
+            _check_opened(name, audio, promised, present)
+            yield audio
+
+
+def _check_opened(name: str, audio: Stream, promised: int, present: int) -> None:
+    check_rate(name, audio.samplerate)
+    lost = promised - present
+    if lost > 0 and (present <= 0 or audio.frames / audio.samplerate * lost / present > TOLERANCE):
+        raise truncated(name, f"{max(0, present)} of {promised} bytes of sound")
+    if audio.frames == 0:
+        raise AudioError(name, found="no samples", expected="sound", remedy=AGAIN)
+
+
+def _promise(name: str, window: Window) -> tuple[int, int]:
+    """Refuse what is no audio; return the bytes of sound that the header promises and that are there, or (0, 0)."""
+    head = window.at(0, 12)
+    if not re.match(_SOUNDS, head):
+        foreign = (text for pattern, text in _FOREIGN.items() if re.match(pattern, head, re.DOTALL))
+        raise AudioError(
+            name,
+            found=next(foreign, "a file that is not audio"),
+            expected="WAV, FLAC, OGG, Opus, MP3 or AIFF",
+            remedy=f"Choose an audio file. {_CONVERT}",
+        )
+    if head.startswith(b"OggS"):
+        _check_ogg(name, window)
+    if head.startswith((b"ID3", b"\xff")):
+        _check_mp3(name, window, head)
+    if head.startswith((b"RIFF", b"RIFX", b"RF64", b"FORM")):
+        return _data_chunk(window, head)
+    if head.startswith(b".snd"):
+        size = int.from_bytes(head[8:12], "big")
+        return size if size < _OPEN_ENDED else 0, window.size - int.from_bytes(head[4:8], "big")
+    if head.startswith(b"NIST"):
+        sizes = re.findall(rb"(?:sample_count|sample_n_bytes|channel_count) -i (\d+)", window.at(0, _NIST_HEADER))
+        return math.prod(int(size) for size in sizes), window.size - _NIST_HEADER
+    return 0, 0
+
+
+def _check_ogg(name: str, window: Window) -> None:
+    """Refuse OGG whose last page is cut or is not flagged as the last (RFC 3533, section 6)."""
+    tail = window.at(max(0, window.size - _OGG_PAGE), _OGG_PAGE)
+    page = tail[max(0, tail.rfind(b"OggS")) :].ljust(27, b"\0")
+    body = 27 + page[26]
+    if not page[5] & 4 or len(page) < body + sum(page[27:body]):
+        raise truncated(name, "its last page is missing")
+
+
+def _check_mp3(name: str, window: Window, head: bytes) -> None:
+    """Refuse MP3 with fewer bytes than its Xing or Info header counts, by more than two MPEG frames (some 50 ms)."""
+    start = 0
+    if head.startswith(b"ID3"):  # the size of the tag is four bytes of seven bits (ID3v2.4, section 3.1)
+        start = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    tag = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f](.{4})(.{4})", window.at(start, 4096), re.DOTALL)
+    if tag:
+        frames, promised = (int.from_bytes(field, "big") for field in tag.groups())
+        present = window.size - start
+        if frames * (promised - present) > 2 * promised:
+            raise truncated(name, f"{present} of {promised} bytes of sound")
+
+
+def _data_chunk(window: Window, head: bytes) -> tuple[int, int]:
+    """Return the bytes of sound that WAV, RF64 or AIFF promises and that are there; (0, 0) where it is open-ended."""
+    order: Literal["little", "big"] = "little" if head[:4] in (b"RIFF", b"RF64") else "big"
+    long_size, offset = 0, 12
+    for _ in range(_MAX_CHUNKS):
+        chunk = window.at(offset, 24)
+        size = int.from_bytes(chunk[4:8], order)
+        if chunk[:4] in (b"data", b"SSND"):
+            present = window.size - offset - 8
+            after = window.at(offset + 8, 8)
+            chunk_follows = re.match(rb"[ -~]{4}", after) and int.from_bytes(after[4:], order) <= present - 8
+            if size == 0 and not chunk_follows:  # the writer never came back to fill in the size
+                window.open_ended_at = offset + 4
+            if head[:4] == b"RF64" and size == 2**32 - 1:
+                return long_size, present
+            return (size, present) if size < _OPEN_ENDED else (0, 0)
+        if chunk[:4] == b"ds64":
+            long_size = int.from_bytes(chunk[16:24], order)
+        offset += 8 + size + size % 2
+    return 0, 0

@@ -1,0 +1,119 @@
+"""Enrolment files: one safetensors file with the model and what is kept of each clip; no audio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ser_fewshot.classifier.enrollment import MOST_CLIPS, Enrolled
+from ser_fewshot.classifier.labels import checked_label, one_line
+from ser_fewshot.compute.threads import small_work
+from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.frontends import Features
+from ser_fewshot.learners import evaluating
+from ser_fewshot.models import FORMAT, Model, assemble, to_store
+from ser_fewshot.models.training_set import RECORD, UNKNOWN, parsed
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import read_tensors
+
+_LARGEST = 1e6  # of the values of a clip: no network makes such ones, and their squares must stay finite
+
+
+_LEARNER, _FRONTEND, _CLIP = "learner/", "frontend/", "clip/"
+
+
+_PROBE_FRAMES = 32
+
+
+@small_work()
+def kept_of_silence(model: Model) -> Tensor:
+    """Return what the model's learner keeps of a clip: zeros in, (width,) or (frames, dim) out."""
+    silence = Features(torch.zeros(1, _PROBE_FRAMES, model.frontend.dim), torch.tensor([_PROBE_FRAMES]))
+    with evaluating(model.learner):
+        return model.learner.embed(silence).x[0]
+
+
+def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) -> None:
+    """Write a model and the classes enrolled in it.
+
+    Raises:
+        SettingsError: the file cannot be written.
+    """
+    tensors = to_store(model, learner=_LEARNER, frontend=_FRONTEND)
+    for number, members in enumerate(enrolled.values()):
+        tensors |= {_clip(number, position): clip.contiguous() for position, clip in enumerate(members.clips)}
+    config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
+    classes = [{"label": label, "clips": members.names} for label, members in enrolled.items()]
+    metadata = {"config": json.dumps(config), "classes": json.dumps(classes), RECORD: model.training_set.as_text()}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
+    """Read a file that `save_enrollment` wrote.
+
+    Raises:
+        CheckpointError: it is damaged, was changed, or is no enrolment.
+    """
+    tensors, metadata = read_tensors(path)
+    learner, frontend = (
+        {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+        for prefix in (_LEARNER, _FRONTEND)
+    )
+    clips = {name: x for name, x in tensors.items() if not name.startswith((_LEARNER, _FRONTEND))}
+    try:
+        config, enrolled = json.loads(metadata["config"]), _classes(json.loads(metadata["classes"]), clips)
+        if not isinstance(config, dict):
+            raise ValueError(f"a config that is a {type(config).__name__}")
+    except (KeyError, TypeError, ValueError, RecursionError, EnrollmentError) as error:
+        raise CheckpointError(
+            str(path),
+            found=f"{type(error).__name__}: {error}",
+            expected="an enrolment saved by this program",
+            remedy="Save the enrolment again; a model folder is opened with from_pretrained.",
+        ) from error
+    record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
+    model = assemble(config, learner, frontend, training_set=record, origin=str(path))
+    _check_clips(model, clips, origin=str(path))
+    return model, enrolled
+
+
+def _classes(entries: Any, clips: Mapping[str, Tensor]) -> dict[str, Enrolled]:
+    """Return the classes that a file describes, after making sure that it describes all of them, and each once."""
+    enrolled: dict[str, Enrolled] = {}
+    for number, entry in enumerate(entries):
+        label, names = entry["label"], entry["clips"]
+        if checked_label(label) != label or label in enrolled:
+            raise ValueError(f"the label {label!a:.80} twice, or with white space around it")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"no clips in {label!a:.80}, or names of clips that are no text")
+        kept = tuple(clips[_clip(number, position)] for position in range(len(names)))
+        enrolled[label] = Enrolled(kept, tuple(map(one_line, names)))
+    described = sum(len(members.clips) for members in enrolled.values())
+    if described != len(clips) or described > MOST_CLIPS:
+        raise ValueError(f"{len(clips)} clips, {described} of them in a class; {MOST_CLIPS} are the most")
+    return enrolled
+
+
+def _clip(number: int, position: int) -> str:
+    return f"{_CLIP}{number}/{position}"
+
+
+def _check_clips(model: Model, clips: Mapping[str, Tensor], *, origin: str) -> None:
+    """Refuse tensors that the model's learner could not have made."""
+    made = kept_of_silence(model)
+    for name, clip in clips.items():
+        fits = clip.ndim == made.ndim and clip.shape[-1] == made.shape[-1] and clip.numel() > 0
+        if not fits or clip.dtype != made.dtype or not bool((clip.abs() < _LARGEST).all()):
+            raise CheckpointError(
+                f"{origin}, {name}",
+                found=f"the shape {tuple(clip.shape)} and type {clip.dtype}, or values that no model makes",
+                expected=f"values below {_LARGEST:g} of type {made.dtype} and width {made.shape[-1]}",
+                remedy="The file was damaged or changed: save the enrolment again.",
+            )

@@ -1,0 +1,275 @@
+"""FewShotClassifier: enrol emotions from a few clips, recognise them, add one more, save it all in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ser_fewshot import audio
+from ser_fewshot.assets import DEFAULT_MODEL
+from ser_fewshot.audio import Clip, Source
+from ser_fewshot.classifier.duplicates import with_clips
+from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, without
+from ser_fewshot.classifier.enrollment_file import kept_of_silence, load_enrollment, save_enrollment
+from ser_fewshot.classifier.labels import checked_classes, checked_label, checked_sources, one_line, warn_of_misspelt
+from ser_fewshot.classifier.prediction import NearestClip, Prediction
+from ser_fewshot.compute.threads import Lock, small_work
+from ser_fewshot.encoders import View
+from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.evaluation.calibration import points
+from ser_fewshot.frontends import analyse, normalize, stack
+from ser_fewshot.learners import embed_clips, evaluating
+from ser_fewshot.learners._distance import squared_distances
+from ser_fewshot.models import Model, load_model, save_model, swap_learner, with_view
+from ser_fewshot.settings import check_is
+from ser_fewshot.storage import hub
+
+
+class FewShotClassifier:
+    """A model and the classes enrolled in it.
+
+    Adding or forgetting a class never needs the clips of the others again: what the learner needs of them is kept.
+    Several threads may use one: a prediction is by what was enrolled when it began.
+
+    Examples:
+        >>> classifier = FewShotClassifier.from_pretrained()
+        >>> classifier.enroll({"anger": ["a1.wav", "a2.wav"], "awe": ["w1.wav", "w2.wav"]})  # doctest: +SKIP
+        >>> classifier.predict("new.wav").label  # doctest: +SKIP
+        'awe'
+    """
+
+    def __init__(self, model: Model, enrolled: Mapping[str, Enrolled] | None = None) -> None:
+        """Wrap a model, with the `members` of another classifier of the same model if they are given.
+
+        Raises:
+            EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
+        """
+        remedy = "Open a saved one with FewShotClassifier.from_pretrained(folder)."
+        check_is(model, Model, name="model", remedy=remedy, error=EnrollmentError)
+        if model.config.normalization == "speaker":
+            raise EnrollmentError(
+                "model",
+                found="per-speaker normalisation",
+                expected="a model that needs no other clips of a speaker to recognise one",
+                remedy="Train with normalisation 'none' or 'clip'.",
+            )
+        self.model = model
+        self._state = Enrollment.of(model, dict(enrolled or {}))
+        self._changing = Lock()
+
+    def __copy__(self) -> Self:
+        """Share the model and what is enrolled, which is replaced as a whole and never changed: nothing adapts."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), _changing=Lock())
+        return twin
+
+    def __getstate__(self) -> tuple[Model, dict[str, Enrolled]]:
+        # What adapting made is a closure, which cannot be pickled, and belongs to this very model.
+        return self.model, self._state.enrolled
+
+    def __setstate__(self, state: tuple[Model, dict[str, Enrolled]]) -> None:
+        self.model, enrolled = state
+        self._state = Enrollment.of(self.model, enrolled)
+        self._changing = Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str | None = None, *, learner: str | None = None, classes: View | None = None
+    ) -> FewShotClassifier:
+        """Return a classifier with nothing enrolled.
+
+        Args:
+            folder: a saved model, or the id of one on the hub to download; the one in the package by default.
+            learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
+            classes: what to tell apart, "emotion" or "speaker", if the model has a view of either (default: as saved).
+
+        Raises:
+            CheckpointError: the folder holds no model that can be trusted, or the hub cannot be reached.
+            SettingsError: there are no such classes, or that learner does not exist or does not fit this encoder.
+            EnrollmentError: the model needs all clips of a speaker to recognise one.
+        """
+        model = load_model(DEFAULT_MODEL if folder is None else hub.locate(folder))
+        model = model if classes is None else with_view(model, classes)
+        return cls(model if learner is None else swap_learner(model, learner))
+
+    def save_pretrained(self, folder: Path | str, *, card: str) -> None:
+        """Write the model, without what is enrolled, to a folder with `card` as its README.md.
+
+        Raises:
+            SettingsError: the folder cannot be written.
+        """
+        save_model(self.model, Path(folder), card=card)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What is enrolled, in the order of enrolment."""
+        return tuple(self._state.enrolled)
+
+    @property
+    def enrolled(self) -> dict[str, tuple[str, ...]]:
+        """The names of the clips of each class."""
+        return {label: members.names for label, members in self._state.enrolled.items()}
+
+    @property
+    def members(self) -> dict[str, Enrolled]:
+        """What is kept of the clips of each class: their names, and what the learner needs of their sound."""
+        return dict(self._state.enrolled)
+
+    def enroll(self, clips: Mapping[str, Iterable[Source | Clip]]) -> None:
+        """Enrol several classes at once, in place of what was enrolled; all of them or, on an error, none.
+
+        Args:
+            clips: label -> its clips, at least one each. A `DataWarning` says of a sound that is there twice that it
+                counts once, or that two classes have it, and of a label that it looks misspelt.
+
+        Raises:
+            EnrollmentError: no mapping, fewer than two classes, one without clips, or a label that is empty or twice.
+            AudioError: a clip cannot be used.
+        """
+        enrolled: dict[str, Enrolled] = {}
+        for label, members in checked_classes(clips).items():
+            enrolled = with_clips(enrolled, label, self._take(members))
+        state = Enrollment.of(self.model, enrolled)
+        with self._changing.held():
+            self._state = state
+        warn_of_misspelt(enrolled, view=self.model.config.view)
+
+    def add(self, label: str, clips: Iterable[Source | Clip]) -> None:
+        """Add clips to a class, whatever the letter case of its name, or a new class with its first clips.
+
+        Raises:
+            EnrollmentError: there are no clips, or the label is empty.
+            AudioError: a clip cannot be used; nothing is added then.
+        """
+        label = checked_label(label)
+        new = self._take(checked_sources(label, clips))
+        warn_of_misspelt([label], self.labels, view=self.model.config.view)
+        with self._changing.held():
+            self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
+
+    def forget(self, label: str, *, clip: str | None = None) -> None:
+        """Remove a class and all that was kept of its clips, or only its clips of one name.
+
+        Args:
+            label: the class.
+            clip: the name of a clip, as in `enrolled`; a class goes with its last clip.
+
+        Raises:
+            EnrollmentError: no class of that name is enrolled, or no clip of that name in it.
+        """
+        label = checked_label(label)
+        with self._changing.held():
+            self._state = Enrollment.of(self.model, without(self._state.enrolled, label, clip=clip))
+
+    @overload
+    def predict(self, clips: list[Source | Clip] | list[Clip] | list[Path]) -> list[Prediction]: ...
+    @overload
+    def predict(self, clips: Source | Clip) -> Prediction: ...
+    def predict(
+        self, clips: Source | Clip | list[Source | Clip] | list[Clip] | list[Path]
+    ) -> Prediction | list[Prediction]:
+        """Recognise one clip, or a list of them; a clip's answer does not depend on the others.
+
+        Raises:
+            EnrollmentError: fewer than two classes are enrolled.
+            AudioError: a clip cannot be used.
+        """
+        return self._predict(clips) if isinstance(clips, list) else self._predict([clips])[0]
+
+    def embed(self, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
+        """Return the embeddings of clips, (n_clips, width) float32.
+
+        Raises:
+            AudioError: a clip cannot be used.
+            EnrollmentError: it is a single clip, or the model adapts its encoder and so has no embedding of its own.
+        """
+        like = kept_of_silence(self.model)
+        if like.ndim != 1:
+            raise EnrollmentError(
+                self.model.config.learner,
+                found="a learner that adapts its encoder to every enrolment",
+                expected="a learner with one embedding a clip",
+                remedy="Use a learner such as 'protonet' or 'ridge'.",
+            )
+        kept, _ = self._features(checked_sources("to embed", clips, least=0))
+        return torch.stack([like, *kept])[1:].numpy()  # (0, width) for no clips
+
+    def save(self, path: Path | str) -> None:
+        """Write model and enrolment to one file that needs nothing else; audio is not in it.
+
+        Raises:
+            SettingsError: the file cannot be written.
+        """
+        save_enrollment(Path(path), self.model, self._state.enrolled)
+
+    @classmethod
+    def load(cls, path: Path | str) -> FewShotClassifier:
+        """Read a file that `save` wrote.
+
+        Raises:
+            CheckpointError: the file is damaged or is no enrolment.
+            EnrollmentError: its model needs all clips of a speaker to recognise one.
+        """
+        return cls(*load_enrollment(Path(path)))
+
+    def _take(self, sources: Sequence[Source | Clip]) -> Enrolled:
+        kept, clips = self._features(sources)
+        return Enrolled(tuple(kept), tuple(one_line(clip.name) for clip in clips))
+
+    @small_work()
+    def _features(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
+        """Return what the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
+        trim = self.model.frontend.trim
+        clips = [source if isinstance(source, Clip) else audio.load(source, trim=trim) for source in sources]
+        frames = analyse(self.model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
+        kept = embed_clips(self.model.learner, normalize(frames, self.model.config.normalization))
+        _check_finite(kept)
+        return kept, clips
+
+    @small_work()
+    def _predict(self, sources: Sequence[Source | Clip]) -> list[Prediction]:
+        state = self._state
+        if state.classifier is None or state.support is None:
+            raise EnrollmentError(
+                "predict",
+                found=f"{len(state.enrolled)} enrolled class{'es' if len(state.enrolled) != 1 else ''}",
+                expected="at least two",
+                remedy="Enrol a few clips of each of two emotions first.",
+            )
+        if not sources:
+            return []
+        kept, clips = self._features(sources)
+        query, labels = stack(kept), list(state.enrolled)
+        with evaluating(self.model.learner):
+            logits = state.classifier(query)  # (n_clips, n_way)
+        probabilities, novelties = (logits / state.temperature).softmax(1), state.novelties(query, logits)
+        _check_finite([probabilities])
+        distances = squared_distances(points(query), points(state.support)).sqrt()  # (n_query, n_support)
+        rows = zip(probabilities.tolist(), distances, clips, novelties, strict=True)
+        return [
+            Prediction(
+                label=labels[int(np.argmax(row))],
+                probabilities=dict(zip(labels, row, strict=True)),
+                nearest=NearestClip(*state.owners[int(distance.argmin())], distance=float(distance.min())),
+                warnings=clip.warnings,
+                unknown=state.is_unknown(novelty),
+                novelty=novelty,
+            )
+            for row, distance, clip, novelty in rows
+        ]
+
+
+def _check_finite(tensors: Sequence[Tensor]) -> None:
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise CheckpointError(
+            "model",
+            found="an embedding or a probability that is not finite",
+            expected="finite numbers for every clip",
+            remedy="Its weights are damaged: take the model from its source again.",
+        )

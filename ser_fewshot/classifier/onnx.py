@@ -1,0 +1,296 @@
+"""One ONNX graph from a waveform to the probabilities of the enrolled classes, which runs without torch.
+
+Front-end, encoder, what the learner adapted to the enrolled clips and the temperature of its calibration are traced as
+they are, for clips of any length. What calls a clip unknown is not part of the graph.
+Nothing is written before onnxruntime has given the same probabilities as `FewShotClassifier.predict`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ser_fewshot import __version__, audio, plugins
+from ser_fewshot.assets import DEMO
+from ser_fewshot.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, TRIM_DB, Clip
+from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.frontends import Features, normalize
+from ser_fewshot.learners import evaluating
+from ser_fewshot.models import Model
+from ser_fewshot.models.training_set import RECORD
+from ser_fewshot.optional import not_installed
+from ser_fewshot.storage.files import write_atomically
+
+Waveform = NDArray[np.float32]
+
+TOLERANCE = 1e-4
+"""How far a probability of the graph may lie from that of PyTorch."""
+
+WAVEFORM = f"float32 of shape (1, samples), full scale 1, at {SAMPLE_RATE} Hz: the mean of the channels"
+"""What the graph has to be given: what `audio.load` makes of a clip."""
+TRIMMED = (
+    "without the silence at both ends, which is frames of 25 ms, one every 10 ms, whose level, once the mean of all "
+    f"samples is subtracted, lies {TRIM_DB:g} dB or more below that of the loudest"
+)
+UNTRIMMED = "with the silence at both ends"
+
+_OPSET = 18  # the oldest that torch's exporter writes without converting
+_MOST_BYTES = 2_000_000_000  # of one file; protobuf ends at 2 GiB
+_SECONDS = (MIN_SECONDS, 1.7, 10.0)
+_EMOTIONS = ("anger", "boredom", "sadness")
+_TALKERS = ("torch", "onnxscript", "onnx_ir")  # loggers of what no user can change
+_REASON = 200  # characters
+
+
+@runtime_checkable
+class TraceableFrontEnd(Protocol):
+    """A front-end that can be exported.
+
+    Attributes:
+        traceable_seconds: the longest clip, in s, of which the module below gives what `analyse` gives.
+    """
+
+    @property
+    def traceable_seconds(self) -> float: ...  # noqa: D102 - see above
+
+    def traceable(self) -> nn.Module:
+        """Return a module from one waveform (1, samples) to its frames (1, frames, dim)."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        labels: what the probabilities stand for, in their order.
+        size: of the file, in bytes.
+        deviation: the largest of a probability from that of PyTorch, on the sounds that both were given.
+        longest: the longest clip that it is for, in s.
+    """
+
+    labels: tuple[str, ...]
+    size: int
+    deviation: float
+    longest: float
+
+
+def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
+    """Write model and enrolled classes as one ONNX file, if it does what they do.
+
+    Its input `waveform` is (1, samples), see `WAVEFORM`; its output `probabilities` is (1, n_way). Its metadata hold
+    the labels, as a JSON list, and what else has to be known to run it.
+
+    Raises:
+        EnrollmentError: fewer than two classes are enrolled.
+        SettingsError: the extra "export" is not installed; ONNX cannot express the model, or its file would be too
+            large; onnxruntime gives other probabilities than PyTorch; the file cannot be written.
+    """
+    _check_installed()
+    model = classifier.model
+    if not isinstance(model.frontend, TraceableFrontEnd):
+        raise _inexpressible(model, f"what the front-end {model.config.frontend!r} does")
+    longest = min(MAX_SECONDS, model.frontend.traceable_seconds)
+    if longest <= MIN_SECONDS:
+        raise _inexpressible(model, f"that every clip is analysed in pieces of {longest:g} s")
+    sounds = _sounds(longest)
+    expected = [list(prediction.probabilities.values()) for prediction in classifier.predict(sounds)]
+    waveforms = [sound.waveform for sound in sounds]
+    content = _content(classifier, _Graph(model.frontend, classifier), like=waveforms[-1], longest=longest)
+    deviation = float(np.abs(np.subtract(_run(model, content, waveforms), expected)).max())
+    if not deviation <= TOLERANCE:  # NaN too
+        raise SettingsError(
+            "ONNX",
+            found=f"probabilities that differ by {deviation:.1g} between onnxruntime and PyTorch",
+            expected=f"at most {TOLERANCE:g}",
+            remedy="Nothing was written: enrol with another learner, and report this one.",
+        )
+    write_atomically(Path(path), content)
+    return Exported(classifier.labels, len(content), deviation, longest)
+
+
+class _Graph(nn.Module):
+    """What is traced."""
+
+    def __init__(self, frontend: TraceableFrontEnd, classifier: FewShotClassifier) -> None:
+        super().__init__()
+        self.frontend, self.learner = frontend.traceable(), classifier.model.learner
+        self.adapted: Any = classifier._state.classifier  # there is one: `predict` has refused to go on without
+        self.temperature = classifier._state.temperature
+        self.normalization = classifier.model.config.normalization
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(1, samples) -> (1, n_way)."""
+        (frames,) = normalize([self.frontend(waveform)[0]], self.normalization)
+        features = Features(frames[None], torch.full((1,), frames.shape[0]))
+        logits: Tensor = self.adapted(self.learner.embed(features))
+        return (logits / self.temperature).softmax(1)
+
+
+def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, longest: float) -> bytes:
+    """Return the file: the graph, traced on a waveform (samples,), and what has to be known of it.
+
+    Raises:
+        SettingsError: ONNX cannot express the model, or it is too large.
+    """
+    from onnx.helper import set_model_props  # noqa: PLC0415 - it may not be installed
+
+    size = sum(tensor.nbytes for tensor in graph.state_dict().values())
+    if size > _MOST_BYTES:
+        raise SettingsError(
+            "ONNX",
+            found=f"a model of {size / 1e9:.1f} GB",
+            expected=f"at most {_MOST_BYTES / 1e9:g} GB, the limit of one file",
+            remedy="Choose a smaller encoder, or an earlier layer.",
+        )
+    try:
+        proto = _traced(graph, like=like, longest=longest)
+    except torch.onnx.OnnxExporterError as error:
+        raise _inexpressible(classifier.model, _reason(error)) from error
+    proto.producer_name, proto.producer_version = "ser-fewshot", __version__
+    set_model_props(proto, _metadata(classifier, longest=longest))
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _metadata(classifier: FewShotClassifier, *, longest: float) -> dict[str, str]:
+    config, trim = classifier.model.config, classifier.model.frontend.trim
+    return {
+        "labels": json.dumps(classifier.labels, ensure_ascii=False),
+        "waveform": f"{WAVEFORM}, {TRIMMED if trim else UNTRIMMED}",
+        "sample_rate": f"{SAMPLE_RATE}",
+        "trim_db": f"{TRIM_DB:g}" if trim else "inf",
+        "min_seconds": f"{MIN_SECONDS:g}",
+        "max_seconds": f"{longest:g}",
+        "learner": config.learner,
+        "frontend": config.frontend,
+        RECORD: classifier.model.training_set.as_text(),
+    }
+
+
+def _traced(graph: _Graph, *, like: Waveform, longest: float) -> Any:
+    """Return the graph as a protocol buffer, for clips of MIN_SECONDS to `longest` s.
+
+    Raises:
+        torch.onnx.OnnxExporterError: a step cannot be traced, or ONNX has no operation for it.
+    """
+    samples = torch.export.Dim("samples", min=round(MIN_SECONDS * SAMPLE_RATE), max=round(longest * SAMPLE_RATE))
+    with _quiet(), evaluating(graph.learner):
+        program: Any = torch.onnx.export(
+            graph.eval(),
+            (torch.from_numpy(like)[None],),
+            dynamo=True,
+            input_names=["waveform"],
+            output_names=["probabilities"],
+            dynamic_shapes=({1: samples},),
+            opset_version=_OPSET,
+            custom_translation_table=_translations(),
+            verbose=False,
+        )
+    proto = program.model_proto
+    # All that only tells how it was traced, files of this machine among it.
+    described = [proto.graph, *proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output]
+    for part in described:
+        part.ClearField("metadata_props")
+    proto.graph.ClearField("value_info")
+    return proto
+
+
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Return the operations of torch that its exporter does not know, in those of ONNX."""
+    from onnxscript import opset18  # noqa: PLC0415 - it may not be installed
+
+    op: Any = opset18  # its types do not know that a list is as good as a constant
+
+    def city_block(a: Any, b: Any, p: float, compute_mode: int | None = None) -> Any:
+        """a (n, width), b (m, width) -> sums of absolute differences (n, m), which is `torch.cdist` for p = 1."""
+        if p != 1:
+            raise NotImplementedError(f"cdist with p = {p}")
+        return op.ReduceSum(op.Abs(op.Sub(op.Unsqueeze(a, [1]), op.Unsqueeze(b, [0]))), [2], keepdims=0)
+
+    def stable_sort(x: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+        """Sort; of equal values TopK promises the one with the lower index first, as a stable sort does."""
+        return op.TopK(x, op.Gather(op.Shape(x), [dim]), axis=dim, largest=int(descending))
+
+    aten = torch.ops.aten
+    return {aten._cdist_forward.default: city_block, aten.sort.stable: stable_sort}
+
+
+def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Waveform]:
+    """Return what onnxruntime makes of each waveform (samples,): probabilities (n_way,).
+
+    Raises:
+        SettingsError: it cannot run the graph.
+    """
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - it may not be installed
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return [session.run(["probabilities"], {"waveform": waveform[None]})[0][0] for waveform in waveforms]
+    except Exception as error:  # its errors have no other parent
+        raise _inexpressible(model, _reason(error)) from error
+
+
+def _sounds(longest: float) -> list[Clip]:
+    """Return speech to compare on, of several lengths up to `longest` s: demo clips of the package, cut or repeated.
+
+    Probabilities of noise would tell little: it is so unlike all that was enrolled that they are 0 and 1.
+    """
+    lengths = [round(min(seconds, longest) * SAMPLE_RATE) for seconds in _SECONDS]
+    spoken = [audio.load(DEMO / f"{emotion}_en-f1_1.ogg") for emotion in _EMOTIONS]
+    return [Clip(np.resize(clip.waveform, length), clip.name) for length in lengths for clip in spoken]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch's exporter has to say of itself from the user."""
+    levels = {name: logging.getLogger(name).level for name in _TALKERS}
+    try:
+        for name in _TALKERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints a graph that it gave up on
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _check_installed() -> None:
+    try:
+        import onnx  # noqa: F401, PLC0415 - it may not be installed
+        import onnxruntime  # noqa: F401, PLC0415
+        import onnxscript  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise not_installed(error, extra="export", subject="ONNX") from error
+
+
+def _inexpressible(model: Model, reason: str) -> SettingsError:
+    return SettingsError(
+        f"ONNX, learner {model.config.learner!r}, front-end {model.config.frontend!r}",
+        found=f"what a graph cannot express: {reason}",
+        expected=f"the learner {' | '.join(plugins.names('learners'))}, on log-mel or on an encoder such as wav2vec2 "
+        "or Whisper",
+        remedy="Enrol again with a model of these.",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what an error came from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{next(iter(str(error).splitlines()), '') or type(error).__name__:.{_REASON}}"

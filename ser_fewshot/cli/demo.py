@@ -1,0 +1,122 @@
+"""Serve the page on which a visitor enrols emotions and sees them recognised, live."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import ipaddress
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ser_fewshot.cli._console import note, say
+from ser_fewshot.errors import SettingsError
+
+ACCOUNTS = "SER_FEWSHOT_AUTH"
+"""The environment variable that may hold accounts, so that no list of processes shows them."""
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serve until the program is interrupted, by Ctrl+C or SIGTERM."""
+    launch = _launch()
+    accounts = _accounts(arguments.auth, arguments.auth_file, os.environ.get(ACCOUNTS, ""))
+    if not (accounts or _is_loopback(arguments.host)):
+        note(
+            "warning: everybody who can reach this machine can open the page; --auth or --auth-file asks for a password"
+        )
+    with (
+        _ended_by_signals(),
+        launch.served(
+            host=arguments.host, port=arguments.port, auth=accounts, store=arguments.store, model=arguments.model
+        ) as address,
+    ):
+        if arguments.store is not None and not accounts:
+            note(
+                f"warning: all visitors share the profiles in {arguments.store}, and may replace and delete them; "
+                "--auth or --auth-file gives each user his own"
+            )
+        say(f"The page is at {address} (Ctrl+C ends it)")
+        threading.Event().wait()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, which ends services and containers, end the page as Ctrl+C does: nothing uploaded stays behind.
+
+    And SIGINT too where a shell, which lets what runs in its background ignore it, took it away.
+    """
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _launch() -> Any:
+    """Return the demo's module: a part of the installed package, or the folder beside it in a checkout.
+
+    Raises:
+        SettingsError: the demo is at neither place.
+    """
+    name = "ser_fewshot.app"
+    if importlib.util.find_spec(name) is None:
+        _adopt(name, _PACKAGE.parent / "app")
+    return importlib.import_module(f"{name}.launch")
+
+
+def _adopt(name: str, folder: Path) -> ModuleType:
+    """Import a package from a folder under another name than that of the folder."""
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None or not folder.is_dir():
+        raise SettingsError(
+            "demo",
+            found="no page beside the package",
+            expected=str(folder),
+            remedy="Install the package again, or run from the root of a checkout.",
+        )
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _accounts(given: list[str], file: Path | None, variable: str) -> list[tuple[str, str]]:
+    """Return (user, password) of every account that was named by option, file (one a line) or variable.
+
+    Raises:
+        SettingsError: one of them is no USER:PASSWORD, or the file cannot be read.
+    """
+    lines = [*given, *variable.splitlines()]
+    if file is not None:
+        try:
+            lines += file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                str(file), found=str(error), expected="a text file", remedy="Write one USER:PASSWORD a line."
+            ) from error
+    accounts = [tuple(line.strip().partition(":")[::2]) for line in lines if line.strip()]
+    if not all(user and password for user, password in accounts):
+        raise SettingsError(
+            "accounts",
+            found="a line without a user or a password",
+            expected="USER:PASSWORD",
+            remedy="Give each account a user, a colon and a password.",
+        )
+    return [(user, password) for user, password in accounts]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

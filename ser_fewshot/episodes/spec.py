@@ -1,0 +1,100 @@
+"""What an episode is made of, and one episode by the ids of its clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ser_fewshot.corpora import LabelKind
+from ser_fewshot.errors import EpisodeError
+
+QuerySpeaker = Literal["disjoint", "same", "any"]
+
+
+QueryText = Literal["different", "any"]
+
+
+Ids = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeSpec:
+    """What an episode is made of.
+
+    Attributes:
+        n_way: classes.
+        k_shot: support clips of each class.
+        n_query: query clips of each class.
+        label: what a class is: an emotion, a speaker, or one emotion of one speaker.
+        query_speaker: "disjoint": no speaker of any query clip speaks in the support; "same": all clips of the episode
+            are one speaker's (with speakers as classes: each class is one speaker); "any": not looked at.
+        query_text: "different": no sentence of a query clip is spoken in the support, where the corpus knows its
+            sentences; "any": not looked at.
+        mix_corpora: whether one episode may hold clips of several corpora; if it may, the recording is a clue.
+    """
+
+    n_way: int = 5
+    k_shot: int = 5
+    n_query: int = 15
+    label: LabelKind = "emotion"
+    query_speaker: QuerySpeaker = "disjoint"
+    query_text: QueryText = "any"
+    mix_corpora: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("n_way", self.n_way, 2), ("k_shot", self.k_shot, 1), ("n_query", self.n_query, 1)):
+            require_whole(name, value, least=least)
+        for choice, given, legal in (
+            ("label", self.label, get_args(LabelKind)),
+            ("query_speaker", self.query_speaker, get_args(QuerySpeaker)),
+            ("query_text", self.query_text, get_args(QueryText)),
+            ("mix_corpora", self.mix_corpora, (False, True)),
+        ):
+            if type(given) is not type(legal[0]) or given not in legal:
+                expected = " | ".join(map(str, legal))
+                raise EpisodeError(choice, found=repr(given), expected=expected, remedy="Choose one of these.")
+        if self.label != "emotion" and self.query_speaker == "disjoint":
+            raise EpisodeError(
+                "query_speaker",
+                found=f"'disjoint' with the label {self.label!r}",
+                expected="'same' or 'any', because a class is a speaker and its query clips are by that speaker",
+                remedy="Choose query_speaker='same'.",
+            )
+
+    def __str__(self) -> str:
+        """The protocol in words, as it stands in every row of a table."""
+        words = f"{self.n_way}-way {self.k_shot}-shot by {self.label}, query speaker {self.query_speaker}"
+        words += ", query text different" if self.query_text == "different" else ""
+        return words + (", corpora mixed" if self.mix_corpora else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One task, by utterance ids.
+
+    Attributes:
+        index: which episode of its sampler this is.
+        classes: (n_way,) the label of each class, in the order of the numbers 0 .. n_way - 1.
+        support: (n_way, k_shot) ids.
+        query: (n_way, n_query) ids.
+    """
+
+    index: int
+    classes: tuple[str, ...]
+    support: tuple[Ids, ...]
+    query: tuple[Ids, ...]
+
+
+def class_numbers(clips: tuple[Ids, ...]) -> Tensor:
+    """(n_way, n) clips of an episode -> (n_way * n,) the class of each, 0 .. n_way - 1."""
+    return torch.tensor([number for number, members in enumerate(clips) for _ in members])
+
+
+def require_whole(name: str, value: object, *, least: int) -> None:
+    """Refuse what is no whole number of at least `least`."""
+    if type(value) is not int or value < least:
+        expected = f"a whole number of at least {least}"
+        raise EpisodeError(name, found=f"{value!r:.80}", expected=expected, remedy="Change it.")

@@ -1,0 +1,21 @@
+"""Models: an encoder, a learner and a calibration, built, saved, loaded and meta-trained."""
+
+from __future__ import annotations
+
+from ser_fewshot.models.build import build_model, swap_learner, take_encoder, with_view
+from ser_fewshot.models.config import FORMAT, Model, ModelConfig
+from ser_fewshot.models.save_load import assemble, load_model, save_model, to_store
+
+__all__ = [
+    "FORMAT",
+    "Model",
+    "ModelConfig",
+    "assemble",
+    "build_model",
+    "load_model",
+    "save_model",
+    "swap_learner",
+    "take_encoder",
+    "to_store",
+    "with_view",
+]

@@ -1,0 +1,78 @@
+"""What a model is: its configuration, front-end, learner and training set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+from ser_fewshot.encoders import View
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.frontends import FrontEnd, Normalization
+from ser_fewshot.learners import Learner
+from ser_fewshot.models.training_set import TrainingSet
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What is needed, beside the weights, to build a model again.
+
+    Attributes:
+        learner: its name, and `settings` what it was told.
+        frontend: its name, and `frontend_settings` what it was told.
+        normalization: what was done to features between the two.
+        calibration: how sure its answers are; None where that was not fitted.
+    """
+
+    learner: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    frontend: str = "logmel"
+    frontend_settings: dict[str, Any] = field(default_factory=dict)
+    normalization: Normalization = "none"
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.normalization not in get_args(Normalization):
+            raise SettingsError(
+                "normalization",
+                found=repr(self.normalization),
+                expected=" | ".join(get_args(Normalization)),
+                remedy="Choose one of these.",
+            )
+        if self.normalization != "none" and self.encoder_name == "blocks":
+            raise SettingsError(
+                "normalization",
+                found=f"{self.normalization!r} before blocks of a pretrained encoder",
+                expected="none: they were trained on frames as they are",
+                remedy="Leave it out.",
+            )
+
+    @property
+    def encoder_name(self) -> str | None:
+        """What the settings call the encoder; None where they leave it to the learner."""
+        encoder = self.settings.get("encoder")
+        return encoder.get("name") if isinstance(encoder, Mapping) else None
+
+    @property
+    def view(self) -> View | None:
+        """What the directions beside the embedding tell apart; None where there are none."""
+        encoder = self.settings.get("encoder", {})
+        return encoder.get("view", "emotion") if encoder.get("discriminant") else None
+
+    def with_learner(self, name: str) -> ModelConfig:
+        """Return the same front-end with another learner that keeps this one's encoder, and is not calibrated yet."""
+        encoder = {"encoder": self.settings["encoder"]} if "encoder" in self.settings else {}
+        return replace(self, learner=name, settings=encoder, calibration=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A front-end and a learner that belong together, and what both were trained on."""
+
+    config: ModelConfig
+    frontend: FrontEnd
+    learner: Learner
+    training_set: TrainingSet

@@ -1,0 +1,113 @@
+"""Models on disk: tensors as safetensors, everything else as JSON, never pickle.
+
+A model is a folder with `config.json`, `model.safetensors` and `README.md`, the layout of the Hugging Face libraries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from ser_fewshot.errors import CheckpointError, SettingsError
+from ser_fewshot.frontends import halved
+from ser_fewshot.learners import LARGEST_SIZE
+from ser_fewshot.models.build import build_model
+from ser_fewshot.models.config import FORMAT, Model, ModelConfig
+from ser_fewshot.models.training_set import RECORD, TrainingSet, by_card, parsed
+from ser_fewshot.settings import fill
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import (
+    in_single,
+    load_weights,
+    model_folder,
+    parameters_limited,
+    read_config,
+    read_tensors,
+)
+
+_FRONTEND = "frontend."  # before the names of a front-end's weights
+
+
+def save_model(model: Model, folder: Path, *, card: str) -> None:
+    """Write a model to a folder; each file is there whole or not at all.
+
+    Args:
+        model: what to write.
+        folder: made if it is missing.
+        card: the README.md: what the model is, what it was trained on, under which licence.
+    """
+    tensors = to_store(model, learner="", frontend=_FRONTEND)
+    record = {RECORD: model.training_set.as_text()}
+    write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors, record))
+    config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
+    write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_atomically(folder / "README.md", card)
+
+
+def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
+    """Return all weights of a model under prefixes, in half precision where that loses nothing; in memory it is single.
+
+    Published encoders are often in half precision.
+    """
+    tensors = {f"{learner}{name}": tensor for name, tensor in model.learner.state_dict().items()}
+    if model.frontend.network is not None:
+        tensors |= {f"{frontend}{name}": tensor for name, tensor in model.frontend.network.state_dict().items()}
+    return {name: halved(tensor).contiguous() for name, tensor in tensors.items()}
+
+
+def load_model(folder: Path | str) -> Model:
+    """Read a model that `save_model` wrote; where it has no record of its training set, its card names the corpora.
+
+    Raises:
+        CheckpointError: the folder is no such model, a file is damaged, or weights and config do not fit.
+    """
+    folder = model_folder(folder)
+    config = read_config(folder / "config.json")
+    tensors, told = read_tensors(folder / "model.safetensors")
+    record = parsed(told[RECORD], origin=str(folder)) if RECORD in told else by_card(folder)
+    frontend = {name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)}
+    learner = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FRONTEND)}
+    return assemble(config, learner, frontend, training_set=record, origin=str(folder))
+
+
+def assemble(
+    config: Mapping[str, Any],
+    learner: Mapping[str, Tensor],
+    frontend: Mapping[str, Tensor],
+    *,
+    training_set: TrainingSet,
+    origin: str,
+) -> Model:
+    """Return the model of a config and the weights of its two parts; every weight must be there, and no other.
+
+    Raises:
+        CheckpointError: they do not fit, or this version cannot read them; `origin` says where they are from.
+    """
+    if config.get("format") != FORMAT or config.get("model_type") != "ser_fewshot":
+        raise CheckpointError(
+            origin,
+            found=f"model_type {config.get('model_type')!r}, format {config.get('format')!r}",
+            expected=f"model_type 'ser_fewshot', format {FORMAT}",
+            remedy="Use a model of this program; a newer one needs a newer program.",
+        )
+    told = {key: value for key, value in config.items() if key not in ("format", "model_type")}
+    try:
+        with parameters_limited(sum(tensor.numel() for tensor in (*learner.values(), *frontend.values()))):
+            model = build_model(fill(ModelConfig, told, where="config", largest=LARGEST_SIZE))
+    except SettingsError as error:
+        raise CheckpointError(
+            origin,
+            found=f"a config that cannot be built: {error}",
+            expected="a config as this program writes it",
+            remedy="Take the model from its source again.",
+        ) from error
+    network = nn.Module() if model.frontend.network is None else model.frontend.network
+    for module, tensors in ((model.learner, learner), (network, frontend)):
+        load_weights(module, in_single(tensors, module.state_dict()), origin=origin)
+    return replace(model, training_set=training_set)

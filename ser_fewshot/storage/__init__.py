@@ -1,0 +1,1 @@
+"""Files on disk and on the hub: written atomically, read without pickle."""
