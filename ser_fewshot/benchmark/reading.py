@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from ser_fewshot._paths import what_is
 from ser_fewshot._settings import fill
 from ser_fewshot.benchmark.records import FORMAT, RESULTS, Record, Score
 from ser_fewshot.episodes import EpisodeSpec
@@ -56,11 +57,13 @@ def read_results(path: Path) -> tuple[Record, ...]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
+        if not file.is_file():
+            raise OSError(what_is(file))  # a pipe would be waited for
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             str(file),
-            found=getattr(error, "strerror", None) or type(error).__name__,
+            found=what_is(file),
             expected="the results of a benchmark",
             remedy="Give the folder of a run of 'ser-fewshot benchmark'.",
         ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from ser_fewshot import distributed
 from ser_fewshot._drawable import drawable
+from ser_fewshot._paths import what_is
 from ser_fewshot._settings import fill
 from ser_fewshot.checkpoints import Model, ModelConfig, load_model
 from ser_fewshot.commands._console import note, note_random, say, say_json, tracker
@@ -147,11 +148,12 @@ def _read_toml(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
         return empty
     try:
+        if not path.is_file():
+            raise OSError(what_is(path))
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        found = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingsError(
-            str(path), found=str(found), expected="a TOML file in UTF-8", remedy="Correct the path or the file."
+            str(path), found=str(error), expected="a TOML file in UTF-8", remedy="Correct the path or the file."
         ) from error
     wrong = sorted(name for name, value in config.items() if name not in _SECTIONS or not isinstance(value, dict))
     if wrong:
