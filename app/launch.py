@@ -8,26 +8,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-import gradio
-import gradio.processing_utils
-import gradio.routes
-from fastapi import HTTPException
-from gradio import Blocks
+from starlette.middleware import Middleware
 
 from ser_fewshot.errors import DataWarning, SettingsError
 
 from . import limits, uploads
 from .models import Models
-from .page import build
+from .no_fetching import NoFetching
 from .profiles import Profiles
-from .theme import theme
+
+if TYPE_CHECKING:
+    from gradio import Blocks
 
 STYLE = Path(__file__).parent / "style.css"
-
-_NOTHING_FETCHED = "This page fetches nothing from other addresses: upload the file itself."
 
 
 @contextmanager
@@ -56,7 +51,10 @@ def served(
     profiles = None if store is None else Profiles(store)
     models = Models(model)
     models.warm_up()
-    with uploads.folder() as folder, _environment(GRADIO_TEMP_DIR=str(folder)), _in_place(_changes(folder)):
+    with uploads.folder() as folder, _environment(GRADIO_TEMP_DIR=str(folder)):
+        # Not before: what gradio makes at a launch is where this variable led when gradio was first imported.
+        from .page import build  # noqa: PLC0415
+
         blocks = build(models, profiles=profiles)
         try:
             yield _launched(blocks, host=host, port=port, auth=auth)
@@ -66,10 +64,15 @@ def served(
 
 def _close(blocks: Blocks) -> None:
     """Stop now: the server would wait for pages that listen to it, and then tell at length that it cut them off."""
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    if blocks.server is not None:
-        blocks.server.force_exit = True
-    blocks.close(verbose=False)
+    log = logging.getLogger("uvicorn.error")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        if blocks.server is not None:
+            blocks.server.force_exit = True
+        blocks.close(verbose=False)
+    finally:
+        log.setLevel(level)
 
 
 def _launched(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple[str, str]]) -> str:
@@ -85,6 +88,8 @@ def _launched(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tup
 
 
 def _launch(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple[str, str]]) -> str:
+    from .theme import theme  # noqa: PLC0415 - see `served`
+
     _, address, _ = blocks.launch(
         server_name=host,
         server_port=port,
@@ -94,6 +99,7 @@ def _launch(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple
         theme=theme(),
         css_paths=STYLE,
         footer_links=["api"],
+        app_kwargs={"middleware": [Middleware(NoFetching)]},
         # All that could leave this machine, or keep a voice in the browser, is off.
         share=False,
         run_history=False,
@@ -107,40 +113,6 @@ def _launch(blocks: Blocks, *, host: str, port: int | None, auth: Sequence[tuple
         inbrowser=False,
     )
     return address
-
-
-def _changes(folder: Path) -> list[tuple[ModuleType, str, object]]:
-    """Return what stands in gradio's modules while the page is served.
-
-    It would fetch for a client the addresses that he names where a file is expected, and it looks where its temporary
-    files belong when it is imported.
-    """
-    return [
-        (gradio.processing_utils, "async_ssrf_protected_download", _refuse_input),
-        (gradio.processing_utils, "async_ssrf_protected_get", _refuse_input),
-        (gradio.routes, "secure_url_stream_response", _refuse_request),  # of /gradio_api/file=ADDRESS
-        (gradio.routes, "DEFAULT_TEMP_DIR", str(folder)),
-    ]
-
-
-@contextmanager
-def _in_place(changes: Sequence[tuple[ModuleType, str, object]]) -> Iterator[None]:
-    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
-    for module, name, value in changes:
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
-
-
-async def _refuse_input(*_: object, **__: object) -> NoReturn:
-    raise gradio.Error(_NOTHING_FETCHED, print_exception=False)
-
-
-async def _refuse_request(*_: object) -> NoReturn:
-    raise HTTPException(403, _NOTHING_FETCHED)
 
 
 @contextmanager

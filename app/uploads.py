@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gradio.utils import get_upload_folder
-
 if sys.platform != "win32":  # there, a folder that a killed program left stays until somebody removes it
     import fcntl
 
@@ -32,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 def subfolder() -> Path:
     """Make a folder for one file that a visitor saves; gradio deletes the file in some minutes, as it does uploads."""
-    home = Path(get_upload_folder())
+    home = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir()))  # gradio goes by it too
     home.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(dir=home))
 

@@ -9,6 +9,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import tone
+from conftest import forked, tone
 from numpy.typing import NDArray
 from tolerance import assert_near
 
@@ -780,3 +781,22 @@ def test_the_real_corpora_are_readable(corpora_root: Path):
         audio.check_readable(path)
     for path in files[::200]:
         assert audio.load(path).duration >= audio.MIN_SECONDS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+def test_a_process_forked_while_another_thread_opens_a_file_opens_files_too(tmp_path):
+    sf.write(tmp_path / "a.wav", tone(0.5), RATE)
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def readinto(self, buffer):
+            begun.set()
+            go_on.wait(60)
+            return super().readinto(buffer)
+
+    thread = threading.Thread(target=sf.SoundFile, args=(Slow((tmp_path / "a.wav").read_bytes()),))
+    thread.start()
+    assert begun.wait(60)
+    threading.Timer(0.2, go_on.set).start()
+    assert forked(lambda: audio.load(tmp_path / "a.wav").duration) == pytest.approx(0.5)
+    thread.join()

@@ -81,6 +81,7 @@ LINES = [
     ("scan mine folder", "'mine' as the name of a corpus", "Swap the two."),
     ("scan folder loose", "1 clip", LAYOUT + "Make a folder for each emotion"),
     ("scan folder https://example.org/clips --out t.csv", "found the address https://example.org/clips", DOWNLOAD),
+    ("scan folder '' --out t.csv", "found an empty path", "a variable of the shell may be empty."),
     ("scan folder mine --out https://example.org/t.csv", "found the address https://example.org/t.csv", DOWNLOAD),
     ("enroll clip.ogg --out e", "found a sound file at", "Give the folder that the file lies in, or the one above."),
     ("enroll loose --out e", "1 clip", LAYOUT + "Make a folder for each emotion"),
@@ -102,7 +103,11 @@ LINES = [
     ),
     ("evaluate --manifest {demo} --model model --json clip.ogg", "--json: found clip.ogg", "with --force."),
     ("train --manifest mine --out run", "mine: found a folder", MANIFEST),
-    ("train --manifest {demo} --out run --hold-out-speakers nobody", "found nobody to hold out", "Name a speaker that"),
+    (
+        "train --manifest {demo} --out run --hold-out-speakers nobody",
+        "found nobody to hold out",
+        "Name one that occurs",
+    ),
     ("cache --cache clip.ogg", "clip.ogg: found a file", "Correct --cache, or leave it out."),
     ("report {demo}", "clips.csv, line 1", "Give the folder of a run"),
     ("push user/voices model", "the id user/voices before the folder model", "ser-fewshot push model user/voices"),
@@ -276,7 +281,7 @@ def test_what_cannot_be_trained_or_replayed_is_known_before_features_are_compute
     code, _, err = run("train", "--manifest", "few.csv", "--config", "tiny.toml", "--out", "run")
     assert (code, err.count("\n")) == (2, 1)
     assert "meta-validation, 2-way" in err
-    assert "1 speakers in it" in err
+    assert "1 speaker in it" in err
     (tmp_path / "old").mkdir()
     (tmp_path / "old/checkpoint.safetensors").touch()
     code, _, err = run("train", "--manifest", DEMO_MANIFEST, "--config", "tiny.toml", "--out", "old")

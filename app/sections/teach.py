@@ -109,7 +109,10 @@ def added(session: Session, label: str, clip: Given, files: Sequence[Given], *, 
 
 def named(event: gr.EventData) -> str:
     """Return the name that a button in the page's HTML carries; anything else that a browser may send is no name."""
-    name = event._data.get("name") if isinstance(event._data, dict) else None
+    try:
+        name = getattr(event, "name", None)
+    except TypeError:  # it looks for the name in what the browser sent, whatever that is
+        return ""
     return name if isinstance(name, str) else ""
 
 

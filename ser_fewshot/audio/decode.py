@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ _FOREIGN = {
 }
 AGAIN = "Record, export or download it again."
 _CONVERT = "Other formats can be converted, for instance: ffmpeg -i CLIP clip.wav"
+# soundfile opens one file at a time. A process forked meanwhile would find its lock taken for ever, so a fork waits.
+_OPENING = getattr(sf.SoundFile, "_sf_error_lock", None)
+if _OPENING is not None and hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=_OPENING.release)
 
 
 def truncated(name: str, found: str) -> AudioError:

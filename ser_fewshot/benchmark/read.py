@@ -16,6 +16,7 @@ from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SerFewshotError, SettingsError
 from ser_fewshot.evaluation import t_quantile
 from ser_fewshot.settings import fill
+from ser_fewshot.storage.paths import what_is
 
 _OLDEST = 1
 _Z = 1.96  # standard errors that the intervals of format 1 reach
@@ -56,11 +57,13 @@ def read_results(path: Path) -> tuple[Record, ...]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
+        if not file.is_file():
+            raise OSError(what_is(file))  # a pipe would be waited for
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             str(file),
-            found=getattr(error, "strerror", None) or type(error).__name__,
+            found=what_is(file),
             expected="the results of a benchmark",
             remedy="Give the folder of a run of 'ser-fewshot benchmark'.",
         ) from error

@@ -51,21 +51,22 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f". Did you mean '{close[0]}'?" if close else ""
 
 
-def refuse_addresses(arguments: argparse.Namespace) -> None:
-    """Refuse paths that are addresses of the web: a file would not be found, and a folder would be made of one.
+def check_paths(arguments: argparse.Namespace) -> None:
+    """Refuse addresses of the web, of which a folder would be made, and empty paths, which would be the current folder.
 
     Raises:
         SettingsError: there is one.
     """
-    for value in vars(arguments).values():
-        for path in value if isinstance(value, list) else [value]:
-            if isinstance(path, Path) and (url := url_in(path)):
-                raise SettingsError(
-                    arguments.command,
-                    found=f"the address {url}",
-                    expected="a file or a folder of this machine",
-                    remedy=remedy_for(path, ""),
-                )
+    values = [item for value in vars(arguments).values() for item in (value if isinstance(value, list) else [value])]
+    for path in (value for value in values if isinstance(value, Path)):
+        url, empty = url_in(path), path == Path() and "" in arguments.argv and "." not in arguments.argv
+        if url or empty:
+            raise SettingsError(
+                arguments.command,
+                found=f"the address {url}" if url else "an empty path",
+                expected="a file or a folder of this machine",
+                remedy=remedy_for(path, "Name it; a variable of the shell may be empty."),
+            )
 
 
 def as_options(sentence: str, parser: argparse.ArgumentParser | None) -> str:

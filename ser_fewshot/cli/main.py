@@ -17,7 +17,7 @@ from ser_fewshot.cli._benchmarking import add_benchmark
 from ser_fewshot.cli._growing import add_device, add_extract
 from ser_fewshot.cli._numbers import count, layer, port, seed
 from ser_fewshot.cli._outputs import add_force
-from ser_fewshot.cli._parser import Parser, as_options, refuse_addresses
+from ser_fewshot.cli._parser import Parser, as_options, check_paths
 from ser_fewshot.cli._reporting import add_report
 from ser_fewshot.cli._sharing import SHARING
 from ser_fewshot.cli._text import printable
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser = _parser()
             parser.parse_args(given, arguments)
             arguments.argv, arguments.parser = given, parser
-            refuse_addresses(arguments)
+            check_paths(arguments)
             with distributed.ended_by_sigterm():
                 importlib.import_module(f"ser_fewshot.cli.{_module(arguments.command)}").run(arguments)
         finally:

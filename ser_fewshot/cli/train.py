@@ -23,6 +23,7 @@ from ser_fewshot.learners import settings_of
 from ser_fewshot.models import Model, ModelConfig, load_model
 from ser_fewshot.models.train import meta_train
 from ser_fewshot.settings import fill
+from ser_fewshot.storage.paths import what_is
 from ser_fewshot.training import TrainSettings
 
 _SECTIONS = ("settings", "train", "augmentation")
@@ -147,11 +148,12 @@ def _read_toml(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
         return empty
     try:
+        if not path.is_file():
+            raise OSError(what_is(path))
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        found = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingsError(
-            str(path), found=str(found), expected="a TOML file in UTF-8", remedy="Correct the path or the file."
+            str(path), found=str(error), expected="a TOML file in UTF-8", remedy="Correct the path or the file."
         ) from error
     wrong = sorted(name for name, value in config.items() if name not in _SECTIONS or not isinstance(value, dict))
     if wrong:

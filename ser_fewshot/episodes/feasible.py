@@ -30,7 +30,7 @@ def drawable(utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 
         n_speakers = len({clip.speaker_key for clip in utterances} - {None})
         raise EpisodeError(
             f"{part}, {error.subject}" if part else error.subject,
-            found=f"{n_speakers} speakers in it, with {error.found}" if part else error.found,
+            found=f"{n_speakers} speaker{'s' * (n_speakers != 1)} in it, with {error.found}" if part else error.found,
             expected=error.expected,
             remedy=_possible(utterances, spec) or error.remedy,
         ) from error

@@ -18,6 +18,7 @@ from typing import Any
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.paths import what_is
 
 _MOST_BYTES = 2**27  # unpacked; 600 episodes of 20 classes, 5-shot with 5 queries, take 4 MB
 
@@ -70,9 +71,9 @@ def load_episodes(path: Path) -> tuple[tuple[Episode, ...], EpisodeSpec]:
     except (OSError, ValueError, EOFError, zlib.error, RecursionError, EpisodeError) as error:
         raise EpisodeError(
             str(path),
-            found="no such file" if isinstance(error, FileNotFoundError) else f"{error}",
+            found=f"{error}" if what_is(path).startswith(("a text", "an archive", "a file")) else what_is(path),
             expected="a list of episodes frozen by this program",
-            remedy="Correct the path, or freeze the list again.",
+            remedy="Correct the path, or freeze the list again with: ser-fewshot evaluate --save-episodes FILE.",
         ) from error
     found = _digest([_line(header), *_lines(episodes)])
     if found != promised:
@@ -103,6 +104,8 @@ def _content(path: Path) -> bytes:
     Raises:
         ValueError: it holds more.
     """
+    if not path.is_file():
+        raise OSError(what_is(path))  # a pipe would be waited for
     with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
         content: bytes = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

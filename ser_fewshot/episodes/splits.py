@@ -153,7 +153,7 @@ def _split(
             f"split by {kind}",
             found=f"{_some(missing or wanted)} to hold out",
             expected=f"some, not all, of {_some(known)}",
-            remedy=f"Name a {kind} that occurs, and leave one to train on.",
+            remedy="Name one that occurs, and leave one to train on.",
         )
     pairs = list(zip(utterances, keys, strict=True))
     train = tuple(utterance for utterance, key in pairs if key is not None and key not in wanted)

@@ -142,6 +142,12 @@ def test_a_file_outside_the_page_cannot_be_read_through_it(address):
             assert "event: error" in "".join(events.iter_text())
 
 
+def test_gradios_recorder_of_the_screen_takes_no_video(address):
+    """It would write it where the page's own folder is not."""
+    for path in ("process_recording", "process_recording/"):
+        assert httpx.post(f"{address}gradio_api/{path}", files={"video": b"video"}).status_code == 404
+
+
 def test_an_address_instead_of_a_file_is_never_fetched(address, monkeypatch):
     """Gradio would fetch it; its own check, which refuses addresses of this machine, is told to pass them."""
 
@@ -153,14 +159,16 @@ def test_an_address_instead_of_a_file_is_never_fetched(address, monkeypatch):
         listener.settimeout(0.0)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/voice.wav"
         file = {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}
-        for endpoint, data in (("predict", [file]), ("enroll", ["anger", [file]])):
-            asked = httpx.post(f"{address}gradio_api/call/{endpoint}", json={"data": data}).json()
-            with httpx.stream("GET", f"{address}gradio_api/call/{endpoint}/{asked['event_id']}", timeout=30) as events:
-                answer = "".join(events.iter_text())
-            assert "event: error" in answer
-            assert "fetches nothing from other addresses" in answer
-        answer = httpx.get(f"{address}gradio_api/file={url}", timeout=30)
-        assert (answer.status_code, "fetches nothing" in answer.text) == (403, True)
+        asked = [
+            *(("POST", f"{way}/predict", {"data": [file]}) for way in ("call", "run", "api")),
+            ("POST", "call/enroll", {"data": ["anger", [file]]}),
+            ("POST", "call/v2/predict", {"clip": file}),
+            ("POST", "queue/join", {"data": [None, file], "fn_index": 0, "session_hash": "me"}),
+            *(("GET", f"{way}{url}", None) for way in ("file=", "file/", "proxy=")),
+        ]
+        for method, path, body in asked:
+            answer = httpx.request(method, f"{address}gradio_api/{path}", json=body, timeout=30)
+            assert (answer.status_code, "fetches nothing" in answer.text) == (403, True), path
         with pytest.raises(BlockingIOError):
             listener.accept()
 
