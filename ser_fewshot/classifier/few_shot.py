@@ -24,8 +24,7 @@ from ser_fewshot.encoders import View
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.evaluation.calibration import points
 from ser_fewshot.frontends import analyse, normalize, stack
-from ser_fewshot.learners import embed_clips, evaluating
-from ser_fewshot.learners._distance import squared_distances
+from ser_fewshot.learners import embed_clips, evaluating, squared_distances
 from ser_fewshot.models import Model, load_model, save_model, swap_learner, with_view
 from ser_fewshot.settings import check_is
 from ser_fewshot.storage import hub

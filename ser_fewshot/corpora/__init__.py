@@ -13,6 +13,7 @@ from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
+from ser_fewshot.corpora._manifest import segment_suffix
 from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._scan import card, folder_of, from_dataset, names, permissive, scan, scan_of
 from ser_fewshot.corpora._scan_all import named_folders, scan_all
@@ -44,6 +45,7 @@ __all__ = [
     "read_manifest",
     "scan",
     "scan_all",
+    "segment_suffix",
     "to_dataset",
     "write_audformat",
     "write_manifest",

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
-from ser_fewshot.learners._base import class_means
-from ser_fewshot.learners._distance import squared_distances
+from ser_fewshot.learners import class_means, squared_distances
 from ser_fewshot.settings import check_types
 
 _CONDITIONS = 3

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.classifier.enrollment import Enrolled
-from ser_fewshot.encoders import Encoder, Given, Mean
-from ser_fewshot.encoders._description import shares_of
+from ser_fewshot.encoders import Encoder, Given, Mean, shares_of
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.importers._checkpoint import Head

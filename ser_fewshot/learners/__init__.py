@@ -19,10 +19,13 @@ from ser_fewshot.learners._base import (
     Learner,
     Objective,
     Task,
+    class_means,
+    count_classes,
     device_of,
     embed_clips,
     evaluating,
 )
+from ser_fewshot.learners._distance import squared_distances
 from ser_fewshot.learners._inner_loop import GradientLearner
 from ser_fewshot.settings import fill
 
@@ -35,11 +38,14 @@ __all__ = [
     "Objective",
     "Task",
     "build_learner",
+    "class_means",
+    "count_classes",
     "device_of",
     "embed_clips",
     "evaluating",
     "names",
     "settings_of",
+    "squared_distances",
 ]
 
 LARGEST_SIZE = 8_192

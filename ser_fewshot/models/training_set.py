@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_fewshot import audio
-from ser_fewshot.corpora import Utterance
-from ser_fewshot.corpora._manifest import segment_suffix
+from ser_fewshot.corpora import Utterance, segment_suffix
 from ser_fewshot.errors import AudioError, CheckpointError, SerFewshotError
 from ser_fewshot.storage.hub_card import CARD, corpora_of, read_card
 
