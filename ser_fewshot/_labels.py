@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 import warnings
 from collections.abc import Collection, Iterable
 
@@ -15,6 +16,11 @@ _LONG_ENOUGH = 4  # letters: codes such as "dis" are like too many words
 _WORDS = tuple(word for noun, aliases in ALIASES.items() for word in (noun, *aliases) if len(word) >= _LONG_ENOUGH)
 
 
+def class_key(label: str) -> str:
+    """Return what is the same for all spellings of a class: "Anger", " anger " and letters of full width."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
 def misspelt(labels: Iterable[str], enrolled: Collection[str] = ()) -> dict[str, str]:
     """Return those of some new labels that look misspelt, each with the label that was probably meant.
 
@@ -24,7 +30,7 @@ def misspelt(labels: Iterable[str], enrolled: Collection[str] = ()) -> dict[str,
     there = list(enrolled)
     found: dict[str, str] = {}
     for label in labels:
-        if label not in there:
+        if class_key(label) not in map(class_key, there):
             if (meant := _meant(label, there)) is not None:
                 found[label] = meant
             there.append(label)

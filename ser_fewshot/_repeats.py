@@ -9,7 +9,8 @@ from itertools import chain
 
 from torch import Tensor
 
-from ser_fewshot.enrollment import Enrolled, class_key
+from ser_fewshot._labels import class_key
+from ser_fewshot.enrollment import Enrolled
 from ser_fewshot.errors import DataWarning
 
 _SAME = 1e-5  # of the largest value: the other clips of a batch change the last digits only

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot._files import write_atomically
+from ser_fewshot._labels import class_key
 from ser_fewshot._parallel import small_work
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.calibration import Calibration, Surroundings
@@ -156,11 +157,6 @@ def checked_label(label: object) -> str:
             remedy="Give the emotion a name.",
         )
     return name
-
-
-def class_key(label: str) -> str:
-    """Return what is the same for all spellings of a class: "Anger", " anger " and letters of full width."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def checked_classes(clips: object) -> dict[str, list[Source | Clip]]:

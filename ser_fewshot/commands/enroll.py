@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ser_fewshot import audio, corpora
+from ser_fewshot._labels import class_key
 from ser_fewshot.audio import Clip
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.commands._console import note, note_random, noted, report_skipped, say, say_json
 from ser_fewshot.commands._outputs import require_new
 from ser_fewshot.commands._text import counted, words
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.enrollment import class_key
 from ser_fewshot.errors import EnrollmentError
 
 
