@@ -23,6 +23,7 @@ RUNNABLE = {"bash", "python"}
 DATA = {"csv", "text", "toml"}
 PROGRAM = "ser-fewshot"
 SMALLER = {
+    "scan": ("--force",),  # the room has the manifests that pages name already
     "train": ("--epochs", "1", "--config", "small.toml"),
     "evaluate": ("--episodes", "3"),
     "quickstart": ("--episodes", "3"),

@@ -338,7 +338,7 @@ def test_after_an_error_the_former_enrolment_stands(kind):
 
 @pytest.mark.parametrize(
     "wrong",
-    [[], "a.wav", ["/no/such.wav"], [b""], [(16_000, np.zeros(9000))], [(16_000, tone(0.1))], [None], [np.nan]],
+    [[], "a.wav", ["/no/such.wav"], [b""], [(16_000, np.zeros(9000))], [(16_000, tone(0.09))], [None], [np.nan]],
     ids=lambda wrong: f"{wrong!s:.30}",
 )
 def test_after_a_failed_addition_the_former_enrolment_stands(wrong):

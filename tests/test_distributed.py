@@ -166,7 +166,7 @@ def together(work: Any, folder: Path, *, n: int = 2) -> list[int | None]:
 def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert_near(found[name], value, ROUNDING, message=name)
+        assert_near(found[name], value, ROUNDING, scale=list(expected.values()), message=name)
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +315,7 @@ def test_every_learner_trains_with_an_encoder_in_bf16_and_keeps_its_weights_in_f
     assert torch.bfloat16 in inside
     assert {value.dtype for value in built.state_dict().values() if value.is_floating_point()} == {torch.float32}
     for key, value in exact.state_dict().items():
-        assert_near(built.state_dict()[key], value, 0.02, message=key)
+        assert_near(built.state_dict()[key], value, 0.02, scale=list(exact.state_dict().values()), message=key)
     assert not any("autocast" in vars(part) for part in built.modules() if isinstance(part, Encoder)), "it is left on"
 
 

@@ -68,7 +68,8 @@ FewShotClassifier.load({str(file)!r}).predict({clips["fear"]})
 assert main(["enroll", "--to", {str(file)!r}, "--emotion", "awe", *{clips["fear"]}, "--out", {str(file)!r}]) == 0
 assert main(["predict", {str(file)!r}, *{clips["fear"]}]) == 0
 """
-    may = loaded_after("import numpy, platformdirs, rich.table, safetensors.torch, soundfile, soxr, torch")
+    packages = "numpy, platformdirs, rich.table, safetensors.torch, soundfile, soxr, threadpoolctl, torch"
+    may = loaded_after(f"import {packages}")
     assert not loaded_after(code) - may - sys.stdlib_module_names - {"ser_fewshot"}
 
 

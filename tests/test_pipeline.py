@@ -6,6 +6,7 @@ import pytest
 from synthetic import corpus
 from tiny_encoders import tiny
 
+from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.models import ModelConfig, build_model
 from ser_fewshot.models import train as pipeline
@@ -26,7 +27,7 @@ def test_only_a_spectrum_is_varied_in_training(config, varied, monkeypatch, tmp_
 
     monkeypatch.setattr(pipeline, "train", told)
     clips = corpus()
-    settings = TrainSettings()
+    settings = TrainSettings(tasks=(EpisodeSpec(n_way=3, k_shot=2, n_query=2, query_speaker="any"),))
     with pytest.raises(_Told) as caught:
         pipeline.meta_train(
             ModelConfig(learner="protonet", **config),

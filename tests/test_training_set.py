@@ -129,6 +129,17 @@ def test_a_model_keeps_its_record_wherever_it_goes(record, tmp_path):
     assert "model.safetensors" in hub.FILES  # which holds it: what is pushed and pulled has it
 
 
+def test_a_model_that_was_trained_twice_has_both_records(record, trained_on, tmp_path):
+    first = TrainingSet(corpora={"a": Part(), "mine": replace(record.corpora["mine"], labelled=False)}, complete=False)
+    both = first | TrainingSet.of([*trained_on[:3], *write(tmp_path, "other")])
+    assert [(name, part.clips, part.labelled) for name, part in both.corpora.items()] == [
+        ("a", None, True),
+        ("mine", 12, True),
+        ("other", 12, True),
+    ]
+    assert not both.complete
+
+
 def test_a_model_of_before_is_known_by_its_card_or_not_at_all(tmp_path):
     card = '---\ndatasets: ["ased", "emodb"]\n---\n'
     for text, names in ((card, ["ased", "emodb"]), ("---\ndatasets: [\n---\n", []), ("# no metadata\n", [])):
@@ -150,6 +161,7 @@ def test_a_damaged_record_is_refused(tmp_path, text):
         load_model(tmp_path)
 
 
+@pytest.mark.corpus
 def test_the_default_model_is_marked_on_each_of_its_corpora_and_not_on_the_demo(corpora_root):
     record = load_model(DEFAULT_MODEL).training_set
     demo = record.overlap(corpora.read_manifest(DEMO_MANIFEST).utterances)

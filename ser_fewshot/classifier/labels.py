@@ -29,7 +29,7 @@ def misspelt(labels: Iterable[str], enrolled: Collection[str] = ()) -> dict[str,
     there = list(enrolled)
     found: dict[str, str] = {}
     for label in labels:
-        if label not in there:
+        if class_key(label) not in map(class_key, there):
             if (meant := _meant(label, there)) is not None:
                 found[label] = meant
             there.append(label)

@@ -57,8 +57,8 @@ class Part:
 
     def __or__(self, other: Part) -> Part:
         """Return the record of both, whose clips may be the same ones."""
-        files, known = self.files | other.files, [part.clips for part in (self, other) if part.clips is not None]
-        clips = max(len(files), *known) if known else None
+        files = self.files | other.files
+        clips = None if self.clips is None or other.clips is None else max(len(files), self.clips, other.clips)
         return Part(clips=clips, labelled=self.labelled or other.labelled, files=files, names=self.names | other.names)
 
 
@@ -81,8 +81,8 @@ class TrainingSet:
 
     def __or__(self, other: TrainingSet) -> TrainingSet:
         """Return the record of a model that was trained on both."""
-        names = {*self.corpora, *other.corpora}
-        corpora = {name: self.corpora.get(name, _NOTHING) | other.corpora.get(name, _NOTHING) for name in sorted(names)}
+        both = {name: self.corpora[name] | other.corpora[name] for name in self.corpora.keys() & other.corpora.keys()}
+        corpora = dict(sorted({**self.corpora, **other.corpora, **both}.items()))
         return TrainingSet(corpora=corpora, complete=self.complete and other.complete)
 
     @property
@@ -118,7 +118,6 @@ class TrainingSet:
         return json.dumps({"complete": self.complete, "corpora": corpora})
 
 
-_NOTHING = Part(clips=0, labelled=False)
 UNKNOWN = TrainingSet(complete=False)
 """The record of a model that was saved before there were any."""
 

@@ -25,13 +25,13 @@ def what_is(path: Path) -> str:
     """Return what stands at a path: "no such file", "a folder", "a sound file", "an empty file", ..."""
     if (url := url_in(path)) is not None:
         return f"the address {url}"
-    if not path.is_file():
-        return "a folder" if path.is_dir() else "a device or a pipe" if path.exists() else "no such file"
     try:
+        if not path.is_file():
+            return "a folder" if path.is_dir() else "a device or a pipe" if path.exists() else "no such file"
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        return f"a file that cannot be opened ({error.strerror})"
+        return f"a path that cannot be opened ({error.strerror})"
     return _kind_of(head)
 
 

@@ -33,14 +33,15 @@ def model_folder(folder: Path | str) -> Path:
         CheckpointError: there is no such folder.
     """
     path = Path(folder)
-    if path.is_dir():
+    kind = what_is(path)
+    if kind == "a folder":
         return path
     remedy = f"Check the path; a model of the hub is fetched with: ser-fewshot pull {folder} --out DIR."
-    if path.exists():
+    if "file" in kind and kind != "no such file":
         remedy = "An enrolment file is opened with FewShotClassifier.load, or given to 'enroll --to' and 'predict'."
     raise CheckpointError(
         str(folder),
-        found=what_is(path),
+        found=kind,
         expected="the folder of a saved model, with config.json and model.safetensors",
         remedy=remedy_for(path, remedy),
     )

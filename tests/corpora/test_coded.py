@@ -366,7 +366,7 @@ def test_wrong_roots_are_refused_with_what_was_found(tmp_path):
     (tmp_path / "filmed/talk.mp4").write_bytes(b"x")
     for root, found in [
         ("nowhere", "no folder"),
-        ("emodb.zip", "the file"),
+        ("emodb.zip", "a text file"),
         ("empty", "0 audio files"),
         ("filmed", "talk.mp4"),
     ]:

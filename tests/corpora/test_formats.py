@@ -54,8 +54,8 @@ def test_loose_and_deep_clips_are_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("names", "remedy"),
     [
-        ([], "Give the folder that holds"),
-        (["a.wav", "b.wav"], "Give the folder that holds"),
+        ([], "Give a folder with a folder for each emotion"),
+        (["a.wav", "b.wav"], "Make a folder for each emotion"),
         (["wav/03a01Fa.wav"], "Give the folder that holds"),
         (["mydata/angry/a.wav", "mydata/happy/b.wav"], "Give the folder that holds"),
         (["maria/angry/a.wav", "josé/happy/b.wav"], "Put the folders of the speakers into those of the emotions"),

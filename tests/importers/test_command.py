@@ -167,7 +167,7 @@ def test_without_its_torchaudio_all_but_bundles_are_read(tmp_path, run, monkeypa
     source = write_torchaudio(small(), tmp_path / "ta.pt")
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     assert run("import", source, "--out", tmp_path / "out")[0] == 0
-    code, _, complaint = run("import", source, "--out", tmp_path / "out", "--bundle", "HUBERT_LARGE")
+    code, _, complaint = run("import", source, "--out", tmp_path / "other", "--bundle", "HUBERT_LARGE")
     assert code == 2
     assert re.search(r"^ser-fewshot: torchaudio: found .*Install the pair: pip install .*torchaudio==", complaint)
 
