@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ser_fewshot.frontends.pretrained.frontend import FRONTEND
+from ser_fewshot.frontends.pretrained.frontend import FRONTEND, Pretrained, Settings
 
-__all__ = ["FRONTEND"]
+__all__ = ["FRONTEND", "Pretrained", "Settings"]
