@@ -242,7 +242,7 @@ TRAIN = "train --manifest {demo} --out run --config"
         ("train --manifest {demo} --out run", "classes"),
         ("train --manifest {demo} --out {room}/clip.ogg --config {room}/tiny.toml", "clip.ogg"),
         (f"{TRAIN} gone.toml", "No such file"),
-        (f"{TRAIN} {{room}}", "Is a directory"),
+        (f"{TRAIN} {{room}}", "found a folder"),
         (f"{TRAIN} {{room}}/clip.ogg", "TOML file in UTF-8"),
         ("enroll --out e.ser", "no clips"),
         ("enroll --out e.ser --emotion anger", "--emotion anger: found no clips"),
