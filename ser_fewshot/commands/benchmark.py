@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ser_fewshot import distributed
 from ser_fewshot._parallel import threads
+from ser_fewshot._paths import what_is
 from ser_fewshot.benchmark.assembling import PAGE, assemble
 from ser_fewshot.benchmark.cells import keys_of, n_cells, read_asked
 from ser_fewshot.benchmark.making import frontend_of
@@ -56,6 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
             found=repr(only),
             expected="PROTOCOL/CORPUS/METHOD",
             remedy="Name a cell as results.jsonl does; what is left out is none.",
+        )
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise SettingsError(
+            "--out", found=f"{arguments.out}, {what_is(arguments.out)}", expected="a folder", remedy="Choose another."
         )
     methods, protocols = _methods(arguments), _protocols([only.partition("/")[0]] if only else arguments.protocols)
     for method in methods:
