@@ -33,7 +33,7 @@ from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import FrontEnd, Normalization, check_frames, halved
 from ser_fewshot.learners import LARGEST_SIZE, Learner, build_learner, settings_of
-from ser_fewshot.training_set import RECORD, TrainingSet, by_card, parsed
+from ser_fewshot.training_set import RECORD, UNKNOWN, TrainingSet, by_card, parsed
 
 __all__ = [
     "FORMAT",
@@ -116,7 +116,7 @@ class Model:
     config: ModelConfig
     frontend: FrontEnd
     learner: Learner
-    training_set: TrainingSet
+    training_set: TrainingSet = UNKNOWN  # so of what version 0.1.0 pickled
 
 
 def build_model(config: ModelConfig, *, frontend: FrontEnd | None = None, seed: int = 0) -> Model:

@@ -119,6 +119,8 @@ def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = 
     Raises:
         EnrollmentError: there is no such class, or no such clip in it.
     """
+    if label not in enrolled:  # a file of version 0.1.0 may hold "Anger" and "anger"
+        label = next((known for known in enrolled if class_key(known) == class_key(label)), label)
     left: dict[str, Enrolled] = {name: members for name, members in enrolled.items() if name != label}
     if label not in enrolled:
         raise _not_enrolled(label, enrolled)
@@ -259,9 +261,9 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
     except (KeyError, TypeError, ValueError, RecursionError, EnrollmentError) as error:
         raise CheckpointError(
             str(path),
-            found=f"{type(error).__name__}: {error}",
+            found="weights with nothing enrolled" if "classes" not in metadata else f"{type(error).__name__}: {error}",
             expected="an enrolment saved by this program",
-            remedy="Save the enrolment again; a model folder is opened with from_pretrained.",
+            remedy="Enrol clips first, with 'ser-fewshot enroll' or FewShotClassifier.enroll, or save it again.",
         ) from error
     record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
     model = assemble(config, learner, frontend, training_set=record, origin=str(path))

@@ -224,7 +224,7 @@ def test_classes_enrolled_one_by_one_are_as_those_enrolled_at_once(learner):
 @LEARNERS
 def test_forgetting_a_class_is_as_if_it_had_never_been(learner):
     made = classifier(learner, "low", "middle", "high")
-    made.forget("middle")
+    made.forget(" MIDDLE")  # a class whatever the letter case, as where clips are added
     assert made.labels == ("low", "high")
     query = clips("middle", 9)[0]
     assert_close(made.predict(query), classifier(learner, "low", "high").predict(query))
@@ -275,7 +275,7 @@ def test_with_fewer_than_two_classes_nothing_can_be_told_apart():
     assert made.labels == ()
 
 
-@pytest.mark.parametrize("label", ["none", "Low", "", None], ids=str)
+@pytest.mark.parametrize("label", ["none", "", None], ids=str)
 def test_forgetting_what_is_not_enrolled_is_refused(label):
     made = classifier("ridge", "low", "high")
     with pytest.raises(EnrollmentError):
