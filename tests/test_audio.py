@@ -356,7 +356,7 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
         "silent": (encoded(0 * x), "silence"),
         "nearly silent": (encoded(tone(2.0, peak=0.0009), ("WAV", "FLOAT")), "silence"),
         "constant": (encoded(0 * x + 0.5), "silence"),
-        "short": (encoded(x[:1599]), "0.10 s of sound; expected at least 0.1 s"),
+        "short": (encoded(x[:1599]), "0.0999 s of sound; expected at least 0.1 s"),
         "one sample": (encoded(x[:1]), "0.00 s"),
         "short after trimming": (encoded(np.pad(x[:1000], 16_000)), "between silence; expected at least 0.1 s"),
         "long": (encoded(tone(60.1)), "60.1 s of sound; expected at most 60 s"),

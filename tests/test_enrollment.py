@@ -218,7 +218,7 @@ def test_paths_that_are_no_enrolment_are_refused(tmp_path):
     save_model(small_model(), tmp_path / "model", card="")
     assert_refused(tmp_path, match="found a folder")
     assert_refused(tmp_path / "none", match="no such file")
-    assert_refused(tmp_path / "model" / "model.safetensors", match="from_pretrained")
+    assert_refused(tmp_path / "model" / "model.safetensors", match="nothing enrolled")
     assert_refused(tmp_path / "model" / "config.json")
 
 
