@@ -24,7 +24,7 @@ from views import model_of_two_views
 
 from ser_fewshot import FewShotClassifier, Prediction
 from ser_fewshot.audio import Clip, load
-from ser_fewshot.classifier import enrollment
+from ser_fewshot.classifier import enrollment, enrollment_file
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import (
     AdaptationError,
@@ -225,7 +225,7 @@ def test_classes_enrolled_one_by_one_are_as_those_enrolled_at_once(learner):
 @LEARNERS
 def test_forgetting_a_class_is_as_if_it_had_never_been(learner):
     made = classifier(learner, "low", "middle", "high")
-    made.forget("middle")
+    made.forget(" MIDDLE")  # a class whatever the letter case, as where clips are added
     assert made.labels == ("low", "high")
     query = clips("middle", 9)[0]
     assert_close(made.predict(query), classifier(learner, "low", "high").predict(query))
@@ -276,7 +276,7 @@ def test_with_fewer_than_two_classes_nothing_can_be_told_apart():
     assert made.labels == ()
 
 
-@pytest.mark.parametrize("label", ["none", "Low", "", None], ids=str)
+@pytest.mark.parametrize("label", ["none", "", None], ids=str)
 def test_forgetting_what_is_not_enrolled_is_refused(label):
     made = classifier("ridge", "low", "high")
     with pytest.raises(EnrollmentError):
@@ -472,7 +472,7 @@ def test_an_enrolment_that_cannot_be_written_is_refused(tmp_path):
 def test_a_model_that_needs_all_clips_of_a_speaker_is_refused(tmp_path):
     model = small_model(normalization="speaker")
     save_model(model, tmp_path / "model", card="")
-    enrollment.save_enrollment(tmp_path / "mine", model, {})
+    enrollment_file.save_enrollment(tmp_path / "mine", model, {})
     for make in (
         lambda: FewShotClassifier(model),
         lambda: FewShotClassifier.from_pretrained(tmp_path / "model"),

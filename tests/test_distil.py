@@ -181,7 +181,7 @@ def test_the_recipe_makes_a_model_of_all_corpora_and_one_without_each(recipe, ca
     assert {name for name in taught[0] if name not in same} == {"mean", "scale"}
     assert all(model.config.calibration is not None for model in made.values())
     card = (recipe / "all" / "model" / "README.md").read_text()
-    assert "It heard 6 clips of free speech" in " ".join(card.split())
+    assert "It was taught on 6 clips of free speech" in " ".join(card.split())
     assert "Whisper base (MIT licence" in " ".join(card.split())
     for name in ("config.json", "model.safetensors", "README.md"):
         assert (recipe.parent / "out" / name).read_bytes() == (recipe / "all" / "model" / name).read_bytes()

@@ -173,9 +173,9 @@ def test_a_pair_that_is_there_already_is_installed_by_force(monkeypatch, install
 
 
 def test_a_model_that_does_not_load_is_broken(tmp_path, monkeypatch):
-    from ser_fewshot import classifier
+    from ser_fewshot.classifier import few_shot
 
-    monkeypatch.setattr(classifier, "DEFAULT_MODEL", tmp_path / "gone")
+    monkeypatch.setattr(few_shot, "DEFAULT_MODEL", tmp_path / "gone")
     told = found(tmp_path)["default model"]
     assert told.state == "broken"
     assert "config.json" in told.found

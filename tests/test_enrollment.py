@@ -20,7 +20,7 @@ from synthetic import CALIBRATION, small_model
 from torch import Tensor
 
 from ser_fewshot.audio import Clip
-from ser_fewshot.classifier import enrollment
+from ser_fewshot.classifier import enrollment_file
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
 from ser_fewshot.classifier.enrollment_file import kept_of_silence, load_enrollment, save_enrollment
 from ser_fewshot.classifier.labels import checked_label, checked_sources, one_line
@@ -212,7 +212,7 @@ def test_paths_that_are_no_enrolment_are_refused(tmp_path):
     save_model(small_model(), tmp_path / "model", card="")
     assert_refused(tmp_path, match="found a folder")
     assert_refused(tmp_path / "none", match="no such file")
-    assert_refused(tmp_path / "model" / "model.safetensors", match="from_pretrained")
+    assert_refused(tmp_path / "model" / "model.safetensors", match="nothing enrolled")
     assert_refused(tmp_path / "model" / "config.json")
 
 
@@ -223,7 +223,7 @@ def test_the_file_does_not_grow_by_audio(saved):
 
 
 def test_an_enrolment_too_large_to_adapt_to_is_refused(saved, monkeypatch):
-    monkeypatch.setattr(enrollment, "MOST_CLIPS", 4)
+    monkeypatch.setattr(enrollment_file, "MOST_CLIPS", 4)
     assert_refused(saved, match="4 are the most")
     model = small_model()
     with pytest.raises(EnrollmentError, match="at most 4"):

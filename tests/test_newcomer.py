@@ -95,6 +95,13 @@ LINES = [
     ),
     ("evaluate --manifest mine", "mine: found a folder", MANIFEST),
     ("evaluate --manifest clip.ogg", "clip.ogg: found a sound file", MANIFEST),
+    (
+        "evaluate --manifest {demo} --json e --save-episodes e",
+        "found e for both",
+        "Choose another name for one of them.",
+    ),
+    ("evaluate --manifest {demo} --json mine", "--json: found the folder mine", "Add the name of a file."),
+    ("predict model/model.safetensors clip.ogg", "found weights with nothing enrolled", "ser-fewshot enroll"),
     ("evaluate --manifest {demo} --n-way 1", "--n-way: found 1", "expected a whole number of at least 2. Change it."),
     (
         "evaluate --manifest {demo} --k-shot 40",

@@ -25,7 +25,7 @@ from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureCache, extract, size
-from ser_fewshot.frontends import pretrained as module
+from ser_fewshot.frontends.pretrained import frontend as module
 from ser_fewshot.frontends.pretrained.architectures import KNOWN
 from ser_fewshot.frontends.pretrained.chunks import Piece, batches, cut
 from ser_fewshot.frontends.pretrained.frontend import Pretrained, Settings

@@ -221,7 +221,7 @@ def test_a_page_that_cannot_be_written_is_one_line(capsys, model, tmp_path, wher
     assert cli.main(["quickstart", *options]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "a place that can be written" in err
+    assert ("a place that can be written" if "/" in where else "expected a file") in err
 
 
 @pytest.mark.corpus

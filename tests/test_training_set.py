@@ -171,3 +171,12 @@ def test_the_default_model_is_marked_on_each_of_its_corpora_and_not_on_the_demo(
         renamed = [replace(clip, corpus="folder") for clip in clips[::40]]
         assert record.overlap(renamed).clips == {name: len(renamed)}
     assert record.labelled == ("ased", "emodb", "ravdess", "urdu")
+
+
+def test_a_record_that_does_not_list_its_clips_rules_none_out(tmp_path):
+    clips, others = write(tmp_path / "a", "a"), write(tmp_path / "b", "b", longer=0.5)
+    old = TrainingSet(corpora={"a": Part()}, complete=False)  # what the card of a model of version 0.1.0 says
+    assert "nobody knows whether these 12 are among them" in old.overlap(others).sentence
+    assert old.overlap(others).as_dict()["unrecorded"] == ["a"]
+    both = old | TrainingSet.of(clips[:6])
+    assert "not recorded" in both.overlap(clips[6:]).sentence

@@ -57,7 +57,7 @@ def check_duration(name: str, seconds: Seconds, what: str) -> None:
     if round(seconds * SAMPLE_RATE) < round(MIN_SECONDS * SAMPLE_RATE):
         raise TooShortError(
             name,
-            found=f"{seconds:.2f} s {what}",
+            found=f"{seconds:.{2 if seconds < MIN_SECONDS - 0.005 else 4}f} s {what}",
             expected=f"at least {MIN_SECONDS:g} s",
             remedy="Record again, and speak a little longer.",
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ser_fewshot.classifier.labels import class_key
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import EnrollmentError
 from ser_fewshot.evaluation.calibration import Calibration, Surroundings
@@ -102,6 +103,8 @@ def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = 
     Raises:
         EnrollmentError: there is no such class, or no such clip in it.
     """
+    if label not in enrolled:  # a file of version 0.1.0 may hold "Anger" and "anger"
+        label = next((known for known in enrolled if class_key(known) == class_key(label)), label)
     left: dict[str, Enrolled] = {name: members for name, members in enrolled.items() if name != label}
     if label not in enrolled:
         raise _not_enrolled(label, enrolled)

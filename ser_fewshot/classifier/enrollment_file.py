@@ -74,9 +74,9 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
     except (KeyError, TypeError, ValueError, RecursionError, EnrollmentError) as error:
         raise CheckpointError(
             str(path),
-            found=f"{type(error).__name__}: {error}",
+            found="weights with nothing enrolled" if "classes" not in metadata else f"{type(error).__name__}: {error}",
             expected="an enrolment saved by this program",
-            remedy="Save the enrolment again; a model folder is opened with from_pretrained.",
+            remedy="Enrol clips first, with 'ser-fewshot enroll' or FewShotClassifier.enroll, or save it again.",
         ) from error
     record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
     model = assemble(config, learner, frontend, training_set=record, origin=str(path))

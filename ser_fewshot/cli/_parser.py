@@ -14,6 +14,7 @@ from ser_fewshot.errors import SettingsError
 from ser_fewshot.storage.paths import remedy_for, url_in
 
 _USER_ERROR = 2
+_CLOSE = 0.75  # of difflib's ratio: "--nway" is --n-way, and "--shell" is not --help
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 def meant(word: str, known: Iterable[str]) -> str:
     """Return a question for the known word that is most like another one, or nothing."""
-    close = difflib.get_close_matches(word.lower(), known, n=1)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=_CLOSE)
     return f". Did you mean '{close[0]}'?" if close else ""
 
 

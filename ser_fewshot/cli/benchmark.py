@@ -33,6 +33,7 @@ from ser_fewshot.compute.threads import threads
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureSet, default_directory
+from ser_fewshot.storage.paths import what_is
 
 _EPISODES = 600
 _SMOKE_EPISODES = 4
@@ -56,6 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
             found=repr(only),
             expected="PROTOCOL/CORPUS/METHOD",
             remedy="Name a cell as results.jsonl does; what is left out is none.",
+        )
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise SettingsError(
+            "--out", found=f"{arguments.out}, {what_is(arguments.out)}", expected="a folder", remedy="Choose another."
         )
     methods, protocols = _methods(arguments), _protocols([only.partition("/")[0]] if only else arguments.protocols)
     for method in methods:

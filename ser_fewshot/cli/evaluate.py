@@ -42,6 +42,13 @@ def run(arguments: argparse.Namespace) -> None:
     """
     require_new("--json", None if arguments.json == Path("-") else arguments.json, arguments)
     require_new("--save-episodes", arguments.save_episodes, arguments)
+    if arguments.json is not None and arguments.json == arguments.save_episodes:
+        raise SettingsError(
+            "--json and --save-episodes",
+            found=f"{arguments.json} for both",
+            expected="a file for each",
+            remedy="Choose another name for one of them.",
+        )
     device = distributed.compute(arguments.device).device
     frozen = load_episodes(arguments.replay) if _replays(arguments) else None
     spec = frozen[1] if frozen else _spec(arguments)

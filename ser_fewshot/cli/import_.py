@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         SettingsError: the model would overwrite its source or another program's, or another model without --force.
     """
     _check_apart(Path(arguments.source), arguments.out)
-    require_new("--out", arguments.out, arguments)
+    require_new("--out", arguments.out, arguments, folder=True)
     choice = Choice(
         layer=arguments.layer,
         pooling=arguments.pooling,

@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
         f"on meta-validation ({settings.tasks[0]}), chance {100 * chance_of(settings.tasks[0]):.1f} %; model: {saved}"
     )
     if table is not None:
-        say(f"held out: {counted(len(kept), 'clip')}; ser-fewshot evaluate --manifest {table} --model {saved}")
+        command = shlex.join(["ser-fewshot", "evaluate", "--manifest", str(table), "--model", str(saved)])
+        say(f"held out: {counted(len(kept), 'clip')}; {command}")
     if best["validation_diverged"]:
         note(
             f"adapting diverged in {best['validation_diverged']:.0f} of {settings.validation_episodes} validation "

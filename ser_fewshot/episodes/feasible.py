@@ -9,6 +9,7 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import EpisodeError
 
+_WHERE = " Tasks of a training are set as [[train.tasks]] in the file of --config."
 _WAYS = 8  # numbers of ways that are tried, one by one; below them, halves
 
 
@@ -32,7 +33,7 @@ def drawable(utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 
             f"{part}, {error.subject}" if part else error.subject,
             found=f"{n_speakers} speaker{'s' * (n_speakers != 1)} in it, with {error.found}" if part else error.found,
             expected=error.expected,
-            remedy=_possible(utterances, spec) or error.remedy,
+            remedy=(_possible(utterances, spec) or error.remedy) + _WHERE * bool(part),
         ) from error
 
 

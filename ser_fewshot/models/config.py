@@ -11,7 +11,7 @@ from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.frontends import FrontEnd, Normalization
 from ser_fewshot.learners import Learner
-from ser_fewshot.models.training_set import TrainingSet
+from ser_fewshot.models.training_set import UNKNOWN, TrainingSet
 
 FORMAT = 1
 
@@ -75,4 +75,4 @@ class Model:
     config: ModelConfig
     frontend: FrontEnd
     learner: Learner
-    training_set: TrainingSet
+    training_set: TrainingSet = UNKNOWN  # so of what version 0.1.0 pickled

@@ -152,7 +152,7 @@ class Overlap:
                 f"Trained on {', '.join(sorted(self.clips))}: {sum(self.clips.values())} of these {n} clips were in "
                 "the training set, so this score is not one for unseen speakers."
             )
-        if unrecorded := [name for name in self.same_name if not parts[name].files]:
+        if unrecorded := [name for name in self.same_name if parts[name].clips is None or not parts[name].files]:
             return (
                 f"Trained on {', '.join(unrecorded)}; which of the clips were in the training set is not recorded, so "
                 "this score is not one for unseen speakers."
@@ -162,10 +162,20 @@ class Overlap:
                 f"Trained on other clips of {', '.join(self.same_name)}, so this score is not one for an unseen "
                 f"corpus; none of these {n} clips was in the training set."
             )
+        if self._unrecorded:
+            return (
+                f"Trained on {', '.join(self._unrecorded)}; which clips is not recorded, so nobody knows whether these "
+                f"{n} are among them."
+            )
         if not parts and not self.training_set.complete:
             return "What this model was trained on is not recorded, so nobody knows whether these clips were among it."
         rest = "" if self.training_set.complete else "; a part of the model was trained on what is not recorded"
         return f"None of these {n} clips was in the training set ({_listed(self.training_set)}){rest}."
+
+    @property
+    def _unrecorded(self) -> list[str]:
+        """The labelled corpora of which nobody wrote down the clips, as in models of version 0.1.0."""
+        return [name for name, part in self.training_set.corpora.items() if part.labelled and part.clips is None]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as JSON values."""
@@ -173,6 +183,7 @@ class Overlap:
         return {
             "corpora": {name: {"clips": part.clips, "labelled": part.labelled} for name, part in parts.items()},
             "complete": self.training_set.complete,
+            "unrecorded": self._unrecorded,
             "found": self.found,
             "clips_found": dict(self.clips),
             "corpora_of_same_name": list(self.same_name),

@@ -70,6 +70,8 @@ def pull(name: str, *, out: Path | None = None) -> Path:
         SettingsError: something is in that folder already, or it cannot be written.
     """
     _require_id(name)
+    if out is not None:
+        _require_empty(out)
     # The page of text comes first: it tells whether a gigabyte is worth fetching.
     config = read_config(_require(fetch(name, [CONFIG]), CONFIG, name))
     if config.get("model_type") != "ser_fewshot":
@@ -83,7 +85,6 @@ def pull(name: str, *, out: Path | None = None) -> Path:
     _require(folder, WEIGHTS, name)
     if out is None:
         return folder
-    _require_empty(out)
     for file in FILES:
         if (folder / file).is_file():
             write_atomically(out / file, (folder / file).read_bytes())

@@ -9,7 +9,7 @@ _URL = re.compile(r"(?:^|/)((?:https?|ftp|s3|gs|hf):)/+(.+)", re.DOTALL)  # a Pa
 _KINDS = (
     (0, rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2-\xfb]|FORM....AIF|caff|\.snd|RF64", "a sound file"),
     (0, rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive"),
-    (8, rb"\{", "a safetensors file, as an enrolment is"),
+    (4, rb"\0\0\0\0\{", "a safetensors file, as an enrolment is"),  # behind a length of 8 bytes, less than 4 GiB
 )
 """Where the bytes begin that tell a kind of file, what they are, and what to call it."""
 _HEAD = 512  # bytes, enough for all of them, and to see whether it is text
