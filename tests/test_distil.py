@@ -20,7 +20,7 @@ import torch
 import train_default
 from conftest import tone
 from default_model import fit
-from default_model.distillation import distil
+from default_model.distillation import Distillation, distil
 from default_model.fit import Choice, fit_labels
 from default_model.lesson import Lesson
 from synthetic import DIM, corpus
@@ -32,7 +32,6 @@ from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.evaluation.fit_calibration import observe
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
-from ser_fewshot.models import train as pipeline
 from ser_fewshot.training import TrainSettings
 
 TEACHER = 3  # values in a frame of what is learned
@@ -77,14 +76,14 @@ def test_all_clips_are_learned_from_and_none_judges(tmp_path, monkeypatch):
         seen.update(features=features, validation=validation, **more)
         return [{"epoch": epoch, "loss": loss} for epoch, loss in ((1, 1.5), (2, 1.2), (3, 1.3))]
 
-    monkeypatch.setattr(pipeline, "train", told)
+    monkeypatch.setattr("default_model.distillation.train", told)
     _, best = go(tmp_path, settings=replace(SETTINGS, epochs=3))
     assert best == {"epoch": 2, "loss": 1.2}
     assert seen["validation"] is None
-    assert (seen["objective"], seen["run"], seen["settings"].epochs) == ("distillation", tmp_path, 3)
+    assert (seen["objective"].func, seen["run"], seen["settings"].epochs) == (Distillation, tmp_path, 3)
     assert seen["features"].utterances == lesson().features.utterances
     assert all(torch.equal(x, y) for x, y in zip(seen["features"].clips, lesson().features.clips, strict=True))
-    assert all(torch.equal(x, y) for x, y in zip(seen["targets"], lesson().targets, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(seen["objective"].keywords["targets"], lesson().targets, strict=True))
 
 
 def test_a_run_that_is_resumed_ends_where_it_ended(tmp_path):

@@ -225,6 +225,7 @@ def test_the_file_does_not_grow_by_audio(saved):
 def test_an_enrolment_too_large_to_adapt_to_is_refused(saved, monkeypatch):
     monkeypatch.setattr(enrollment_file, "MOST_CLIPS", 4)
     assert_refused(saved, match="4 are the most")
+    monkeypatch.setattr(enrollment, "MOST_CLIPS", 4)
     model = small_model()
     with pytest.raises(EnrollmentError, match="at most 4"):
         Enrollment.of(model, enrolled(model, 2, 3))

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from manifests import grid, manifests, utterance
 
 from ser_fewshot.corpora import Utterance, scan
-from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, class_numbers, sampler
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, class_numbers
+from ser_fewshot.episodes import sampler as module
 from ser_fewshot.errors import EpisodeError
 
 FEW = 6  # choices of classes, where giving up early does no harm
@@ -44,7 +45,7 @@ def sampler(
     utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 0, choices: int = FEW
 ) -> EpisodeSampler | None:
     """A sampler that gives up early; None where it refuses."""
-    with mock.patch.object(sampler, "_CHOICES", choices):
+    with mock.patch.object(module, "_CHOICES", choices):
         try:
             return EpisodeSampler(utterances, spec, seed=seed)
         except EpisodeError:
@@ -84,7 +85,7 @@ def test_every_episode_holds_what_its_spec_promises(utterances, spec, seed, inde
     drawn = sampler(utterances, spec, seed=seed)
     assume(drawn is not None)
     for number in (0, 1, index):
-        with mock.patch.object(sampler, "_CHOICES", FEW):
+        with mock.patch.object(module, "_CHOICES", FEW):
             try:
                 episode = drawn.draw(number)
             except EpisodeError:
@@ -381,7 +382,7 @@ SMALL = {"emotions": 3, "speakers": 4, "texts": 2, "takes": 2}  # 48 clips: 16 o
 )
 def test_what_cannot_be_drawn_is_refused_at_construction_with_both_numbers(rest, asked, there):
     spec = EpisodeSpec(**{"n_way": 3, "k_shot": 2, "n_query": 2, **rest})
-    with mock.patch.object(sampler, "_CHOICES", 20), pytest.raises(EpisodeError) as caught:
+    with mock.patch.object(module, "_CHOICES", 20), pytest.raises(EpisodeError) as caught:
         EpisodeSampler(grid(**SMALL), spec)
     assert asked in caught.value.expected
     assert there in caught.value.found
@@ -391,7 +392,7 @@ def test_classes_that_fit_alone_but_not_together_are_refused():
     # Each emotion fits one parting of the two speakers, and the two partings are opposite.
     clips = [utterance(number, "anger", "s1" if number < 5 else "s2") for number in range(20)]
     clips += [utterance(number, "joy", "s2" if number < 25 else "s1") for number in range(20, 40)]
-    with mock.patch.object(sampler, "_CHOICES", 20), pytest.raises(EpisodeError, match="no way to part 2 speakers"):
+    with mock.patch.object(module, "_CHOICES", 20), pytest.raises(EpisodeError, match="no way to part 2 speakers"):
         EpisodeSampler(clips, EpisodeSpec(n_way=2, k_shot=5, n_query=15))
 
 

@@ -17,8 +17,9 @@ PACKAGES = ("corpora", "frontends", "learners")
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_names_are_the_files_of_the_folder_sorted_and_without_helpers(package):
-    files = (Path(plugins.__file__).parent / package).glob("*.py")
-    assert plugins.names(package) == sorted(file.stem for file in files if not file.name.startswith("_"))
+    folder = Path(plugins.__file__).parent / package
+    found = [*folder.glob("*.py"), *(path.parent for path in folder.glob("*/__init__.py"))]
+    assert plugins.names(package) == sorted(path.stem for path in found if not path.name.startswith("_"))
     assert plugins.names(package)
 
 
