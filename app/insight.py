@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_fewshot.evaluation.calibration import points
+from ser_fewshot.evaluation.novelty import points
 from ser_fewshot.frontends import stack
 
 from .clips import note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ser_fewshot.corpora import Gender
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import Evaluation, Interval, evaluate, interval
-from ser_fewshot.evaluation.calibration import Calibration
-from ser_fewshot.evaluation.open_set import open_set, reliability
+from ser_fewshot.evaluation.calibration import Calibration, reliability
+from ser_fewshot.evaluation.open_set import Rejection, auroc, novelties, pooled
+from ser_fewshot.evaluation.runner import predictions
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 
@@ -103,18 +104,29 @@ def probabilities(trial: Trial) -> dict[str, Any] | None:
     """Return how often answers are right that were said to be this or that probable, before and after calibration."""
     if trial.calibration is None:
         return None
-    return reliability(
-        trial.learner, trial.calibration, features=trial.clips, episodes=trial.episodes, spec=trial.spec
-    ).as_dict()
+    found = predictions(trial.learner, trial.clips, trial.episodes)
+    parts = {"before": reliability(found, None).as_dict(), "after": reliability(found, trial.calibration).as_dict()}
+    return {"spec": asdict(trial.spec), "protocol": str(trial.spec), "episodes": len(found), **parts}
 
 
 def unknown_classes(trial: Trial) -> dict[str, Any] | None:
     """Return how well clips of a class that is not enrolled are told from the others, of which there must be two."""
     if trial.calibration is None or trial.spec.n_way < 3:
         return None
-    return open_set(
-        trial.learner, trial.calibration, features=trial.clips, episodes=trial.episodes, spec=trial.spec
-    ).as_dict()
+    found = predictions(trial.learner, trial.clips, trial.episodes, leave_out=True)
+    rows = [(novelties(one, trial.calibration), one.known.numpy()) for one in found]
+    within = [auroc(values[known], values[~known]) for values, known in rows]
+    kept = [np.mean(values[known] < trial.calibration.threshold) for values, known in rows]
+    flagged = [np.mean(values[~known] >= trial.calibration.threshold) for values, known in rows]
+    return {
+        "spec": asdict(trial.spec),
+        "protocol": f"{trial.spec}, one class left out of the support",
+        "episodes": len(found),
+        **asdict(Rejection.of(*pooled(found, trial.calibration))),
+        "auroc_within": interval(np.array(within)).as_dict(),
+        "known_kept": interval(np.array(kept)).as_dict(),
+        "unknown_flagged": interval(np.array(flagged)).as_dict(),
+    }
 
 
 MEASURES: dict[str, Callable[[Trial], Any]] = {

@@ -80,7 +80,7 @@ class EnrollmentError(SerFewshotError):
 
 
 class AdaptationError(SerFewshotError):
-    """Adapting to a support set diverged: its loss is no longer a number."""
+    """Adapted to a support set diverged: its loss is no longer a number."""
 
 
 class DataWarning(UserWarning):

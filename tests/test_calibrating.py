@@ -15,18 +15,18 @@ from torch import Tensor
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import AdaptationError, EpisodeError, SettingsError
-from ser_fewshot.evaluation import fit_calibration as calibrating
-from ser_fewshot.evaluation.fit_calibration import (
-    Observation,
+from ser_fewshot.evaluation import calibration as calibrating
+from ser_fewshot.evaluation.calibration import (
     fit,
     fit_calibration,
-    observe,
-    observed,
     optimal_temperature,
+    validation_predictions,
 )
+from ser_fewshot.evaluation.runner import Predictions, predictions
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner, names
 
+EPISODE = Episode(0, (), (), ())
 SMALL = {"name": "conv", "channels": 4, "blocks": 1, "width": 3}
 
 
@@ -40,7 +40,7 @@ def law(n_way: int, k_shot: float) -> float:
     return float(np.exp(0.7 - 0.5 * np.log(n_way) + 0.3 * np.log(k_shot)))
 
 
-def answers(n: int = 3000) -> list[Observation]:
+def answers(n: int = 3000) -> list[Predictions]:
     """Answers whose probabilities are right at `law`'s temperature, and unknown clips two units further away."""
     generator = torch.Generator().manual_seed(0)
     made = []
@@ -51,7 +51,7 @@ def answers(n: int = 3000) -> list[Observation]:
             unknown = torch.rand(n, generator=generator) < 0.25
             ratio = torch.randn(n, generator=generator) + 2 * unknown
             evidence = torch.stack([ratio, torch.randn(n, generator=generator)], 1)
-            made.append(Observation(k_shot, logits, evidence, torch.where(unknown, -1, y)))
+            made.append(Predictions(EPISODE, k_shot, logits, torch.where(unknown, -1, y), evidence))
     return made
 
 
@@ -130,21 +130,21 @@ def test_one_class_of_each_episode_is_left_out_in_turn():
     features = FeatureSet(utterances, tuple(torch.full((1, 8), float(number)) for number in range(6)))
     support, query = (("a0",), ("b0",), ("c0",)), (("a1",), ("b1",), ("c1",))
     episodes = [Episode(index, ("a", "b", "c"), support, query) for index in range(3)]
-    found = [one.y.tolist() for one in observed(learner(), features, episodes=episodes, leave_out=True)]
+    found = [one.y.tolist() for one in predictions(learner(), features, episodes, leave_out=True)]
     assert found == [[-1, 0, 1], [0, -1, 1], [0, 1, -1]]
-    (whole, *_) = observed(learner(), features, episodes=episodes, leave_out=False)
+    (whole, *_) = predictions(learner(), features, episodes)
     assert whole.y.tolist() == [0, 1, 2]
     assert (whole.n_way, whole.k_shot, whole.known.all().item()) == (3, 1, True)
 
 
 def test_speakers_are_apart_where_that_is_possible_and_else_not(monkeypatch):
     seen = []
-    drawn = calibrating.drawn
-    monkeypatch.setattr(calibrating, "drawn", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1])
-    observe(learner(), corpus(n_emotions=3), seed=0, n_episodes=1)
+    drawn = calibrating.drawable
+    monkeypatch.setattr(calibrating, "drawable", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1])
+    validation_predictions(learner(), corpus(n_emotions=3), seed=0, n_episodes=1)
     assert set(seen) == {"disjoint"}
     alone = corpus(n_emotions=3, n_speakers=1, takes=12)
-    assert observe(learner(), alone, seed=0, n_episodes=1)
+    assert validation_predictions(learner(), alone, seed=0, n_episodes=1)
     assert set(seen) == {"disjoint", "any"}
 
 

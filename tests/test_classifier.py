@@ -509,7 +509,7 @@ def test_a_single_clip_to_embed_is_refused():
         classifier().embed("a.wav")
 
 
-class Adapting(Learner):
+class Adapted(Learner):
     """A learner that keeps frames and adapts an encoder: here, the average frame of each class."""
 
     def adapt(self, support: Any, y: Any) -> Any:
@@ -519,7 +519,7 @@ class Adapting(Learner):
 
 def test_a_learner_that_keeps_frames_enrols_and_predicts_but_does_not_embed():
     model = small_model("nearest", encoder="mean")
-    object.__setattr__(model, "learner", Adapting())
+    object.__setattr__(model, "learner", Adapted())
     made = FewShotClassifier(model)
     made.enroll({label: clips(label, 0, 1, 2) for label in ("low", "shrill")})
     answer = made.predict(clips("shrill", 5)[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +17,13 @@ from ser_fewshot.corpora import Utterance, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import AdaptationError, EpisodeError
-from ser_fewshot.evaluation.calibration import Calibration
-from ser_fewshot.evaluation.fit_calibration import fit_calibration
-from ser_fewshot.evaluation.open_set import ReliabilityBins, false_positive_rate, open_set, oscr, reliability
+from ser_fewshot.evaluation.calibration import Calibration, ReliabilityBins, fit_calibration, reliability
+from ser_fewshot.evaluation.open_set import Rejection, false_positive_rate, novelties, oscr, pooled
+from ser_fewshot.evaluation.runner import predictions
 from ser_fewshot.frontends import Features, FeatureSet, extract, stack
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import ModelConfig, build_model
 
-SPEC = EpisodeSpec(n_way=3, k_shot=1, n_query=1)
 BY_LOGIT = Calibration(
     temperature=(float(np.log(2)), 0.0, 0.0),
     novelty=(0.0, 0.0, 0.0, 0.0, -1.0),  # log-odds: the largest logit, negative
@@ -115,34 +114,32 @@ def test_reliability_before_and_after_worked_out_by_hand():
     odds = float(np.log(4))  # of a logit of log 16, halved: 4 to 1 and 1
     features = told((2 * odds, 0), (0, 2 * odds), (0, 0, 2 * odds), (2 * odds, 0))
     asked = episodes(("q0", "q1", "q2"), ("q0", "q1", "q3"))  # five of six are right
-    found = reliability(Told(), BY_LOGIT, features=features, episodes=asked, spec=SPEC)
-    assert found.before.ece == pytest.approx(16 / 18 - 5 / 6, rel=1e-4)
-    assert found.after.ece == pytest.approx(5 / 6 - 4 / 6, rel=1e-4)
-    assert found.after.count.sum() == 6
-    read = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert read["after"]["ece"] == found.after.ece
-    assert len(read["before"]["count"]) == 15
-    assert (read["episodes"], read["protocol"]) == (2, str(SPEC))
+    found = predictions(Told(), features, asked)
+    after = reliability(found, BY_LOGIT)
+    assert reliability(found, None).ece == pytest.approx(16 / 18 - 5 / 6, rel=1e-4)
+    assert after.ece == pytest.approx(5 / 6 - 4 / 6, rel=1e-4)
+    assert after.count.sum() == 6
+    read = json.loads(json.dumps(after.as_dict(), allow_nan=False))
+    assert (read["ece"], len(read["count"])) == (after.ece, 15)
 
 
 def test_open_set_worked_out_by_hand():
     # Largest logits: q0 3 and right, q1 1 and wrong, q2 -1 (called unknown), q3 2.
     features = told((3.0, 0.0), (1.0, 0.0), (-1.0, -2.0), (2.0, 0.0))
     asked = episodes(("q2", "q0", "q1"), ("q0", "q3", "q2"))  # of the first "a" is left out, of the second "b"
-    found = open_set(Told(), BY_LOGIT, features=features, episodes=asked, spec=SPEC)
-    # First: unknown -1 is flagged, known 3 (right) and 1 (wrong, it is "c") are kept: in order.
-    # Second: unknown 2 is not; known 3 (right) is kept, known -1 (wrong) is flagged: half in order.
-    assert found.auroc_within.mean == pytest.approx((1 + 0.5) / 2)
-    assert found.known_kept.mean == pytest.approx((1 + 0.5) / 2)
-    assert found.unknown_flagged.mean == pytest.approx((1 + 0) / 2)
+    first, second = found = predictions(Told(), features, asked, leave_out=True)
+    # First: unknown -1 is flagged, known 3 (right) and 1 (wrong, it is "c") are kept.
+    # Second: unknown 2 is not; known 3 (right) is kept, known -1 (wrong) is flagged.
+    assert [(novelties(one, BY_LOGIT) >= BY_LOGIT.threshold).tolist() for one in (first, second)] == [
+        [True, False, False],
+        [False, False, True],
+    ]
     # Pooled: known 3, 1, 3, -1 against unknown -1 and 2.
     pairs = [(known > unknown) + (known == unknown) / 2 for known in (3, 1, 3, -1) for unknown in (-1, 2)]
-    assert found.auroc == pytest.approx(np.mean(pairs))
-    assert found.fpr95 == 1  # to keep -1, all are accepted
-    assert found.oscr == pytest.approx(2 / 4 * 1)  # the two that are right are above both
-    read = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert read["known_kept"]["mean"] == found.known_kept.mean
-    assert "left out" in read["protocol"]
+    measured = Rejection.of(*pooled(found, BY_LOGIT))
+    assert measured.auroc == pytest.approx(np.mean(pairs))
+    assert measured.fpr95 == 1  # to keep -1, all are accepted
+    assert measured.oscr == pytest.approx(2 / 4 * 1)  # the two that are right are above both
 
 
 def test_a_fitted_calibration_lowers_the_error_of_one_that_is_far_too_sure():
@@ -150,12 +147,20 @@ def test_a_fitted_calibration_lowers_the_error_of_one_that_is_far_too_sure():
     calibration = fit_calibration(made, corpus(seed=1), seed=0, n_episodes=10)
     features, spec = corpus(seed=2), EpisodeSpec(n_way=3, k_shot=2, n_query=4)
     asked = EpisodeSampler(features.utterances, spec).draw_many(60)
-    found = reliability(made, calibration, features=features, episodes=asked, spec=spec)
-    assert found.after.ece < 0.1 < found.before.ece
-    apart = open_set(made, calibration, features=features, episodes=asked, spec=spec)
-    assert apart.auroc > 0.7
-    assert apart.known_kept.mean > 0.6
-    assert apart.unknown_flagged.mean > 1 - apart.known_kept.mean
+    found = predictions(made, features, asked)
+    assert reliability(found, calibration).ece < 0.1 < reliability(found, None).ece
+    assert_unknown_clips_are_flagged(made, features, asked, calibration)
+
+
+def assert_unknown_clips_are_flagged(
+    made: Learner, features: FeatureSet, asked: Sequence[Episode], calibration: Calibration
+) -> None:
+    """More clips of known classes are kept than of unknown ones, and most of them."""
+    known, right, unknown = pooled(predictions(made, features, asked, leave_out=True), calibration)
+    assert Rejection.of(known, right, unknown).auroc > 0.6
+    kept = np.mean(known < calibration.threshold)
+    assert kept > 0.5
+    assert np.mean(unknown >= calibration.threshold) > 1 - kept
 
 
 def test_novelty_of_clips_without_information_is_chance():
@@ -165,14 +170,8 @@ def test_novelty_of_clips_without_information_is_chance():
     made = build_learner("ridge", 8, {"encoder": {"name": "mean"}})
     asked = EpisodeSampler(features.utterances, spec).draw_many(200)
     calibration = fit_calibration(made, corpus(seed=1), seed=0, n_episodes=5)
-    found = open_set(made, calibration, features=noise, episodes=asked, spec=spec)
-    assert abs(found.auroc - 0.5) < 0.05
-    assert abs(found.auroc_within.mean - 0.5) < 2 * found.auroc_within.half_width
-
-
-def test_two_classes_leave_nothing_to_tell_apart_without_one():
-    with pytest.raises(EpisodeError, match="at least three"):
-        open_set(Told(), BY_LOGIT, features=told(), episodes=(), spec=EpisodeSpec(n_way=2, k_shot=1, n_query=1))
+    found = predictions(made, noise, asked, leave_out=True)
+    assert abs(Rejection.of(*pooled(found, calibration)).auroc - 0.5) < 0.05
 
 
 class Diverging(Learner):
@@ -182,11 +181,11 @@ class Diverging(Learner):
         raise AdaptationError("a", found="nan", expected="a number", remedy="Lower it.")
 
 
-@pytest.mark.parametrize("measure", [reliability, open_set])
-@pytest.mark.parametrize("asked", [(), (("q0", "q0", "q0"),)], ids=["no episode", "diverging"])
-def test_no_episode_that_can_be_adapted_to_is_refused(measure, asked):
+@pytest.mark.parametrize("measure", [reliability, pooled])
+def test_no_episode_that_can_be_adapted_to_is_refused(measure):
+    found = predictions(Diverging(), told((1.0, 0.0)), episodes(("q0", "q0", "q0")))
     with pytest.raises(EpisodeError, match="no episode"):
-        measure(Diverging(), BY_LOGIT, features=told((1.0, 0.0)), episodes=episodes(*asked), spec=SPEC)
+        measure(found, BY_LOGIT)
 
 
 @pytest.mark.corpus
@@ -200,9 +199,5 @@ def test_a_real_corpus_is_calibrated_and_unknown_emotions_are_told_better_than_b
     calibration = fit_calibration(model.learner, fitted, seed=0, n_episodes=15)
     spec = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
     drawn = EpisodeSampler(asked.utterances, spec).draw_many(100)
-    found = reliability(model.learner, calibration, features=asked, episodes=drawn, spec=spec)
-    assert found.after.ece < 0.1
-    apart = open_set(model.learner, calibration, features=asked, episodes=drawn, spec=spec)
-    assert apart.auroc_within.mean - apart.auroc_within.half_width > 0.55
-    assert apart.known_kept.mean > 0.5
-    assert apart.unknown_flagged.mean > 1 - apart.known_kept.mean
+    assert reliability(predictions(model.learner, asked, drawn), calibration).ece < 0.1
+    assert_unknown_clips_are_flagged(model.learner, asked, drawn, calibration)

@@ -29,7 +29,7 @@ from tolerance import assert_near
 
 from ser_fewshot.corpora import Scan, Utterance
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.evaluation.fit_calibration import observe
+from ser_fewshot.evaluation.calibration import validation_predictions
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
 from ser_fewshot.training import TrainSettings
@@ -127,7 +127,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(train_default, "RESULTS", tmp_path / "none")
     monkeypatch.setattr(train_default, "fit_labels", functools.partial(fit_labels, choices=[ONE, OTHER]))
     monkeypatch.setattr(fit, "_EPISODES", 3)
-    monkeypatch.setattr(fit, "observe", functools.partial(observe, n_episodes=2))
+    monkeypatch.setattr(fit, "validation_predictions", functools.partial(validation_predictions, n_episodes=2))
     monkeypatch.setenv("SER_FEWSHOT_CACHE", str(tmp_path / "cache"))
     scans = tuple(Scan(name, tuple(labelled(tmp_path / name)), ()) for name in NAMES)
     monkeypatch.setattr(train_default.corpora, "scan_all", lambda _: scans)

@@ -20,7 +20,7 @@ from synthetic import CALIBRATION, small_model
 from torch import Tensor
 
 from ser_fewshot.audio import Clip
-from ser_fewshot.classifier import enrollment_file
+from ser_fewshot.classifier import enrollment, enrollment_file
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
 from ser_fewshot.classifier.enrollment_file import kept_of_silence, load_enrollment, save_enrollment
 from ser_fewshot.classifier.labels import checked_label, checked_sources, one_line

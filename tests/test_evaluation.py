@@ -249,7 +249,7 @@ def test_a_clip_without_features_is_refused_before_the_work_begins(monkeypatch):
     gone = episodes[-1].query[0][0]
     rows = [row for row, utterance in enumerate(features.utterances) if utterance.id != gone]
     rest = FeatureSet(tuple(features.utterances[r] for r in rows), tuple(features.clips[r] for r in rows))
-    monkeypatch.setattr("ser_fewshot.evaluation.scores.embed_clips", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr("ser_fewshot.evaluation.runner.embed_clips", lambda *_: pytest.fail("it began"))
     with pytest.raises(EpisodeError, match=gone):
         evaluate(nearest(), rest, episodes, spec=SPEC)
 

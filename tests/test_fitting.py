@@ -19,7 +19,7 @@ from ser_fewshot.encoders import Discriminant, Given, Transformer
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
-from ser_fewshot.evaluation.fit_calibration import observe
+from ser_fewshot.evaluation.calibration import validation_predictions
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, embed_clips
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
@@ -61,7 +61,7 @@ def taught(**told: Any) -> Model:
 @pytest.fixture(autouse=True)
 def _few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "_EPISODES", 4)
-    monkeypatch.setattr(fit, "observe", functools.partial(observe, n_episodes=2))
+    monkeypatch.setattr(fit, "validation_predictions", functools.partial(validation_predictions, n_episodes=2))
 
 
 def encoder_of(model: Model) -> Discriminant:

@@ -15,8 +15,8 @@ import torch
 
 from ser_fewshot import plugins
 from ser_fewshot.assets import DEFAULT_MODEL as DEFAULT_FOLDER
-from ser_fewshot.benchmark.answers import Adapting, Answerer, Probing
 from ser_fewshot.benchmark.methods import DEFAULT_MODEL, PROBE, SVM, Method
+from ser_fewshot.benchmark.predictors import Adapted, LinearProbe, Predictor
 from ser_fewshot.benchmark.protocols import Question
 from ser_fewshot.benchmark.svm import SupportVectors
 from ser_fewshot.compute import distributed
@@ -25,8 +25,7 @@ from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import EpisodeError
-from ser_fewshot.evaluation.calibration import Calibration
-from ser_fewshot.evaluation.fit_calibration import fit_calibration
+from ser_fewshot.evaluation.calibration import Calibration, fit_calibration
 from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.learners import Learner
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, with_view
@@ -50,15 +49,15 @@ class Made:
     """A method that is ready for the test clips of a split.
 
     Attributes:
-        answerer: what is asked.
-        calibration: how sure its answers are; None where that was not fitted.
-        settings, training: what it was told, and how it was trained, for the record.
+        predictor: predicts the queries of episodes.
+        calibration: of its logits; None where that was not fitted.
+        settings, training: how it was configured and trained, for the record.
         minutes: that making it took.
         training_set: of a finished model; of what is trained on the split, the split says it.
         notes: what a reader must know.
     """
 
-    answerer: Answerer
+    predictor: Predictor
     calibration: Calibration | None
     settings: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
@@ -99,7 +98,7 @@ def make(
     if method.learner == PROBE:
         learner = _scaled(replace(method, learner="nearest", settings={}), question, features)
         corpus = features.subset(clip for clip in features.utterances if clip.corpus == question.corpus)
-        return Made(answerer=Probing(learner, corpus, label), calibration=None, settings={})
+        return Made(predictor=LinearProbe(learner, corpus, label), calibration=None, settings={})
     start = time.monotonic()
     training: dict[str, Any] = {}
     calibration: Calibration | None = None
@@ -123,7 +122,7 @@ def make(
     minutes = training.pop("minutes", (time.monotonic() - start) / 60)
     test = features.subset(question.test)
     return Made(
-        answerer=Adapting(learner, test),
+        predictor=Adapted(learner, test),
         calibration=calibration,
         settings=settings,
         training=training,

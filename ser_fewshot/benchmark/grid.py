@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 
 from ser_fewshot import __version__, plugins
-from ser_fewshot.benchmark import score, store
+from ser_fewshot.benchmark import cell, store
 from ser_fewshot.benchmark.build import frontend_of, make
+from ser_fewshot.benchmark.cell import Common
 from ser_fewshot.benchmark.methods import Method
 from ser_fewshot.benchmark.protocols import LeftOut, Protocol, Question, questions
 from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.score import Common
 from ser_fewshot.benchmark.store import Job
 from ser_fewshot.compute import distributed
 from ser_fewshot.compute.threads import threads
@@ -128,13 +128,13 @@ class Bench:
                 device=plan.device,
             )
         except Exception as error:  # whatever it is, it is the result of these cells
-            yield from (score.failed(one, method, error, common=common) for one in pending)
+            yield from (cell.failed(one, method, error, common=common) for one in pending)
             return
         for one in pending:
             try:
-                yield score.scored(one, method, made, common=common)
+                yield cell.scored(one, method, made, common=common)
             except Exception as error:
-                yield score.failed(one, method, error, common=common)
+                yield cell.failed(one, method, error, common=common)
 
     def seen_by(self, method: Method) -> FeatureSet:
         """Return the features of all clips through a method's front-end, from the cache where it knows them."""
@@ -202,7 +202,7 @@ def _run_share(
         store.write_asked(plan.out, store.keys_of(plan.methods, asked))
         for case in asked:
             if isinstance(case, LeftOut):
-                store.write_cell(plan.out, score.left_out(case, common=plan.common))
+                store.write_cell(plan.out, cell.left_out(case, common=plan.common))
     if workers > 1:
         _in_pool(plan, jobs, workers=workers, track=track)
         return

@@ -1,4 +1,4 @@
-"""What is read from the answers to a list of episodes, beside the score: each function makes one part of a record."""
+"""Measures of the predictions for a list of episodes, beside the score: each function makes one part of a record."""
 
 from __future__ import annotations
 
@@ -9,32 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_fewshot import corpora
-from ser_fewshot.benchmark.answers import Answerer, Answers
 from ser_fewshot.benchmark.protocols import Question
 from ser_fewshot.benchmark.records import Audit, Bin, Licence, OpenSet, Reliability
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.episodes import Episode, class_numbers
+from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation.calibration import Calibration
-from ser_fewshot.evaluation.open_set import Rejection, ReliabilityBins, novelties_of, temperature_of
+from ser_fewshot.evaluation.calibration import reliability as reliability_of
+from ser_fewshot.evaluation.open_set import Rejection, pooled
+from ser_fewshot.evaluation.runner import Predictions
 
 CURVE_POINTS = 50
 OPEN_SET_EPISODES = 200
-"""Adapting again to all of them would double the time; 200 give an area under the curve within a point or two."""
+"""Adapted again to all of them would double the time; 200 give an area under the curve within a point or two."""
 
 Array = NDArray[np.float64]
 
 
-def tallies(
-    episodes: Sequence[Episode], answers: Answers, clips: Mapping[str, Utterance]
-) -> dict[str, dict[str, list[int]]]:
-    """Return right answers and answers by speaker, gender and language of the query; unknown ones are left out."""
+def tallies(found: Sequence[Predictions], clips: Mapping[str, Utterance]) -> dict[str, dict[str, list[int]]]:
+    """Return right predictions and all, by speaker, gender and language of the query; unknown ones are left out."""
     counts: dict[str, dict[str, list[int]]] = {"speaker": {}, "gender": {}, "language": {}}
-    for episode, answer in zip(episodes, answers.classes, strict=True):
-        if answer is None:
-            continue
-        right = answer == class_numbers(episode.query).numpy()
-        for name, hit in zip((name for part in episode.query for name in part), right.tolist(), strict=True):
+    for one in found:
+        right = (one.classes == one.y.numpy()).tolist()
+        for name, hit in zip((name for part in one.episode.query for name in part), right, strict=True):
             clip = clips[name]
             for by, value in (("speaker", clip.speaker_key), ("gender", clip.gender), ("language", clip.language)):
                 if value is not None:
@@ -44,19 +41,11 @@ def tallies(
     return {by: dict(sorted(of.items())) for by, of in counts.items()}
 
 
-def reliability(
-    episodes: Sequence[Episode], answers: Answers, *, k_shot: int, calibration: Calibration | None
-) -> Reliability | None:
-    """Return whether answers are right as often as they are said to be; None where every episode diverged."""
-    said = [
-        (logits, class_numbers(episode.query))
-        for episode, logits in zip(episodes, answers.logits, strict=True)
-        if logits is not None
-    ]
-    if not said:
+def reliability(found: Sequence[Predictions], calibration: Calibration | None) -> Reliability | None:
+    """Return whether predictions are right as often as they are said to be; None where every episode diverged."""
+    if not found:
         return None
-    temperatures = [temperature_of(logits.shape[1], k_shot, calibration) for logits, _ in said]
-    bins = ReliabilityBins.of_answers(said, temperatures)
+    bins = reliability_of(found, calibration)
     rows = zip(bins.count.tolist(), bins.confidence.tolist(), bins.accuracy.tolist(), strict=True)
     return Reliability(
         ece=bins.ece,
@@ -65,14 +54,11 @@ def reliability(
     )
 
 
-def open_set(
-    answerer: Answerer, episodes: Sequence[Episode], *, n_way: int, calibration: Calibration | None
-) -> OpenSet | None:
-    """Return how well clips of a class that is not enrolled are told; None for two classes, or without novelty."""
-    found = answerer.unknowns(episodes[:OPEN_SET_EPISODES]) if n_way > 2 else []
+def open_set(found: Sequence[Predictions], calibration: Calibration | None) -> OpenSet | None:
+    """Return how well clips of a class that is not enrolled are told apart; None without any such episode."""
     if not found:
         return None
-    known, right, unknown = novelties_of(found, calibration)
+    known, right, unknown = pooled(found, calibration)
     x, y = _curve(known, right, unknown)
     return OpenSet(
         episodes=len(found),

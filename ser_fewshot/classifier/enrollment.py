@@ -11,7 +11,8 @@ from torch import Tensor
 from ser_fewshot.classifier.labels import class_key
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import EnrollmentError
-from ser_fewshot.evaluation.calibration import Calibration, Surroundings
+from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.evaluation.novelty import SupportStatistics
 from ser_fewshot.frontends import Features, stack
 from ser_fewshot.learners import Classifier, evaluating
 from ser_fewshot.models import Model
@@ -47,7 +48,7 @@ class Enrollment:
     enrolled: dict[str, Enrolled]
     support: Features | None
     classifier: Classifier | None
-    surroundings: Surroundings | None
+    surroundings: SupportStatistics | None
     calibration: Calibration | None
 
     @classmethod
@@ -69,7 +70,9 @@ class Enrollment:
         support = stack(clips)
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
         with evaluating(model.learner):
-            return cls(enrolled, support, model.learner.adapt(support, y), Surroundings.of(support, y), calibration)
+            return cls(
+                enrolled, support, model.learner.adapt(support, y), SupportStatistics.of(support, y), calibration
+            )
 
     @property
     def owners(self) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from ser_fewshot.classifier.prediction import NearestClip, Prediction
 from ser_fewshot.compute.threads import Lock, small_work
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import CheckpointError, EnrollmentError
-from ser_fewshot.evaluation.calibration import points
+from ser_fewshot.evaluation.novelty import points
 from ser_fewshot.frontends import analyse, normalize, stack
 from ser_fewshot.learners import embed_clips, evaluating, squared_distances
 from ser_fewshot.models import Model, load_model, save_model, swap_learner, with_view

@@ -1,42 +1,63 @@
-"""Calibration: temperature scaling of the logits, and novelty, the probability of none of the enrolled classes.
+"""Calibration: temperature scaling of the logits and the probability of an unknown class, fitted and measured.
 
 Temperature: Guo et al., "On calibration of modern neural networks", 2017, https://arxiv.org/abs/1706.04599; here it
 depends on the number of classes and of clips in each, as the logits of an episode do. Novelty: logistic regression on
-how far a clip is from the nearest class mean, over what is usual in the enrolment, and on its largest logit.
-Distances are relative to the enrolment because those of another corpus may all be longer, or shorter, than those that
-the weights were fitted on. `fit_calibration` beside this file fits them, `open_set` measures them.
+the two values of `SupportStatistics.evidence`. Both are fitted on meta-validation episodes of which each leaves one
+class out of the support; the expected calibration error (ECE) is measured on others.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import Features
-from ser_fewshot.learners import class_means, squared_distances
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, QuerySpeaker
+from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.evaluation.runner import Predictions, check_any, predictions
+from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import Learner
 from ser_fewshot.settings import check_types
+
+WAYS = (2, 3, 4, 5, 6, 7, 8)
+"""Classes of the supports that are fitted on; one more takes part as the unknown one."""
+SHOTS = (1, 2, 5, 10, 20)
+KEEP = 0.9
+"""Share of meta-validation clips of enrolled classes that the threshold keeps.
+
+High, because clips of a corpus outside the training set are all more novel than these: about three quarters of those
+of enrolled classes are kept there, where the point of equal error rate would keep fewer than half.
+"""
+
+BINS = 15
+"""Of equal width, over the top probability: as in Guo et al., 2017."""
+
+_QUERIES = 5  # a class
+_SCALES = (-20.0, 20.0)  # logarithm of the temperatures that are tried
+_HALVINGS = 50
 
 _CONDITIONS = 3
 _EVIDENCE = 2
 _HOTTEST = 20.0  # of the logarithm of a temperature: beyond it, a softmax in single precision is flat or a step
 _LARGEST_WEIGHT = 1e6
-_CLOSEST = 1e-12  # a squared distance whose logarithm is still finite
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What meta-validation episodes said of a model's confidence, as few numbers.
+    """Temperature and novelty weights of a model, fitted on meta-validation episodes.
 
     Conditions are (1, log n_way, log k_shot), where more classes or clips than were fitted count as the most that were.
 
     Attributes:
         temperature: (3,) weights of the conditions in the logarithm of the temperature.
-        novelty: (5,) weights of the conditions and of the two values of `Surroundings.evidence` in the log-odds that a
-            clip is of no enrolled class, if half of all clips were.
+        novelty: (5,) weights of the conditions and of the two values of `SupportStatistics.evidence` in the
+            log-odds that a clip is of no enrolled class, if half of all clips were.
         threshold: the novelty, in [0, 1], from which a clip is called unknown.
         most_ways, most_shots: the most classes, and clips of each, that were fitted.
     """
@@ -81,48 +102,135 @@ class Calibration:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """Where the clips of a support lie.
+def fit_calibration(
+    learner: Learner, features: FeatureSet, *, seed: int, n_episodes: int = 40, keep: float = KEEP
+) -> Calibration:
+    """Fit a calibration on clips that the learner was not trained on.
 
-    Attributes:
-        means: (n_way, width) the mean of each class.
-        typical: the mean distance of a support clip to the nearest class mean that it is no part of; its own class's
-            is taken without it.
-        k_shot: clips of a class, on average.
+    Speakers of support and query are disjoint if the clips allow any such episode.
+
+    Args:
+        learner: what to calibrate.
+        features: of the meta-validation clips.
+        seed: which episodes are drawn.
+        n_episodes: of each number of classes and clips that these clips allow, of WAYS and SHOTS.
+        keep: the share of clips of enrolled classes that the threshold keeps.
+
+    Raises:
+        EpisodeError: the clips do not give one episode of three classes.
+        SettingsError: `keep` is no share.
     """
+    return fit(validation_predictions(learner, features, seed=seed, n_episodes=n_episodes), keep=keep)
 
-    means: Tensor
-    typical: float
-    k_shot: float
 
-    @classmethod
-    def of(cls, support: Features, y: Tensor) -> Surroundings:
-        """Return those of a support, with its class numbers (n_support,) of 0 .. n_way - 1."""
-        at, n_way = points(support), int(y.max()) + 1
-        means = class_means(at, y, n_way)
-        distances = squared_distances(at, means).sqrt()  # (n_support, n_way)
-        sizes = torch.bincount(y, minlength=n_way)[y].to(at.dtype)
-        # A mean without one of its n clips is n / (n - 1) times as far from that clip; infinitely far if it was alone.
-        own = nn.functional.one_hot(y, n_way).bool()
-        apart = torch.where(own, distances * (sizes / (sizes - 1))[:, None], distances)
-        apart = torch.where(own & (sizes == 1)[:, None], math.inf, apart)
-        return cls(means, float(apart.min(1).values.mean()), len(y) / n_way)
+def validation_predictions(
+    learner: Learner, features: FeatureSet, *, seed: int, n_episodes: int = 40
+) -> list[Predictions]:
+    """Return the predictions for episodes of each of WAYS and SHOTS that the clips allow, one class left out of each.
 
-    @property
-    def n_way(self) -> int:
-        """Classes."""
-        return len(self.means)
+    A calibration may be fitted on those of several learners, such as of leave-one-corpus-out.
 
-    def evidence(self, query: Features, logits: Tensor) -> Tensor:
-        """Return what novelty is told by, (n_query, 2).
+    Raises:
+        EpisodeError: the clips do not give one episode of three classes.
+    """
+    choices: tuple[QuerySpeaker, ...] = ("disjoint", "any")
+    for query_speaker in choices:
+        cells = [
+            EpisodeSpec(n_way=n_way + 1, k_shot=k_shot, n_query=_QUERIES, query_speaker=query_speaker)
+            for n_way in WAYS
+            for k_shot in SHOTS
+        ]
+        episodes = [episode for spec in cells for episode in drawable(features, spec, seed, n_episodes)]
+        if found := predictions(learner, features, episodes, leave_out=True):
+            return found
+    raise EpisodeError(
+        "calibration",
+        found=f"{len(features)} clips, which give no episode of three classes that could be adapted to",
+        expected=f"three classes of one corpus with at least {_QUERIES + 1} clips each",
+        remedy="Add meta-validation clips, or go without a calibration.",
+    )
 
-        The first is the logarithm of a clip's distance to the nearest class mean over `typical`; the second its largest
-        logit (n_query, n_way).
-        """
-        nearest = squared_distances(points(query), self.means).min(1).values
-        ratio = (nearest.clamp_min(_CLOSEST) / max(self.typical**2, _CLOSEST)).log() / 2
-        return torch.stack([ratio, logits.max(1).values], 1)
+
+def fit(found: Sequence[Predictions], *, keep: float = KEEP) -> Calibration:
+    """Fit a calibration to predictions for episodes of several numbers of classes and clips.
+
+    Raises:
+        SettingsError: `keep` is no share between 0 and 1.
+    """
+    if not 0 < keep < 1:
+        raise SettingsError("keep", found=f"{keep}", expected="a share between 0 and 1", remedy=f"Try {KEEP}.")
+    x, known = _inputs(found), np.concatenate([one.known.numpy() for one in found])
+    weights = _regression(x, ~known)
+    novelty = 1 / (1 + np.exp(-x @ weights))
+    return Calibration(
+        temperature=_fit_temperature(found),
+        novelty=tuple(weights.tolist()),
+        threshold=float(np.quantile(novelty[known], keep)),
+        most_ways=max(one.n_way for one in found),
+        most_shots=int(max(one.k_shot for one in found)),
+    )
+
+
+def optimal_temperature(logits: Tensor, y: Tensor) -> float:
+    """(n, n_way) logits and (n,) class numbers -> the temperature at which their cross-entropy is least.
+
+    Found by bisection: in 1 / temperature the cross-entropy is convex, and its slope is the mean of the expected logit
+    less that of the true one. As in Platt, "Probabilistic outputs for support vector machines", 1999, one clip in n + 2
+    counts as of any class, so that the optimum is finite where no answer is wrong.
+    """
+    logits, doubt = logits.double(), 1 / (len(y) + 2)
+    true = (1 - doubt) * logits.gather(1, y[:, None]).mean() + doubt * logits.mean()
+    low, high = _SCALES
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        expected = ((logits / np.exp(middle)).softmax(1) * logits).sum(1).mean()
+        low, high = (low, middle) if expected < true else (middle, high)
+    return float(np.exp((low + high) / 2))
+
+
+def drawable(features: FeatureSet, spec: EpisodeSpec, seed: int, n_episodes: int) -> tuple[Episode, ...]:
+    """Return episodes of a spec; none where the clips do not allow them."""
+    try:
+        return EpisodeSampler(features.utterances, spec, seed=seed).draw_many(n_episodes)
+    except EpisodeError:
+        return ()
+
+
+def _inputs(found: Sequence[Predictions]) -> Array:
+    """Return the conditions and the evidence of all queries, (n, 5)."""
+    rows = [
+        np.column_stack([np.tile(conditions(one.n_way, one.k_shot), (len(one.y), 1)), one.evidence.double().numpy()])
+        for one in found
+    ]
+    return np.concatenate(rows)
+
+
+def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
+    """(n, 5) inputs, the first of them ones, (n,) truth -> (5,) weights of a balanced logistic regression."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as slow to import as torch
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    scaler, model = StandardScaler(), LogisticRegression(class_weight="balanced")
+    make_pipeline(scaler, model).fit(x[:, 1:], unknown)
+    weights = model.coef_[0] / scaler.scale_
+    return np.concatenate([model.intercept_ - weights @ scaler.mean_, weights])
+
+
+def _fit_temperature(found: Sequence[Predictions]) -> tuple[float, ...]:
+    """Return the weights of least squares through the optimum of every cell, weighed by the number of its queries."""
+    cells: dict[tuple[int, float], list[Predictions]] = {}
+    for one in found:
+        cells.setdefault((one.n_way, one.k_shot), []).append(one)
+    root = np.sqrt([sum(int(one.known.sum()) for one in members) for members in cells.values()])
+    best = [
+        optimal_temperature(
+            torch.cat([one.logits[one.known] for one in members]), torch.cat([one.y[one.known] for one in members])
+        )
+        for members in cells.values()
+    ]
+    at = np.array([conditions(*cell) for cell in cells])
+    return tuple(np.linalg.lstsq(at * root[:, None], np.log(best) * root, rcond=None)[0].tolist())
 
 
 def conditions(n_way: int, k_shot: float) -> tuple[float, float, float]:
@@ -130,6 +238,50 @@ def conditions(n_way: int, k_shot: float) -> tuple[float, float, float]:
     return 1.0, math.log(n_way), math.log(k_shot)
 
 
-def points(features: Features) -> Tensor:
-    """Return one point a clip: (n, width) as they are, or the average frame of (n, frames, dim)."""
-    return features.x if features.pooled else features.x.sum(1) / features.lengths[:, None]
+@dataclass(frozen=True, eq=False)
+class ReliabilityBins:
+    """Predictions by their top probability, for a reliability diagram.
+
+    Attributes:
+        count: (bins,) predictions in each of the equal widths of [0, 1].
+        confidence: (bins,) their mean top probability; 0 where there is none.
+        accuracy: (bins,) the share of them that is right; 0 where there is none.
+    """
+
+    count: NDArray[np.int64]
+    confidence: Array
+    accuracy: Array
+
+    @classmethod
+    def of(cls, probability: Array, right: NDArray[np.bool_]) -> ReliabilityBins:
+        """(n,) top probabilities, (n,) whether each is right -> bins, each open below and closed above."""
+        number = np.clip(np.ceil(probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        count = np.bincount(number, minlength=BINS)
+        sums = (np.bincount(number, weights=values, minlength=BINS) for values in (probability, right.astype(float)))
+        confidence, accuracy = (total / count.clip(min=1) for total in sums)
+        return cls(count, confidence, accuracy)
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: the mean gap of confidence and accuracy, weighed by the predictions in a bin."""
+        return float(np.average(np.abs(self.confidence - self.accuracy), weights=self.count))
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it as JSON values."""
+        return {"ece": self.ece, **{name: values.tolist() for name, values in vars(self).items()}}
+
+
+def reliability(found: Sequence[Predictions], calibration: Calibration | None) -> ReliabilityBins:
+    """Pool the queries of some episodes, all of enrolled classes; without a calibration, at a temperature of 1.
+
+    Raises:
+        EpisodeError: there is no episode.
+    """
+    check_any(found)
+    tops, rights = [], []
+    for one in found:
+        temperature = 1.0 if calibration is None else calibration.temperature_at(one.n_way, one.k_shot)
+        top, answer = (one.logits.double() / temperature).softmax(1).max(1)
+        tops.append(top.numpy())
+        rights.append((answer == one.y).numpy())
+    return ReliabilityBins.of(np.concatenate(tops), np.concatenate(rights))

@@ -5,7 +5,7 @@ Santoro et al., "Meta-learning with memory-augmented neural networks", 2016, htt
 The idea: a recurrent network is given the clips of an episode as a sequence, each together with the label of the clip
 before it, and has to name every clip as it comes. Labels mean something else in every episode, so the only way is to
 hold a clip until its label arrives, write both to an external memory, and find them again by content when a like clip
-comes. Adapting is running the support through it: no gradient, no distance, only a memory.
+comes. Adapted is running the support through it: no gradient, no distance, only a memory.
 
 Differs from the paper:
 - What is written is the key of the step before plus a learned vector of the label that has just come. (In the paper it
@@ -17,7 +17,7 @@ Differs from the paper:
   count which labels were left, and nothing about the clips.
 - There are 256 slots and 2 heads, not 128 and 4: each head writes a slot a step, and 100 support clips must find room.
 - The controller sees a linear projection of the encoder's embedding.
-- Adapting must give one classifier whatever the order of the clips and the numbers of the classes. So the support is
+- Adapted must give one classifier whatever the order of the clips and the numbers of the classes. So the support is
   put in an order that its content decides: classes by a fixed projection of their mean embedding, clips by the same
   projection within their class, then one clip of each class in turn. A query is the next step after the support, each
   on a memory of its own. Training is the paper's: random order, random labels, a loss at every step.

@@ -11,16 +11,14 @@ from manifests import grid
 from synthetic import corpus
 from tolerance import assert_near
 
-from ser_fewshot.benchmark import answers as asking
-from ser_fewshot.benchmark import measures
-from ser_fewshot.benchmark.answers import Adapting, Answers, Probing
+from ser_fewshot.benchmark import measures, predictors
+from ser_fewshot.benchmark.predictors import Adapted, LinearProbe
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
-from ser_fewshot.evaluation import evaluate, score
-from ser_fewshot.evaluation import fit_calibration as calibrating
-from ser_fewshot.evaluation.fit_calibration import Observation
+from ser_fewshot.evaluation import evaluate, runner
 from ser_fewshot.evaluation.open_set import oscr
+from ser_fewshot.evaluation.runner import Diverged, Predictions, evaluation_of
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import build_learner
 
@@ -45,56 +43,51 @@ CLIPS = {
 }
 
 
-def sure(*right: float) -> Answers:
-    """Answers to EPISODE with these probabilities of the true class."""
+def sure(*right: float) -> Predictions:
+    """Predictions for EPISODE with these probabilities of the true class."""
     truth = [0, 0, 1, 1]
     rows = [[p, 1 - p] if label == 0 else [1 - p, p] for p, label in zip(right, truth, strict=True)]
-    return Answers.to([EPISODE], [torch.tensor(rows).log()])
+    return Predictions(EPISODE, 1.0, torch.tensor(rows).log(), torch.tensor(truth), torch.empty(0, 2))
 
 
 def test_right_answers_are_counted_by_who_speaks():
-    found = measures.tallies([EPISODE], sure(0.9, 0.2, 0.7, 0.6), CLIPS)
+    found = measures.tallies([sure(0.9, 0.2, 0.7, 0.6)], CLIPS)
     assert found["speaker"] == {"c/t": [1, 2], "c/u": [2, 2]}
     assert found["gender"] == {"female": [1, 1], "male": [1, 2]}
     assert found["language"] == {"deu": [3, 4]}
 
 
 def test_the_calibration_error_is_that_of_a_hand():
-    found = measures.reliability([EPISODE], sure(0.95, 0.15, 0.65, 0.65), k_shot=1, calibration=None)
+    found = measures.reliability([sure(0.95, 0.15, 0.65, 0.65)], None)
     # Tops: 0.95 right, 0.85 wrong, 0.65 and 0.65 right: gaps 0.05, 0.85 and, of the last bin, 0.35, by their answers.
     assert found.ece == pytest.approx((0.05 + 0.85 + 2 * 0.35) / 4, rel=1e-4)
     assert [one.count for one in found.bins] == [0] * 9 + [2, 0, 0, 1, 0, 1]
     assert not found.calibrated
 
 
-def test_an_episode_without_answers_is_chance_and_counts_nowhere_else():
-    diverged = Answers.to([EPISODE], [None], {0: "it ran away"})
-    assert measures.tallies([EPISODE], diverged, CLIPS) == {"speaker": {}, "gender": {}, "language": {}}
-    assert measures.reliability([EPISODE], diverged, k_shot=1, calibration=None) is None
+def test_an_episode_that_diverged_is_chance_and_counts_nowhere_else():
+    assert measures.tallies([], CLIPS) == {"speaker": {}, "gender": {}, "language": {}}
+    assert measures.reliability([], None) is None
     spec = EpisodeSpec(n_way=2, k_shot=1, n_query=2)
-    assert score([EPISODE], spec, diverged.classes, diverged=diverged.diverged).uar.tolist() == [0.5]
+    found = evaluation_of([Diverged(EPISODE, "it ran away")], [EPISODE], spec)
+    assert (found.uar.tolist(), found.diverged) == ([0.5], {0: "it ran away"})
 
 
-class Telling:
-    """Knows by heart how novel clips are: two known ones, one of them wrongly named, and two unknown ones."""
-
-    def answers(self, episodes):
-        raise NotImplementedError
-
-    def unknowns(self, episodes):
-        logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-        evidence = torch.tensor([[0.1, 0.0], [0.3, 0.0], [0.2, 0.0], [0.4, 0.0]])
-        return [Observation(1.0, logits, evidence, torch.tensor([0, 1, -1, -1]))]
+def novel() -> Predictions:
+    """Two known queries, one of them wrong, and two unknown ones."""
+    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    evidence = torch.tensor([[0.1, 0.0], [0.3, 0.0], [0.2, 0.0], [0.4, 0.0]])
+    return Predictions(EPISODE, 1.0, logits, torch.tensor([0, 1, -1, -1]), evidence)
 
 
 def test_the_open_set_is_told_as_by_hand():
-    found = measures.open_set(Telling(), [EPISODE], n_way=3, calibration=None)
+    found = measures.open_set([novel()], None)
     assert found.auroc == pytest.approx(3 / 4)  # of four pairs, one is the wrong way round
     assert found.fpr95 == pytest.approx(1 / 2)  # the threshold that keeps both known ones lets one unknown pass
     assert found.oscr == pytest.approx(1 / 2)  # half are rightly named, and none of the unknown is nearer
     assert found.accepted_unknown == (0.0, 0.5, 1.0, 1.0)
     assert found.named_known == (0.0, 0.5, 0.5, 0.5)
-    assert measures.open_set(Telling(), [EPISODE], n_way=2, calibration=None) is None
+    assert measures.open_set([], None) is None
 
 
 def test_the_curve_of_the_open_set_is_short_rises_and_holds_the_area():
@@ -147,7 +140,7 @@ def test_a_learner_answers_as_it_does_where_it_is_evaluated(name):
     learner = build_learner(name, 8).eval()
     learner.fit_scale(features.batch(range(len(features))))
     expected = evaluate(learner, features, episodes, spec=spec)
-    found = score(episodes, spec, Adapting(learner, features).answers(episodes).classes)
+    found = evaluation_of(Adapted(learner, features).outcomes(episodes), episodes, spec)
     assert found.as_dict() == expected.as_dict()
 
 
@@ -170,13 +163,13 @@ class Elsewhere(torch.nn.Module):
 
 
 def test_episodes_go_to_the_device_of_the_learner(monkeypatch):
-    for module in (asking, calibrating):
+    for module in (predictors, runner):
         monkeypatch.setattr(module, "embed_clips", lambda _, clips: list(clips))
     features = corpus()
     episodes = EpisodeSampler(features.utterances, EpisodeSpec(n_way=3, k_shot=2, n_query=3)).draw_many(2)
-    answerer = Adapting(Elsewhere(), features)
-    assert [len(logits) for logits in answerer.answers(episodes).logits] == [9, 9]
-    assert [one.logits.device.type for one in answerer.unknowns(episodes)] == ["cpu", "cpu"]
+    predictor = Adapted(Elsewhere(), features)
+    assert [len(one.logits) for one in predictor.outcomes(episodes)] == [9, 9]
+    assert [one.logits.device.type for one in predictor.leave_out(episodes)] == ["cpu", "cpu"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -185,11 +178,11 @@ def test_a_gpu_gives_the_answers_of_a_cpu():
     episodes = EpisodeSampler(features.utterances, EpisodeSpec(n_way=3, k_shot=2, n_query=3)).draw_many(3)
     learner = build_learner("maml", 8).eval()
     learner.fit_scale(features.batch(range(len(features))))
-    expected = Adapting(learner, features).answers(episodes).logits
-    found = Adapting(learner.to("cuda"), features)
-    for one, other in zip(found.answers(episodes).logits, expected, strict=True):
-        assert_near(one, other, relative=0.01)
-    assert len(found.unknowns(episodes)) == 3
+    expected = Adapted(learner, features).outcomes(episodes)
+    found = Adapted(learner.to("cuda"), features)
+    for one, other in zip(found.outcomes(episodes), expected, strict=True):
+        assert_near(one.logits, other.logits, relative=0.01)
+    assert len(found.leave_out(episodes)) == 3
 
 
 def speakers_with_one_emotion_each() -> FeatureSet:
@@ -210,10 +203,10 @@ def test_the_probe_never_saw_the_speaker_of_a_clip_nor_with_speakers_as_classes_
     learner = build_learner("nearest", 8, {"encoder": {"name": "mean"}})
     emotions = EpisodeSpec(n_way=2, k_shot=2, n_query=5)
     asked = EpisodeSampler(features.utterances, emotions).draw_many(40)
-    by_emotion = score(asked, emotions, Probing(learner, features, "emotion").answers(asked).classes)
+    by_emotion = evaluation_of(LinearProbe(learner, features, "emotion").outcomes(asked), asked, emotions)
     assert by_emotion.uar.mean() < 0.7  # it would be 1 if the other clips of a speaker were known
     voices = EpisodeSpec(n_way=5, k_shot=1, n_query=2, label="speaker", query_speaker="same")
     asked = EpisodeSampler(features.utterances, voices).draw_many(10)
-    by_voice = score(asked, voices, Probing(learner, features, "speaker").answers(asked).classes)
+    by_voice = evaluation_of(LinearProbe(learner, features, "speaker").outcomes(asked), asked, voices)
     assert by_voice.uar.mean() == 1.0
-    assert Probing(learner, features, "speaker").unknowns(asked) == []
+    assert LinearProbe(learner, features, "speaker").leave_out(asked) == []

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from ser_fewshot.benchmark import build, grid, score
+from ser_fewshot.benchmark import build, cell, grid
 from ser_fewshot.benchmark.build import slug
 from ser_fewshot.benchmark.grid import run_grid
 from ser_fewshot.benchmark.methods import named
@@ -185,8 +185,8 @@ def test_a_cell_that_raises_is_written_down_and_stops_no_other(root, tmp_path, m
             raise ZeroDivisionError("of all things")
         return honest(question, method, made, common=common)
 
-    honest = score.scored
-    monkeypatch.setattr(score, "scored", scored)
+    honest = cell.scored
+    monkeypatch.setattr(cell, "scored", scored)
     task = plan(root, tmp_path, learners=("nearest", "ridge"))
     run_grid(task, workers=1)
     records, missing = assemble(tmp_path, keys_of(task.methods, task.asked()))
@@ -204,7 +204,7 @@ def test_a_run_with_a_failed_cell_leaves_with_1_and_is_like_no_other(root, tmp_p
     def scored(question, method, made, *, common):
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(score, "scored", scored)
+    monkeypatch.setattr(cell, "scored", scored)
     key = "cross-corpus-5-shot/one/nearest"
     options = ("benchmark", "--corpora", root, "--cache", tmp_path, "--workers", "1", "--smoke", "--only", key)
     code, _, err = run(*options, "--out", tmp_path / "a")

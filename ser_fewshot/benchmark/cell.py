@@ -1,4 +1,4 @@
-"""One cell: a method that is ready is asked one question, and everything that is to be known of it is written down."""
+"""One cell of the grid: a method is scored on one protocol and corpus, and its record made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ser_fewshot.benchmark.store import as_values, key_of, now
 from ser_fewshot.compute.versions import versions
 from ser_fewshot.episodes import EpisodeSampler
 from ser_fewshot.errors import SerFewshotError
-from ser_fewshot.evaluation import interval, score
+from ser_fewshot.evaluation import interval
+from ser_fewshot.evaluation.runner import Predictions, evaluation_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,14 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
         common: what it shares with all others.
 
     Raises:
-        CheckpointError: the answers are no numbers.
+        CheckpointError: the logits are no numbers.
     """
     start = time.monotonic()
     drawn = EpisodeSampler(question.test, question.spec, seed=common.seed).draw_many(common.episodes)
     clips = {clip.id: clip for clip in question.test}
-    answers = made.answerer.answers(drawn)
-    found = score(drawn, question.spec, answers.classes, diverged=answers.diverged)
+    every = made.predictor.outcomes(drawn)
+    predicted = [one for one in every if isinstance(one, Predictions)]
+    found = evaluation_of(every, drawn, question.spec)
     learns = method.kind != "model"
     train = question.train if learns else ()
     key, spec = key_of(question, method), question.spec
@@ -61,7 +63,7 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
     notes = [*question.notes, *made.notes]
     notes += [overlap.sentence.removesuffix(".")] if overlap.found else []
     notes += ["sees labels of this corpus that no other method sees"] if method.kind == "ceiling" else []
-    openness = measures.open_set(made.answerer, drawn, n_way=spec.n_way, calibration=made.calibration)
+    apart = made.predictor.leave_out(drawn[: measures.OPEN_SET_EPISODES]) if spec.n_way > 2 else []
     return Record(
         key=key,
         protocol=question.protocol.name,
@@ -85,10 +87,10 @@ def scored(question: Question, method: Method, made: Made, *, common: Common) ->
         labels=found.labels,
         confusion=tuple(map(tuple, found.confusion.tolist())),
         recall=found.recall,
-        tallies=measures.tallies(drawn, answers, clips),
+        tallies=measures.tallies(predicted, clips),
         diverged={str(index): reason for index, reason in found.diverged.items()},
-        reliability=measures.reliability(drawn, answers, k_shot=spec.k_shot, calibration=made.calibration),
-        open_set=openness,
+        reliability=measures.reliability(predicted, made.calibration),
+        open_set=measures.open_set(apart, made.calibration),
         audit=measures.audit(
             question, drawn, clips, learns=learns, apart=not (overlap.found or method.kind == "ceiling")
         ),

@@ -1,13 +1,12 @@
-"""What a method answers to the queries of episodes, as logits; and everything that is counted from them.
+"""What predicts the queries of episodes in the benchmark: a learner, or a linear probe.
 
-A method adapts once to each episode, and all measures are read from those answers. The open set alone needs others:
-episodes of which one class is left out of the support.
+A method adapts once to each episode, and all measures are computed from those predictions. The open set alone needs
+others: episodes of which one class is left out of the support.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,91 +16,46 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.episodes import Episode, class_numbers
-from ser_fewshot.errors import AdaptationError, EpisodeError
-from ser_fewshot.evaluation import answered
-from ser_fewshot.evaluation.fit_calibration import Observation, observed
+from ser_fewshot.errors import EpisodeError
+from ser_fewshot.evaluation.runner import Outcome, Predictions, outcomes, predictions
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
+from ser_fewshot.learners import Learner, embed_clips
 
 FOLDS = 5
 _STRENGTH = 0.01  # C of the probe: a thousand functionals, a few hundred clips
 _MOST_STEPS = 2_000
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What was said of the queries of each episode.
-
-    Attributes:
-        logits: (n_query, n_way) of each episode; None where adapting diverged.
-        classes: (n_query,) the class of the largest logit, of each episode.
-        diverged: the reason, by the index of the episode.
-
-    Raises:
-        CheckpointError: logits are no numbers.
-    """
-
-    logits: tuple[Tensor | None, ...]
-    classes: tuple[NDArray[np.int64] | None, ...]
-    diverged: Mapping[int, str]
-
-    @classmethod
-    def to(
-        cls, episodes: Sequence[Episode], logits: Sequence[Tensor | None], diverged: Mapping[int, str] = {}
-    ) -> Answers:
-        """Return the answers to some episodes."""
-        pairs = zip(logits, episodes, strict=True)
-        classes = (None if values is None else answered(values, episode) for values, episode in pairs)
-        return cls(tuple(logits), tuple(classes), dict(diverged))
-
-
-class Answerer(Protocol):
+class Predictor(Protocol):
     """What can be asked about episodes of some clips."""
 
-    def answers(self, episodes: Sequence[Episode]) -> Answers:
-        """Return what it says of the queries of each episode."""
+    def outcomes(self, episodes: Sequence[Episode]) -> list[Outcome]:
+        """Return its predictions for each episode, or why it diverged."""
 
-    def unknowns(self, episodes: Sequence[Episode]) -> list[Observation]:
-        """Return what it says where one class of each episode is not enrolled; nothing if it has no novelty."""
+    def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:
+        """Return its predictions where one class of each episode is not enrolled; none if it has no novelty."""
 
 
-class Adapting:
+class Adapted:
     """A learner on clips that it has embedded."""
 
     def __init__(self, learner: Learner, features: FeatureSet) -> None:
         self.learner = learner
         self.embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
-        self._row = {clip.id: number for number, clip in enumerate(features.utterances)}
 
-    def answers(self, episodes: Sequence[Episode]) -> Answers:
-        """Adapt to each support and ask for its queries."""
-        logits: list[Tensor | None] = []
-        diverged: dict[int, str] = {}
-        device = device_of(self.learner)
-        with evaluating(self.learner):
-            for episode in episodes:
-                support, query = (
-                    self.embedded.batch([self._row[clip] for members in part for clip in members]).to(device)
-                    for part in (episode.support, episode.query)
-                )
-                try:
-                    y = class_numbers(episode.support).to(device)
-                    logits.append(self.learner.adapt(support, y)(query).cpu())
-                except AdaptationError as error:
-                    logits.append(None)
-                    diverged[episode.index] = str(error)
-        return Answers.to(episodes, logits, diverged)
+    def outcomes(self, episodes: Sequence[Episode]) -> list[Outcome]:
+        """Adapt to each support and predict its queries."""
+        return list(outcomes(self.learner, self.embedded, episodes))
 
-    def unknowns(self, episodes: Sequence[Episode]) -> list[Observation]:
+    def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:
         """Adapt to all classes but one."""
-        return list(observed(self.learner, self.embedded, episodes=episodes, leave_out=True))
+        return predictions(self.learner, self.embedded, episodes, leave_out=True)
 
 
-class Probing:
+class LinearProbe:
     """A linear classifier that has seen the labels of all other clips: the ceiling of what the features can give.
 
     With emotions as classes, each clip is answered by one that was fitted to the corpus's other speakers (Alain and
@@ -121,17 +75,19 @@ class Probing:
         self._column = {label: number for number, label in enumerate(self.labels)}
         self._table = _cross_fitted(z[kept], clips, kind, self._column)
 
-    def answers(self, episodes: Sequence[Episode]) -> Answers:
+    def outcomes(self, episodes: Sequence[Episode]) -> list[Outcome]:
         """Look every query up, among the classes of its episode."""
-        found = []
+        found: list[Outcome] = []
         for episode in episodes:
             rows = [self._row[clip] for members in episode.query for clip in members]
             columns = [self._column[label] for label in episode.classes]
-            found.append(torch.from_numpy(self._table[rows][:, columns]))
-        return Answers.to(episodes, found)
+            logits = torch.from_numpy(self._table[rows][:, columns])
+            k_shot = len(sum(episode.support, ())) / len(episode.classes)
+            found.append(Predictions(episode, k_shot, logits, class_numbers(episode.query), torch.empty(0, 2)))
+        return found
 
-    def unknowns(self, episodes: Sequence[Episode]) -> list[Observation]:
-        """Return nothing: it knows all classes."""
+    def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:
+        """Return none: it knows all classes."""
         return []
 
 
