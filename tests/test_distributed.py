@@ -241,7 +241,7 @@ def test_processes_share_the_clips_of_an_extraction_and_each_has_all_of_them_the
 
 def test_one_process_imports_nothing_of_several():
     code = (
-        "import sys, torch; from ser_fewshot import distributed as d; d.compute(); d.barrier(); "
+        "import sys, torch; from ser_fewshot.compute import distributed as d; d.compute(); d.barrier(); "
         "d.total(torch.ones(2)); d.total_gradients([], 1.0); d.check_alike('x', b''); "
         "print(d.rank(), d.world_size(), d.is_main(), 'accelerate' in sys.modules)"
     )
