@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-
 from ser_fewshot.benchmark.records import (
     Audit,
     Bin,
@@ -20,6 +19,7 @@ from ser_fewshot.benchmark.records import (
     Score,
     Split,
 )
+
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.evaluation import interval
 

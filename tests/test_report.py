@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from html_reader import Reader
-
 from ser_fewshot.benchmark.page import MapPoint, confusion_figure, map_figure, write_report
+
 from ser_fewshot.classifier import NearestClip, Prediction
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError

@@ -10,9 +10,9 @@ from statistics import fmean
 
 from _tables._text import RESULTS, percent, table
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.read import read_results
-from ser_fewshot.benchmark.records import Record, Score
+from ser_fewshot.benchmark.record import Record, Score
 from ser_fewshot.benchmark.significance import is_compared
+from ser_fewshot.benchmark.store import read_results
 
 RUN = RESULTS / "benchmark"
 CONVENTIONAL = ("finetune", "multitask")

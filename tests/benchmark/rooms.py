@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import soundfile
 from conftest import tone
+from ser_fewshot.benchmark.read import read_results
+from ser_fewshot.benchmark.records import Record
 
 from ser_fewshot import corpora
 from ser_fewshot.benchmark.grid import Plan
 from ser_fewshot.benchmark.methods import chosen
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.read import read_results
-from ser_fewshot.benchmark.records import Record
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSpec
 

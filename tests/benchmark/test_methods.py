@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ser_fewshot.benchmark.svm import PENALTY, SupportVectors
 from sklearn.svm import LinearSVC
 from tolerance import assert_near
 
 from ser_fewshot import learners
 from ser_fewshot.benchmark.methods import BASELINES, ENCODER, chosen, named, parsed
-from ser_fewshot.benchmark.svm import PENALTY, SupportVectors
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 

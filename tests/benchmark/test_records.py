@@ -7,13 +7,13 @@ import json
 import time
 
 import pytest
-
-from ser_fewshot.benchmark import store
 from ser_fewshot.benchmark.clock import SESSIONS, Session
 from ser_fewshot.benchmark.read import read_record, read_results
 from ser_fewshot.benchmark.records import write_results
 from ser_fewshot.benchmark.summary import PAGE, assemble
 from ser_fewshot.benchmark.tables import as_markdown, tables_of
+
+from ser_fewshot.benchmark import store
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 

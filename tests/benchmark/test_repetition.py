@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from benchmark_records import record
-
 from ser_fewshot.benchmark.records import Record
 from ser_fewshot.benchmark.repeat import TOLERANCE, beyond_rounding, differences, same_machine
 

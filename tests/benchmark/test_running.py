@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from ser_fewshot.benchmark.summary import PAGE, assemble
 
 from ser_fewshot.benchmark import build, cell, grid
 from ser_fewshot.benchmark.build import slug
@@ -23,7 +24,6 @@ from ser_fewshot.benchmark.grid import run_grid
 from ser_fewshot.benchmark.methods import named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.benchmark.store import keys_of, path_of, write_cell
-from ser_fewshot.benchmark.summary import PAGE, assemble
 from ser_fewshot.cli import benchmark
 from ser_fewshot.cli._data import clips_of
 from ser_fewshot.errors import CorpusError, SettingsError

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ser_fewshot.benchmark.page import Look
-from ser_fewshot.benchmark.report.figures import Figure, Series, chart
-from ser_fewshot.benchmark.report.results import ProtocolResults
+from ser_fewshot.benchmark.html import Look
+from ser_fewshot.benchmark.report.charts import Figure, Series, chart
 from ser_fewshot.benchmark.report.table import (
     Block,
     ReportTable,
@@ -20,6 +19,7 @@ from ser_fewshot.benchmark.report.table import (
     percent,
     titled,
 )
+from ser_fewshot.benchmark.results import ProtocolResults
 
 _MAX_DRAWN = 4  # methods whose speakers are drawn
 _RECORD = ["protocol", "corpus", "method", "kind"]
@@ -30,15 +30,15 @@ def group_blocks(results: ProtocolResults, looks: Mapping[str, Look]) -> list[Bl
     counts = _counts(results)
     if counts.empty:
         return []
-    asked = counts[counts["answers"] > 0]
-    by = {name: asked[asked["group"] == name] for name in ("speaker", "gender", "language")}
+    tested = counts[counts["answers"] > 0]
+    by = {name: tested[tested["group"] == name] for name in ("speaker", "gender", "language")}
     charts = [one for _, found in by["speaker"].groupby("corpus") for one in _charts(results, found, looks)]
     tables = _genders(results, by["gender"]) + _speakers(results, by["speaker"]) + _languages(results, by["language"])
     return [Block(results.heading, figures=charts, tables=[*tables, _all(results, counts)])]
 
 
 def _counts(results: ProtocolResults) -> pd.DataFrame:
-    """Return a row per record and group of queries: what the group is, its queries, and how many are right."""
+    """Return a row per record and group of queries, with the number of queries and of correct predictions."""
     rows = [
         {**identity(record), "group": group, "value": value, "right": right, "answers": answers}
         for record in results.records
@@ -100,7 +100,7 @@ def _languages(results: ProtocolResults, counts: pd.DataFrame) -> list[ReportTab
 
 
 def _all(results: ProtocolResults, counts: pd.DataFrame) -> ReportTable:
-    """Return every group of the best method; as values those of all methods."""
+    """Return a table that shows every group for the best method; its CSV has all methods."""
     (best,) = results.best(1)
     shown = counts[counts["method"] == best][["corpus", "group", "value", "answers", "accuracy"]]
     shown = shown.assign(answers=shown["answers"].map(str), accuracy=shown["accuracy"].map(percent))

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_fewshot.benchmark.page import Look, confusion_table
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.figures import Figure, Series, chart
-from ser_fewshot.benchmark.report.results import ProtocolResults, uar
+from ser_fewshot.benchmark.html import Look, confusion_table
+from ser_fewshot.benchmark.record import Record
+from ser_fewshot.benchmark.report.charts import Figure, Series, chart
 from ser_fewshot.benchmark.report.table import Block, ReportTable, Row, by_corpus, identity, number, percent, titled
+from ser_fewshot.benchmark.results import ProtocolResults, uar
 
 _MAX_MATRICES, _MAX_LABELS = 2, 12  # methods whose matrices are drawn, and classes of a matrix that can be read
 _LISTED, _COUNTED = 5, 200  # confusions per record on the page, and pairs of classes in the CSV file: all of 14 classes
@@ -111,7 +111,7 @@ def _confusions_table(results: ProtocolResults) -> ReportTable:
 
 
 def _counts(record: Record) -> list[Row]:
-    """Return the pairs of true and predicted class that occurred, the most frequent first."""
+    """Return the pairs of true and predicted class, the most frequent first."""
     counts = np.array(record.confusion)
     shares = counts / counts.sum(1, keepdims=True).clip(1)
     order = np.argsort(-counts, axis=None, kind="stable")[: np.count_nonzero(counts)]

@@ -1,4 +1,4 @@
-"""What the numbers rest on: the leakage audit, licences, the command of each record, and remarks."""
+"""Leakage audit, licences, the command of each record, and remarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 
 import pandas as pd
 
-from ser_fewshot.benchmark.records import Audit, Record
+from ser_fewshot.benchmark.record import Audit, Record
 from ser_fewshot.benchmark.report.table import ABSENT, Block, ReportTable, Row, Tones, number
 from ser_fewshot.compute.versions import MACHINE, PROCESSOR
 
@@ -38,14 +38,9 @@ def audit_blocks(records: Sequence[Record]) -> list[Block]:
 
 def _audited(record: Record, found: Audit) -> Row:
     place = {"protocol": record.protocol, "corpus": record.corpus, "split": record.split.name if record.split else "-"}
-    counts = {name: getattr(found, name) if found.tells(name) else None for name in _AUDITED}
-    return {
-        **place,
-        "methods": record.method,
-        **counts,
-        "promised": " ".join(found.promised),
-        "holds": not found.broken,
-    }
+    counts = {name: getattr(found, name) if found.applies(name) else None for name in _AUDITED}
+    promises = {"promised": " ".join(found.promised), "holds": not found.broken}
+    return {**place, "methods": record.method, **counts, **promises}
 
 
 def _audit_table(rows: pd.DataFrame) -> ReportTable:
@@ -101,9 +96,11 @@ def _licence_of(package: str) -> str:
     if package.lower() == "python":
         return "PSF-2.0"
     with contextlib.suppress(metadata.PackageNotFoundError):
-        said = metadata.metadata(package)
-        named = [" ".join(said[name].split()) for name in ("License-Expression", "License") if name in said]
-        kinds = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier") or [] if line.startswith("License")]
+        fields = metadata.metadata(package)
+        named = [" ".join(fields[name].split()) for name in ("License-Expression", "License") if name in fields]
+        kinds = [
+            line.rpartition(" :: ")[2] for line in fields.get_all("Classifier") or [] if line.startswith("License")
+        ]
         short = [text for text in named if 0 < len(text) < _MAX_LICENCE and text != "UNKNOWN"]
         return (short or [", ".join(kinds)])[0] or "not named"
     return "not installed here"
@@ -145,7 +142,7 @@ def _commands(records: Sequence[Record]) -> ReportTable:
 
 
 def remark_blocks(records: Sequence[Record]) -> list[Block]:
-    """Return which records have no number and why, and what to know of those that have one."""
+    """Return the reasons of records without a number, and the notes of all others."""
     keys: dict[tuple[str, str], list[str]] = {}
     for record in records:
         for remark in _remarks(record):

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.figures import Figure
-from ser_fewshot.benchmark.report.results import ProtocolResults
+from ser_fewshot.benchmark.record import Record
+from ser_fewshot.benchmark.report.charts import Figure
+from ser_fewshot.benchmark.results import ProtocolResults
 from ser_fewshot.storage.files import write_atomically
 
 TABLES = "tables"
@@ -42,11 +42,10 @@ class ReportTable:
 
     Attributes:
         name: of its files, without a suffix.
-        caption: what it shows, in one or two sentences.
-        data: one fact per row, values in full.
-        shown: what people read; all cells are text.
-        tones: how cells of `shown` are marked.
-        text_columns: how many of the first columns of `shown` are not numbers.
+        data: for the CSV file, one fact per row, values in full.
+        shown: for the page and LaTeX; all cells are text.
+        tones: marks of cells of `shown`.
+        text_columns: number of the first columns of `shown` that are text.
         folded: whether the page shows it only on request.
     """
 

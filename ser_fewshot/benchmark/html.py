@@ -1,6 +1,6 @@
-"""One self-contained page: how an enrolment was recognised, the confusion over many episodes, a map of embeddings.
+"""HTML and SVG figures (confusion matrix, map of embeddings), and the page of the quickstart that is made of them.
 
-Figures are a table and an SVG that the templates write: text stays text, in any script, for eyes and screen readers.
+Templates write them: text stays text, in any script, for eyes and screen readers.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class MapMark:
 
 @dataclass(frozen=True, eq=False)
 class MapPoint:
-    """One clip on the map: its embedding (width,), its true label, and whether it was enrolled or recognised."""
+    """One clip on the map: embedding (width,), true label, and whether it was enrolled or recognised."""
 
     embedding: NDArray[np.float32]
     label: str
@@ -83,16 +83,16 @@ def write_report(
     evaluation: Evaluation,
     points: Sequence[MapPoint],
 ) -> None:
-    """Write the page.
+    """Write the page of an enrolment, of how its queries were recognised and of scores over many such episodes.
 
     Args:
-        path: where it goes.
+        path: of the page.
         title: its heading.
-        notice: what a reader must know before the numbers, such as that the voices are synthetic.
+        notice: stands before the numbers, such as that the voices are synthetic.
         steps: what was done, in order.
-        predictions: (clip, true label, prediction) of every clip that was recognised.
+        predictions: (clip, true label, prediction) of every query.
         evaluation: scores over many episodes of the same kind.
-        points: what the map shows.
+        points: of the map.
 
     Raises:
         SettingsError: the page cannot be written there.
@@ -113,7 +113,7 @@ def write_report(
 
 
 def confusion_figure(evaluation: Evaluation) -> Markup:
-    """Return the confusion matrix as an HTML table: each row is a true class and sums to 100 %."""
+    """Return the confusion matrix of an evaluation as an HTML table."""
     return confusion_table(evaluation.labels, evaluation.confusion)
 
 
@@ -145,7 +145,7 @@ def draw_map(plane: NDArray[np.float64], marks: Sequence[MapMark]) -> Markup:
 
 
 def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin: float) -> NDArray[np.float64]:
-    """(n, 2) -> the same, as large as fits within the margins of a figure and in its middle; both axes on one scale."""
+    """(n, 2) -> the same, scaled to the margins of a figure and centred; both axes on one scale."""
     low, high = plane.min(0), plane.max(0)
     span = (high - low).clip(1e-9)
     scale = min((width - 2 * margin) / span[0], (height - 2 * margin) / span[1])
@@ -153,7 +153,7 @@ def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return how each label is drawn: by its place in the order, so that the same labels look the same everywhere."""
+    """Return colour and shape by label; the same labels in the same order look the same everywhere."""
     return {label: Look(_COLOURS[i % len(_COLOURS)], SHAPES[i % len(SHAPES)]) for i, label in enumerate(labels)}
 
 
@@ -172,7 +172,7 @@ def principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64
 
 
 def render(template: str, **values: object) -> Markup:
-    """Return a template of the package, filled in; every value is escaped but for `Markup`."""
+    """Return a rendered template of the package; every value is escaped but for `Markup`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
