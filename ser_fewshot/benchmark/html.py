@@ -22,18 +22,7 @@ from ser_fewshot.storage.files import write_atomically
 _WIDTH, _HEIGHT, _MARGIN = 640, 420, 16  # of the map, in its own units
 _DARK = 75  # % from which white text is easier to read than black on the colour of a cell
 # Dark enough for thin lines on white, and each with a shape of its own: colour must not be the only sign.
-_COLOURS = (
-    "#0072b2",
-    "#c24e00",
-    "#007a5a",
-    "#8a4fa0",
-    "#8f6200",
-    "#c2185b",
-    "#4d4d4d",
-    "#00798c",
-    "#5b7000",
-    "#3f51b5",
-)
+PALETTE = ("#0072b2", "#c24e00", "#007a5a", "#8a4fa0", "#8f6200", "#c2185b", "#4d4d4d", "#00798c", "#5b7000", "#3f51b5")
 SHAPES = (
     "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",
     "M-.9-.9h1.8v1.8h-1.8z",
@@ -154,7 +143,7 @@ def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
     """Return colour and shape by label; the same labels in the same order look the same everywhere."""
-    return {label: Look(_COLOURS[i % len(_COLOURS)], SHAPES[i % len(SHAPES)]) for i, label in enumerate(labels)}
+    return {label: Look(PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, label in enumerate(labels)}
 
 
 def principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import write_tables
-from _tables import default_model, default_parts
+from _tables import default_model
 from _tables.default_model import PROTOCOLS, default_gender, default_recall, default_robustness, default_speed
 
 NAMES = [name for name in write_tables.TABLES if name.startswith("default")]
@@ -87,7 +87,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def table_of(name: str) -> Callable[[Path], str]:
-    found: Callable[[Path], str] = getattr(default_model, name, None) or getattr(default_parts, name)
+    found: Callable[[Path], str] = getattr(default_model, name)
     return found
 
 
@@ -149,8 +149,8 @@ def test_recall_and_speed_are_rounded_for_readers(folder):
 
 
 def test_ablation_and_confidence_are_shown_where_they_were_measured(folder):
-    first, second, *_ = [line for line in lines(default_parts.default_ablation(folder)) if "±" in line]
+    first, second, *_ = [line for line in lines(default_model.default_ablation(folder)) if "±" in line]
     assert first == "| student | 60.0 ± 0.6 | 70.0 ± 0.6 | 65.0 |"
     assert second == "| default | 70.0 ± 0.6 | - | - |"
-    *_, row = lines(default_parts.default_confidence(folder))
+    *_, row = lines(default_model.default_confidence(folder))
     assert row == "| ased | 0.150 | 0.030 | 0.700 | 0.800 | 0.600 | 90.0 ± 1.0 | 40.0 ± 2.0 |"
