@@ -182,10 +182,8 @@ def train_settings(
     """
     task, notes = _task(clips, label, seed=seed)
     if smoke:
-        settings = TrainSettings(tasks=(task,), epochs=1, steps=2, meta_batch=1, validation_episodes=2, seed=seed)
-    else:
-        settings = TrainSettings(tasks=(task,), epochs=6, meta_batch=2, seed=seed)
-    return settings, notes
+        return TrainSettings(tasks=(task,), epochs=1, steps=2, meta_batch=1, validation_episodes=2, seed=seed), notes
+    return TrainSettings(tasks=(task,), epochs=6, meta_batch=2, seed=seed), notes
 
 
 def _task(clips: Sequence[Utterance], label: LabelKind, *, seed: int) -> tuple[EpisodeSpec, tuple[str, ...]]:

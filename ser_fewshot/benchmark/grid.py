@@ -43,11 +43,9 @@ class Plan:
 
     Attributes:
         utterances: of all corpora, each with a speaker; `keys` of the audio of each, see `FeatureSet`.
-        out: folder of the run.
         cache: folder of features.
         episodes: of every cell.
         smoke: whether training is cut to two steps.
-        device: of the learners.
         command: repeats a cell, without its key and the device.
     """
 
@@ -170,13 +168,9 @@ def readable(
 def run_grid(
     plan: Plan, *, workers: int, only: str | None = None, track: Callable[[int, str], None] = lambda total, done: None
 ) -> None:
-    """Compute all cells that are not finished.
+    """Compute all cells that are not finished, or the one whose key is `only`.
 
-    Args:
-        plan: what to compute.
-        workers: processes on this machine; 1 is this one.
-        only: the key of a single cell.
-        track: called with the number of jobs and the name of each that is finished.
+    `track` is called with the number of jobs and the name of each that is finished.
 
     Raises:
         SettingsError: the folder holds another run, there is no such cell or device, or a process was killed.

@@ -95,15 +95,10 @@ def write_report(
         evaluation=evaluation,
         uar=str(interval(evaluation.uar)),
         accuracy=str(interval(evaluation.accuracy)),
-        confusion=confusion_figure(evaluation),
+        confusion=confusion_table(evaluation.labels, evaluation.confusion),
         map=map_figure(points),
     )
     write_atomically(path, page.encode(errors="replace"))  # a name that is not valid Unicode has no other spelling
-
-
-def confusion_figure(evaluation: Evaluation) -> Markup:
-    """Return the confusion matrix of an evaluation as an HTML table."""
-    return confusion_table(evaluation.labels, evaluation.confusion)
 
 
 def confusion_table(labels: Sequence[str], counts: NDArray[np.int64]) -> Markup:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from html_reader import Reader
 
-from ser_fewshot.benchmark.html import MapPoint, confusion_figure, map_figure, write_report
+from ser_fewshot.benchmark.html import MapPoint, confusion_table, map_figure, write_report
 from ser_fewshot.classifier import NearestClip, Prediction
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
@@ -72,12 +72,12 @@ def test_the_page_holds_the_numbers(tmp_path):
 
 
 def test_each_row_of_the_confusion_is_a_true_class_in_percent():
-    cells = re.findall(r"<td[^>]*>(\d+)</td>", confusion_figure(evaluation()))
+    cells = re.findall(r"<td[^>]*>(\d+)</td>", confusion_table(LABELS, evaluation().confusion))
     matrix = np.array(cells, dtype=int).reshape(4, 4)
     assert matrix.tolist() == [[25, 25, 25, 25], [17, 50, 17, 17], [12, 12, 62, 12], [10, 10, 10, 70]]
     empty = evaluation()
     empty.confusion[0] = 0  # a class without queries
-    assert re.findall(r"<td[^>]*>(\d+)</td>", confusion_figure(empty))[:4] == ["0"] * 4
+    assert re.findall(r"<td[^>]*>(\d+)</td>", confusion_table(LABELS, empty.confusion))[:4] == ["0"] * 4
 
 
 def test_the_page_is_self_contained(tmp_path):

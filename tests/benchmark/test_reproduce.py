@@ -39,23 +39,21 @@ def test_cells_of_the_same_known_processor_and_thread_count_must_be_equal_to_the
     assert not same_machine(on(None), on(None))  # records of 0.1.0 do not name it
 
 
-@pytest.mark.parametrize(
-    ("other", "field", "size", "allowed"),
-    [
-        (changed("reliability", ece=CELL.reliability.ece + 1e-8), "reliability.ece", 1e-8, True),
-        (changed("reliability", ece=CELL.reliability.ece + 2 * TOLERANCE), "reliability.ece", 2 * TOLERANCE, False),
+def test_differences_are_named_with_their_size_and_only_rounded_fields_may_differ():
+    ece, confusion = CELL.reliability.ece, ((*ROW[:-1], ROW[-1] + 1), *CELL.confusion[1:])
+    for other, field, size, allowed in (
+        (changed("reliability", ece=ece + 1e-8), "reliability.ece", 1e-8, True),
+        (changed("reliability", ece=ece + 2 * TOLERANCE), "reliability.ece", 2 * TOLERANCE, False),
         (trained(2.0001), "training.kept_epoch.loss", 1e-4, True),
         (trained(2.001), "training.kept_epoch.loss", 1e-3, False),
         (changed("uar", mean=CELL.uar.mean + 1e-6), "uar.mean", 1e-6, False),
         (replace(CELL, episodes_sha256="0" * 64), "episodes_sha256", math.inf, False),
-        (replace(CELL, confusion=((*ROW[:-1], ROW[-1] + 1), *CELL.confusion[1:])), "confusion.0.3", 1, False),
+        (replace(CELL, confusion=confusion), "confusion.0.3", 1, False),
         (replace(CELL, open_set=None), "open_set", math.inf, False),
-    ],
-)
-def test_differences_are_named_with_their_size_and_only_rounded_fields_may_differ(other, field, size, allowed):
-    found = differences(CELL, other)
-    assert found == {field: pytest.approx(size, rel=1e-3)}
-    assert (beyond_rounding(found, CELL) == {}) == allowed
+    ):
+        found = differences(CELL, other)
+        assert found == {field: pytest.approx(size, rel=1e-3)}
+        assert (beyond_rounding(found, CELL) == {}) == allowed, field
 
 
 def test_a_clip_at_the_edge_of_a_bin_may_fall_on_either_side_of_it():

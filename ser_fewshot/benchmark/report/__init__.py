@@ -13,9 +13,8 @@ from typing import Any
 from ser_fewshot.benchmark.html import Look, looks, render
 from ser_fewshot.benchmark.markdown import legend
 from ser_fewshot.benchmark.record import Record
-from ser_fewshot.benchmark.report.groups import group_blocks
 from ser_fewshot.benchmark.report.maps import ClipMap, map_blocks, map_clips, select_clips
-from ser_fewshot.benchmark.report.predictions import calibration_blocks, confusion_blocks, open_set_blocks
+from ser_fewshot.benchmark.report.predictions import calibration_blocks, confusion_blocks, group_blocks, open_set_blocks
 from ser_fewshot.benchmark.report.provenance import audit_blocks, command_blocks, licence_blocks, remark_blocks
 from ser_fewshot.benchmark.report.scores import score_blocks, shots_blocks
 from ser_fewshot.benchmark.report.table import TABLES, write_tables
@@ -47,11 +46,10 @@ def write_benchmark_report(
         folder: of the run.
         records: of the cells so far.
         title: of the page.
-        clips: a map of each corpus, from `map_clips`; without them the page has no maps.
+        clips: a map of each corpus, from `map_clips`; none by default.
         model: name of the model of the maps.
         play: whether clips whose licence forbids copies can be played too; the page warns about it.
-        expected: the keys of all records of the finished run; by default, each method on each protocol and corpus
-            that there is.
+        expected: keys of the finished run; by default, each method on each protocol and corpus that there is.
 
     Raises:
         SettingsError: a file cannot be written there.
