@@ -3,7 +3,7 @@
     uv run python recipes/bench_demo.py --clients 8 --predictions 200 --more 1000
 
 Starts the page as a program of its own, enrols three emotions for every client, asks for predictions from all of them
-at once, each compared with what the library says without a page, then for more of them while it watches the memory.
+at once, each compared with that of the library without a page, then for more of them while it watches the memory.
 A scripted visitor in Chromium tries the example set, then speaks for some seconds. Writes recipes/results/demo.json.
 """
 

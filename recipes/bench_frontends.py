@@ -128,8 +128,8 @@ def bench_extraction(frontend: Any, waveforms: Sequence[Tensor], calls: dict[str
     theirs: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            asked = fewer if len(calls) > 1 and name == "transformers" else waveforms
-            theirs[name].append(len(asked) / seconds(lambda: [call(clip) for clip in asked]))  # noqa: B023
+            timed = fewer if len(calls) > 1 and name == "transformers" else waveforms
+            theirs[name].append(len(timed) / seconds(lambda: [call(clip) for clip in timed]))  # noqa: B023
         ours.append(len(waveforms) / seconds(lambda: analyse(frontend, waveforms)))
     like = list(calls.values())[-1]
     expected = torch.stack([like(clip) for clip in waveforms])

@@ -128,13 +128,7 @@ def extract_clips(folder: Path, n: int) -> dict[str, float]:
         taken = seconds(lambda: fill(frontend, utterances(folder, n), cache=cache))
         entries, n_bytes = size(Path(name))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "clips": entries,
-        "sound": entries * SECONDS,
-        "seconds": taken,
-        "peak_bytes": peak,
-        "cache_bytes": n_bytes,
-    }
+    return {"clips": entries, "sound": entries * SECONDS, "seconds": taken, "peak_bytes": peak, "cache_bytes": n_bytes}
 
 
 def analyse_clips(folder: Path, n: int) -> dict[str, float]:

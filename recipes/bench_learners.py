@@ -109,8 +109,8 @@ def bench_conv4(rounds: int) -> dict[str, Any]:
         "tasks_per_second_of_reference": META_BATCH / statistics.median(taken["reference"]),
         **{
             name: {
-                "tasks_per_second": META_BATCH / statistics.median(seconds[name]),
-                **ratios(taken["reference"], seconds[name]),
+                "tasks_per_second": META_BATCH / statistics.median(taken[name]),
+                **ratios(taken["reference"], taken[name]),
                 "relative_difference_of_gradients": difference(
                     ours(conv4_maml(kind).double(), exact_tasks), reference(exact, exact_tasks)
                 ),

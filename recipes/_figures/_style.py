@@ -45,7 +45,8 @@ def arrow(place: Axes, start: tuple[float, float], end: tuple[float, float], **s
 
 def svg(draw: Callable[[], Figure], *, salt: str, **style: Any) -> str:
     """Return a figure as SVG, the same for the same values; text stays text, so that it can be searched and read."""
-    with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", **style}):
+    settings: Any = {"svg.hashsalt": salt, "svg.fonttype": "none", **style}  # matplotlib types every key
+    with mpl.rc_context(settings):
         written = io.StringIO()
         draw().savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())

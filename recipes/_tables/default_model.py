@@ -48,8 +48,7 @@ def default_model(found: Results) -> str:
         ]
         for name, of in found.items()
     ]
-    asked = {protocol: _corpora(found, protocol) for protocol in PROTOCOLS}
-    heads = [f"{words} (corpora: {len(asked[protocol])})" for protocol, words in PROTOCOLS.items()]
+    heads = [f"{words} (corpora: {len(_corpora(found, protocol))})" for protocol, words in PROTOCOLS.items()]
     chances = [_chance(found, protocol) for protocol in PROTOCOLS]
     return _caption(found) + table(["model", *heads], [*rows, ["chance", *chances]])
 
@@ -60,10 +59,10 @@ def default_model_by_corpus(found: Results) -> str:
     corpora = sorted({corpus for of in found.values() for corpus in of})
     rows = []
     for protocol, words in PROTOCOLS.items():
-        asked = _corpora(found, protocol)
+        complete = _corpora(found, protocol)
         for name, of in found.items():
             scores = {corpus: _score(of, protocol, corpus) for corpus in corpora}
-            rows.append([words, name, *map(_cell, scores.values()), _mean([scores[corpus] for corpus in asked])])
+            rows.append([words, name, *map(_cell, scores.values()), _mean([scores[corpus] for corpus in complete])])
     return _caption(found) + table(["protocol", "model", *corpora, "mean"], rows)
 
 

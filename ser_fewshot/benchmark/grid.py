@@ -149,10 +149,7 @@ class Worker:
 
 
 def readable(
-    utterances: Sequence[Utterance],
-    cache: Path,
-    *,
-    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+    utterances: Sequence[Utterance], cache: Path, *, track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter
 ) -> FeatureSet:
     """Return the clips that can be read, and the others with the reason: episodes must be drawn of the former alone.
 

@@ -1,4 +1,4 @@
-"""HTML and SVG figures (confusion matrix, map of embeddings), and the page of the quickstart that is made of them.
+"""HTML and SVG figures (confusion matrix, map of embeddings), and the page of the quickstart with both.
 
 Templates write them: text stays text, in any script, for eyes and screen readers.
 """

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ser_fewshot.benchmark import store
 from ser_fewshot.benchmark.record import Record
-from ser_fewshot.benchmark.results import ALIKE, BEST, HEARD, ProtocolResults, results_of
+from ser_fewshot.benchmark.results import ALIKE, BEST, TRAINED_ON, ProtocolResults, results_of
 from ser_fewshot.benchmark.significance import FEWEST, LEVEL, RESAMPLES
 from ser_fewshot.storage.files import write_atomically
 
 PAGE = "RESULTS.md"
-_SIGNS = {BEST: "**{}**", ALIKE: "{} †", HEARD: "{} ‡", "": "{}"}
+_SIGNS = {BEST: "**{}**", ALIKE: "{} †", TRAINED_ON: "{} ‡", "": "{}"}
 _KINDS = ("learner", "model", "baseline", "ceiling")
 _LISTED = 4  # cells that a note names
 
@@ -34,7 +34,7 @@ def write_page(out: Path, keys: Sequence[str]) -> tuple[list[Record], list[str]]
         "# Results\n",
         f"{legend()}\n",
         *map(as_markdown, results_of(found)),
-        _section("Left out, because the corpus cannot be asked", left_out),
+        _section("Left out, because the corpus cannot serve the protocol", left_out),
         _section("Failed", failed),
         _section("Missing: start the same command again", [plain(f"- `{key}`") for key in missing]),
         _section("Cost", _cost(found, store.wall_time(out))),
@@ -47,14 +47,14 @@ def write_page(out: Path, keys: Sequence[str]) -> tuple[list[Record], list[str]]
 def legend() -> str:
     """Return what the marks of all tables mean."""
     return (
-        "UAR in %, mean ± 95 % CI over episodes; every method of a column is asked the same ones. Bold: the best of a "
-        "column. †: not significantly worse than it (comparison with the best by paired bootstrap over episodes, "
+        "UAR in %, mean ± 95 % CI over episodes; all methods of a column are scored on the same ones. Bold: the best "
+        "of a column. †: not significantly worse than it (comparison with the best by paired bootstrap over episodes, "
         f"{RESAMPLES} resamples, Holm's correction over the methods of the column, level {LEVEL:g}): the interval and "
         "the sign are about episodes alone, for every method is trained with one seed. Fewer than "
         f"{FEWEST} episodes are not compared. Intervals are Student's t. ‡: its training set has clips of the corpus, "
-        "or a corpus of its name, so it is not compared. The linear probe, where it stands, has seen labels that no "
-        "other method sees: a ceiling. With speakers as classes, what describes a clip by fixed values is whitened "
-        "over training speakers; ComParE's 6,373 values are too many for that."
+        "or a corpus of its name, so it is not compared. The linear probe, if present, is fitted to labels "
+        "that no other method has: a ceiling. With speakers as classes, features of one vector per clip are whitened "
+        "over the training speakers, except ComParE's, which have 6,373 values."
     )
 
 

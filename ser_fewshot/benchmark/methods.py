@@ -51,7 +51,11 @@ class Method:
 
 
 def _baseline(name: str, learner: str, frontend: str, *, encoder: str = "statistics", **settings: Any) -> Method:
-    chosen = {"settings": {"encoder": {"name": encoder}}, "frontend": frontend, "frontend_settings": settings}
+    chosen: dict[str, Any] = {
+        "settings": {"encoder": {"name": encoder}},
+        "frontend": frontend,
+        "frontend_settings": settings,
+    }
     return Method(name=name, kind="baseline", learner=learner, **chosen)
 
 

@@ -123,7 +123,7 @@ PROTOCOLS = (
         name="personal-5-shot",
         title="One person of a corpus never heard enrols 5 clips an emotion and is recognised",
         new="corpus",
-        # One speaker rarely says more than eight clips in one emotion.
+        # One speaker rarely has more than eight clips of an emotion.
         spec=replace(_EMOTIONS, n_query=3, query_speaker="same"),
     ),
 )

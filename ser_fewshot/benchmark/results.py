@@ -12,7 +12,7 @@ from ser_fewshot.benchmark.protocols import PROTOCOLS
 from ser_fewshot.benchmark.record import Record
 from ser_fewshot.benchmark.significance import Verdict, is_compared, verdict
 
-BEST, ALIKE, HEARD = "best", "not significantly worse", "heard in training"  # as CSV tables have them
+BEST, ALIKE, TRAINED_ON = "best", "not significantly worse", "heard in training"  # as CSV tables have them
 MAX_DRAWN = 6
 """Methods in a chart: more lines than these cannot be told apart."""
 
@@ -68,10 +68,10 @@ class ProtocolResults:
         return [self.cells[name, corpus] for name in self.methods if (name, corpus) in self.cells]
 
     def mark(self, method: str, corpus: str) -> str:
-        """Return BEST, ALIKE or HEARD; "" for any other cell."""
+        """Return BEST, ALIKE or TRAINED_ON; "" for any other cell."""
         found, record = self.verdicts[corpus], self.cells[method, corpus]
         if record.heard:
-            return HEARD
+            return TRAINED_ON
         if found is None or record.kind == "ceiling":
             return ""
         return BEST if method == found.best else ALIKE if method in found.alike else ""

@@ -68,10 +68,7 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
         recall=evaluation.recall,
         diverged={str(index): reason for index, reason in evaluation.diverged.items()},
         audit=measures.audit(
-            case,
-            drawn,
-            trained=method.kind != "model",
-            independent=not (overlap.found or method.kind == "ceiling"),
+            case, drawn, trained=method.kind != "model", independent=not (overlap.found or method.kind == "ceiling")
         ),
         licences=measures.licences({case.corpus, *built.training_set.labelled, *(clip.corpus for clip in train)}),
         **_measures(case, built, [one for one in outcomes if isinstance(one, Predictions)], drawn),

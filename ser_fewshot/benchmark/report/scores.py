@@ -23,10 +23,10 @@ from ser_fewshot.benchmark.report.table import (
     percent,
     slug,
 )
-from ser_fewshot.benchmark.results import ALIKE, HEARD, ProtocolResults, half_width, uar
+from ser_fewshot.benchmark.results import ALIKE, TRAINED_ON, ProtocolResults, half_width, uar
 from ser_fewshot.evaluation import interval
 
-_SIGNS = {ALIKE: " †", HEARD: " ‡"}
+_SIGNS = {ALIKE: " †", TRAINED_ON: " ‡"}
 _SPREAD = 0.6  # of a row of the chart, over which the corpora are spread
 
 

@@ -64,7 +64,7 @@ class ReportTable:
 
     @property
     def latex(self) -> str:
-        """`shown` as LaTeX with the rules of booktabs; whatever it holds is text, not a command."""
+        """`shown` as LaTeX with the rules of booktabs; commands in it are escaped."""
         # A Styler refuses two columns of one name, such as two corpora could have: a hidden level numbers them.
         columns = pd.MultiIndex.from_arrays([range(self.shown.shape[1]), self.shown.columns])
         bold = pd.DataFrame("", index=self.shown.index, columns=columns)
@@ -103,7 +103,7 @@ def by_corpus(
 ) -> list[ReportTable]:
     """Return a table with a line per method and a column per corpus, or no table where there are no rows.
 
-    `rows` has one per record, with its `identity`, and `text` says what a cell shows of it.
+    `rows` has one per record, with its `identity`, and `text` returns the cell of a row.
     """
     cells = {(row["method"], row["corpus"]): text(row) for row in rows}
     methods = [method for method in results.methods if any(method == row["method"] for row in rows)]
