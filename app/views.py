@@ -14,7 +14,7 @@ from typing import Literal
 import jinja2
 import numpy as np
 
-from ser_fewshot.benchmark.page import looks, on_canvas
+from ser_fewshot.benchmark.html import looks, on_canvas
 from ser_fewshot.classifier import Prediction
 
 from . import limits

@@ -1,4 +1,4 @@
-"""What is measured of a model on one list of episodes, beside its score: a function each, listed in MEASURES."""
+"""Measures of a model on one list of episodes, beside its score: a function each, listed in MEASURES."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Trial:
 
     Attributes:
         learner: of the model.
-        clips: of the corpus, as it was recorded, embedded.
-        degraded: the same clips under each condition, by its name; those that no episode asks may be absent.
+        clips: embedded clips of the corpus, as recorded.
+        degraded: the same clips by condition; those of no query may be absent.
         episodes: the list.
         spec: its protocol.
-        score: of the clips as they were recorded.
-        calibration: how sure answers are; None where the model has none.
+        score: on the clips as recorded.
+        calibration: None where the model has none.
     """
 
     learner: Learner
@@ -45,15 +45,15 @@ class Trial:
 
 
 def measured(trial: Trial) -> dict[str, Any]:
-    """Return everything there is to say of a trial, as JSON values."""
-    told = trial.score.as_dict()
+    """Return score and measures of a trial, as JSON values."""
+    values = trial.score.as_dict()
     left_out = {"uar_per_episode"} | (set() if trial.spec.label == "emotion" else {"recall", "labels", "confusion"})
-    score = {name: value for name, value in told.items() if name not in left_out}
+    score = {name: value for name, value in values.items() if name not in left_out}
     return {**score, **{name: measure(trial) for name, measure in MEASURES.items()}}
 
 
 def under_conditions(trial: Trial) -> dict[str, Any]:
-    """Return UAR with the queries under each condition, support as recorded, and what is lost, on the same episodes."""
+    """Return UAR, and its loss on the same episodes, with degraded queries and the support as recorded."""
     results = {}
     for condition, degraded in trial.degraded.items():
         renamed = tuple(replace(clip, id=_id(condition, clip.id)) for clip in degraded.utterances)
@@ -70,16 +70,16 @@ def under_conditions(trial: Trial) -> dict[str, Any]:
 def by_gender(trial: Trial) -> dict[str, Any] | None:
     """Return UAR on the queries of women and of men, and the gap, women minus men; None for fewer than FEWEST episodes.
 
-    Only episodes count in which the gender speaks every class: UAR over fewer classes is another number. The gap is
-    paired over the episodes that count for both; where they are too few, because each has one speaker, it is not.
+    Only episodes count in which every class has queries of the gender: UAR over fewer classes is another number. The
+    gap is paired over the episodes that count for both; where they are too few, as with one speaker each, it is not.
     """
     if trial.spec.label != "emotion":
         return None
     gender = {clip.id: clip.gender for clip in trial.clips.utterances}
     uar: dict[Gender, dict[int, float]] = {}
     for kind in get_args(Gender):
-        asked = [_only(episode, gender, kind) for episode in trial.episodes]
-        whole = [episode for episode in asked if all(episode.query)]
+        own = [_only(episode, gender, kind) for episode in trial.episodes]
+        whole = [episode for episode in own if all(episode.query)]
         if len(whole) < FEWEST:
             return None
         values = evaluate(trial.learner, trial.clips, whole, spec=trial.spec).uar
@@ -101,7 +101,7 @@ def gap(first: Mapping[int, float], second: Mapping[int, float]) -> Interval:
 
 
 def probabilities(trial: Trial) -> dict[str, Any] | None:
-    """Return how often answers are right that were said to be this or that probable, before and after calibration."""
+    """Return ECE and reliability diagram, before and after calibration."""
     if trial.calibration is None:
         return None
     found = predictions(trial.learner, trial.clips, trial.episodes)
@@ -110,7 +110,7 @@ def probabilities(trial: Trial) -> dict[str, Any] | None:
 
 
 def unknown_classes(trial: Trial) -> dict[str, Any] | None:
-    """Return how well clips of a class that is not enrolled are told from the others, of which there must be two."""
+    """Return how well clips of a class out of the support are detected; None for fewer than three classes."""
     if trial.calibration is None or trial.spec.n_way < 3:
         return None
     found = predictions(trial.learner, trial.clips, trial.episodes, leave_out=True)
@@ -135,7 +135,7 @@ MEASURES: dict[str, Callable[[Trial], Any]] = {
     "reliability": probabilities,
     "open_set": unknown_classes,
 }
-"""What stands beside the score of every protocol in a results file, by its name there."""
+"""Beside the score of every protocol in a results file, by the key there."""
 
 
 def _only(episode: Episode, gender: Mapping[str, Gender | None], kind: Gender) -> Episode:

@@ -11,10 +11,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _bench import machine, options, ratios, seconds, write
 from bench_frontends import describe, mixed
-from bench_speed import seconds
 from torch import Tensor
 
 from ser_fewshot import audio
@@ -32,7 +29,6 @@ from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.frontends import analyse, normalize
 from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model, ModelConfig, load_model
-from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "default" / "speed.json"
 ROUNDS = 5
@@ -51,7 +47,7 @@ print(time.perf_counter() - start)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--reference", type=Path, required=True, help="folder of an imported encoder")
     parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
@@ -65,7 +61,7 @@ def main() -> None:
     result = {
         "command": f"uv run python recipes/bench_default.py --reference DIR --corpora DIR --clips {arguments.clips}"
         f" --threads {arguments.threads}",
-        "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": machine(),
         "threads": torch.get_num_threads(),
         "reference": name_of(models["reference"].config),
         "clips": describe(clips),
@@ -74,12 +70,11 @@ def main() -> None:
         "megabytes": {"default": megabytes(arguments.model), "reference": megabytes(arguments.reference)},
         "seconds_to_load": {"default": loading(arguments.model), "reference": loading(arguments.reference)},
     }
-    write_atomically(arguments.out, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write(arguments.out, result)
 
 
 def name_of(config: ModelConfig) -> str:
-    """Return what a model listens with, such as "whisper, the first 3 of 6 layers"."""
+    """Return the front-end of a model, such as "whisper, the first 3 of 6 layers"."""
     if config.frontend != "pretrained":
         return config.frontend
     architecture = config.frontend_settings["architecture"]
@@ -101,20 +96,18 @@ def compared(
     models: dict[str, Model], clips: Sequence[Tensor], embed: Callable[[Model, Sequence[Tensor]], list[Tensor]]
 ) -> dict[str, Any]:
     """Time two models in turn, in clips a second."""
-    rates: dict[str, list[float]] = {name: [] for name in models}
+    taken: dict[str, list[float]] = {name: [] for name in models}
     with torch.no_grad():
         for model in models.values():
             embed(model, clips[:4])
         for _ in range(ROUNDS):
             for name, model in models.items():
-                rates[name].append(len(clips) / seconds(lambda: embed(model, clips)))  # noqa: B023
-    ratios = [own / other for own, other in zip(rates["default"], rates["reference"], strict=True)]
+                taken[name].append(seconds(lambda: embed(model, clips)))  # noqa: B023
     return {
         "clips": len(clips),
         "rounds": ROUNDS,
-        "clips_per_second": {name: statistics.median(found) for name, found in rates.items()},
-        "times_as_fast": statistics.median(ratios),
-        "slowest_round": min(ratios),
+        "clips_per_second": {name: len(clips) / statistics.median(found) for name, found in taken.items()},
+        **ratios(taken["reference"], taken["default"]),
     }
 
 

@@ -3,16 +3,14 @@
     uv run python recipes/bench_demo.py --clients 8 --predictions 200 --more 1000
 
 Starts the page as a program of its own, enrols three emotions for every client, asks for predictions from all of them
-at once, each compared with what the library says without a page, then for more of them while it watches the memory.
+at once, each compared with that of the library without a page, then for more of them while it watches the memory.
 A scripted visitor in Chromium tries the example set, then speaks for some seconds. Writes recipes/results/demo.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -24,13 +22,12 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
+from _bench import machine, write
 from _visitor import live, to_first_answer, visiting
 from gradio_client import Client, handle_file
 
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.quickstart import DEMO_MANIFEST
-from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "demo.json"
 DEMO = DEMO_MANIFEST.parent
@@ -59,17 +56,11 @@ def main() -> None:
             page.terminate()
     result = {
         "command": "uv run python recipes/bench_demo.py",
-        "machine": {
-            "cpus": os.cpu_count(),
-            "processor": platform.machine(),
-            "torch": torch.__version__,
-            "load_before": busy,
-        },
+        "machine": {**machine(), "load_before": busy},
         "load": load,
         **visitor,
     }
-    write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write(RESULTS, result)
 
 
 def visit(address: str, seconds: float) -> dict[str, Any]:

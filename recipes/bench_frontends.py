@@ -12,10 +12,7 @@ Both make mean and standard deviation over time of the last layer. Rounds take t
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,7 +22,7 @@ from typing import Any
 
 import torch
 import transformers
-from bench_speed import seconds
+from _bench import machine, options, ratios, seconds, write
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -34,7 +31,6 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureCache, analyse, extract
 from ser_fewshot.importers import Choice, import_model
-from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "frontends_speed.json"
 CORPORA = ("ased", "emodb", "ravdess", "urdu")
@@ -45,7 +41,7 @@ Call = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a Hugging Face encoder")
     parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
     parser.add_argument("--clips", type=int, default=300, help="clips, as many of each corpus")
@@ -58,14 +54,13 @@ def main() -> None:
     calls = by_hand(arguments.model, config, frontend.network)
     result = {
         "command": "uv run python recipes/bench_frontends.py --model DIR --corpora DIR",
-        "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": machine(),
         "encoder": {"name": arguments.model.name, "model_type": config["model_type"], "layer": last},
         "corpus": describe(waveforms),
         "extraction": bench_extraction(frontend, waveforms, calls),
         "cache": bench_cache(frontend, clips),
     }
-    write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write(RESULTS, result)
 
 
 def mixed(root: Path, n: int) -> list[Utterance]:
@@ -133,8 +128,8 @@ def bench_extraction(frontend: Any, waveforms: Sequence[Tensor], calls: dict[str
     theirs: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            asked = fewer if len(calls) > 1 and name == "transformers" else waveforms
-            theirs[name].append(len(asked) / seconds(lambda: [call(clip) for clip in asked]))  # noqa: B023
+            timed = fewer if len(calls) > 1 and name == "transformers" else waveforms
+            theirs[name].append(len(timed) / seconds(lambda: [call(clip) for clip in timed]))  # noqa: B023
         ours.append(len(waveforms) / seconds(lambda: analyse(frontend, waveforms)))
     like = list(calls.values())[-1]
     expected = torch.stack([like(clip) for clip in waveforms])
@@ -164,13 +159,8 @@ def bench_cache(frontend: Any, clips: Sequence[Utterance]) -> dict[str, float]:
             cache = FeatureCache(Path(folder), frontend.identity)
             firsts.append(seconds(lambda: extract(frontend, clips, cache=cache)))  # noqa: B023
             seconds_runs.append(seconds(lambda: extract(frontend, clips, cache=cache)))  # noqa: B023
-    ratios = [first / second for first, second in zip(firsts, seconds_runs, strict=True)]
-    return {
-        "first_seconds": statistics.median(firsts),
-        "second_seconds": statistics.median(seconds_runs),
-        "times_as_fast": statistics.median(ratios),
-        "slowest_round": min(ratios),
-    }
+    medians = {"first_seconds": statistics.median(firsts), "second_seconds": statistics.median(seconds_runs)}
+    return {**medians, **ratios(firsts, seconds_runs)}
 
 
 if __name__ == "__main__":

@@ -16,14 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,17 +30,17 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 import torch
+from _bench import machine, options, seconds, write
 from transformers import WhisperConfig
 
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, fill, size
+from ser_fewshot.frontends import FeatureCache, FeatureSet, fill, size
 from ser_fewshot.frontends.logmel import LogMel
 from ser_fewshot.frontends.pretrained.frontend import Pretrained
 from ser_fewshot.frontends.pretrained.frontend import Settings as PretrainedSettings
 from ser_fewshot.learners import build_learner
-from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.training import TrainSettings, train
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"
@@ -54,7 +53,7 @@ WHISPER_BASE: Any = {"d_model": 512, "encoder_layers": 6, "encoder_attention_hea
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--clips", type=int, default=120, help="of the corpus that is made 4 and 16 times as large")
     parser.add_argument("--rounds", type=int, default=3, help="of training with one process and with two, in turn")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -71,12 +70,12 @@ def main() -> None:
         write_clips(folder, max(TIMES) * arguments.clips)
         report = {
             "command": f"uv run python recipes/bench_growth.py --clips {arguments.clips} --rounds {arguments.rounds}",
-            "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+            "machine": machine(),
             "extraction": [started("extract", folder, clips=times * arguments.clips) for times in TIMES],
             "processes": bench_processes(folder, arguments.rounds),
             "pretrained": started("analyse", folder, clips=24),
         }
-    write_atomically(arguments.out, json.dumps(report, indent=1) + "\n")
+    write(arguments.out, report)
 
 
 def write_clips(folder: Path, n: int) -> None:
@@ -126,16 +125,10 @@ def extract_clips(folder: Path, n: int) -> dict[str, float]:
         frontend = LogMel()
         cache = FeatureCache(Path(name), frontend.identity)
         fill(frontend, utterances(folder, 1), cache=cache)  # what the first clip loads is no matter of size
-        seconds = timed(frontend, utterances(folder, n), cache)
+        taken = seconds(lambda: fill(frontend, utterances(folder, n), cache=cache))
         entries, n_bytes = size(Path(name))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "clips": entries,
-        "sound": entries * SECONDS,
-        "seconds": seconds,
-        "peak_bytes": peak,
-        "cache_bytes": n_bytes,
-    }
+    return {"clips": entries, "sound": entries * SECONDS, "seconds": taken, "peak_bytes": peak, "cache_bytes": n_bytes}
 
 
 def analyse_clips(folder: Path, n: int) -> dict[str, float]:
@@ -145,9 +138,9 @@ def analyse_clips(folder: Path, n: int) -> dict[str, float]:
         frontend = Pretrained(settings)
         cache = FeatureCache(Path(name), frontend.identity)
         fill(frontend, utterances(folder, 1), cache=cache)
-        seconds = timed(frontend, utterances(folder, n)[1:], cache)
+        taken = seconds(lambda: fill(frontend, utterances(folder, n)[1:], cache=cache))
         entries, n_bytes = size(Path(name))
-    return {"sound": (n - 1) * SECONDS, "seconds": seconds, "cache_bytes_per_clip": n_bytes / entries}
+    return {"sound": (n - 1) * SECONDS, "seconds": taken, "cache_bytes_per_clip": n_bytes / entries}
 
 
 def train_learner(_folder: Path, _n: int) -> dict[str, float]:
@@ -163,18 +156,12 @@ def train_learner(_folder: Path, _n: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         learner = build_learner(LEARNER, clips.clips[0].shape[1])
         train(learner, clips, clips, settings=SETTINGS, run=Path(name) / "run", compute=compute, track=noted)
-    seconds = time.perf_counter() - begun[1]
+    taken = time.perf_counter() - begun[1]
     episodes = (SETTINGS.epochs - 1) * SETTINGS.steps * SETTINGS.meta_batch * len(SETTINGS.tasks)
-    return {"episodes_per_second": episodes / seconds}
+    return {"episodes_per_second": episodes / taken}
 
 
 WORKS = {"extract": extract_clips, "analyse": analyse_clips, "train": train_learner}
-
-
-def timed(frontend: FrontEnd, clips: Sequence[Utterance], cache: FeatureCache) -> float:
-    start = time.perf_counter()
-    fill(frontend, clips, cache=cache)
-    return time.perf_counter() - start
 
 
 def utterances(folder: Path, n: int) -> list[Utterance]:

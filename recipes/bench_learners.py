@@ -16,13 +16,9 @@ moves a ReLU across zero or a maximum to its neighbour, so that difference is on
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import os
-import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -31,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _bench import machine, options, ratios, seconds, write
 from fused_layers import normalised_pool
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -42,7 +39,6 @@ from ser_fewshot.learners import Task
 from ser_fewshot.learners._inner_loop import SHARPNESS
 from ser_fewshot.learners._linear_head import HeadSettings, fit_softmax
 from ser_fewshot.learners.maml import MAML, Settings
-from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "learners_speed.json"
 BANDS, FRAMES = 64, 128
@@ -56,26 +52,20 @@ Run = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=11, help="of runs in turn, after one that does not count")
     parser.add_argument("--steps", type=int, default=200, help="meta-training steps that memory is watched over")
     arguments = parser.parse_args()
     result = {
         "command": "uv run python recipes/bench_learners.py",
-        "machine": {
-            "cpus": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "processor": platform.machine(),
-            "torch": torch.__version__,
-        },
+        "machine": {**machine(), "threads": torch.get_num_threads()},
         "rounds": arguments.rounds,
         "maml_conv4": bench_conv4(arguments.rounds),
         "head": bench_head(arguments.rounds),
         "maml_default": bench_default(arguments.rounds),
         "memory": watch_memory(arguments.steps),
     }
-    write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write(RESULTS, result)
 
 
 class Conv4(Encoder):
@@ -114,13 +104,13 @@ def bench_conv4(rounds: int) -> dict[str, Any]:
     exact, exact_tasks = conv4_maml(Conv4).double(), conv4_tasks(torch.float64)
     ways = {"same_layers": Conv4, "fused_layers": FusedConv4}
     runs = {name: partial(ours, conv4_maml(kind), tasks) for name, kind in ways.items()}
-    seconds = in_turn({"reference": partial(reference, plain, tasks), **runs}, rounds)
+    taken = in_turn({"reference": partial(reference, plain, tasks), **runs}, rounds)
     return {
-        "tasks_per_second_of_reference": META_BATCH / statistics.median(seconds["reference"]),
+        "tasks_per_second_of_reference": META_BATCH / statistics.median(taken["reference"]),
         **{
             name: {
-                "tasks_per_second": META_BATCH / statistics.median(seconds[name]),
-                **ratios(seconds["reference"], seconds[name]),
+                "tasks_per_second": META_BATCH / statistics.median(taken[name]),
+                **ratios(taken["reference"], taken[name]),
                 "relative_difference_of_gradients": difference(
                     ours(conv4_maml(kind).double(), exact_tasks), reference(exact, exact_tasks)
                 ),
@@ -202,14 +192,14 @@ def bench_head(rounds: int) -> dict[str, Any]:
 
     def loop() -> list[Tensor]:
         total = [torch.zeros_like(weight), torch.zeros_like(bias)]
-        for support, asked in zip(z, query, strict=True):
+        for support, queries in zip(z, query, strict=True):
             w, b = weight, bias
             for _ in range(settings.steps):
                 loss = functional.cross_entropy(support @ w.T + b, y, reduction="sum")
                 loss = loss + settings.penalty / 2 * w.square().sum()
                 to_w, to_b = torch.autograd.grad(loss, (w, b), create_graph=True)
                 w, b = w - settings.rate * to_w, b - settings.rate * to_b
-            loss = functional.cross_entropy(asked @ w.T + b, query_y)
+            loss = functional.cross_entropy(queries @ w.T + b, query_y)
             total = [old + new for old, new in zip(total, torch.autograd.grad(loss, (weight, bias)), strict=True)]
         return total
 
@@ -220,13 +210,13 @@ def bench_head(rounds: int) -> dict[str, Any]:
         losses = functional.cross_entropy(logits.mT, query_y.expand(HEAD_TASKS, -1), reduction="none").mean(1)
         return list(torch.autograd.grad(losses.sum(), (weight, bias)))
 
-    seconds = in_turn({"loop": loop, "batched": batched}, rounds)
+    taken = in_turn({"loop": loop, "batched": batched}, rounds)
     return {
         "tasks": HEAD_TASKS,
         "width": HEAD_WIDTH,
         **asdict(settings),
-        "tasks_per_second": HEAD_TASKS / statistics.median(seconds["batched"]),
-        **ratios(seconds["loop"], seconds["batched"]),
+        "tasks_per_second": HEAD_TASKS / statistics.median(taken["batched"]),
+        **ratios(taken["loop"], taken["batched"]),
         "relative_difference_of_gradients": difference(batched(), loop()),
     }
 
@@ -250,10 +240,10 @@ def bench_default(rounds: int) -> dict[str, Any]:
             learner.accumulate(task, 1 / META_BATCH)
         return slopes_of(learner)
 
-    seconds = in_turn({"loop": loop, "ours": partial(ours, learner, tasks)}, rounds)
+    taken = in_turn({"loop": loop, "ours": partial(ours, learner, tasks)}, rounds)
     return {
-        "tasks_per_second": META_BATCH / statistics.median(seconds["ours"]),
-        **ratios(seconds["loop"], seconds["ours"]),
+        "tasks_per_second": META_BATCH / statistics.median(taken["ours"]),
+        **ratios(taken["loop"], taken["ours"]),
         "relative_difference_of_gradients": difference(ours(learner, tasks), loop()),
     }
 
@@ -282,17 +272,10 @@ def in_turn(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
+            spent = seconds(run)
             if number:
-                taken[name].append(time.perf_counter() - start)
+                taken[name].append(spent)
     return taken
-
-
-def ratios(reference: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
-    """Return how many times as fast ours is, over rounds."""
-    each_round = [slow / fast for slow, fast in zip(reference, ours, strict=True)]
-    return {"times_as_fast": statistics.median(each_round), "slowest_round": min(each_round)}
 
 
 def difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

@@ -15,14 +15,11 @@ a process a core that never rests; written to recipes/results/busy.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +29,7 @@ from unittest.mock import patch
 import librosa
 import numpy as np
 import torch
+from _bench import machine, options, seconds, write
 from numpy.typing import NDArray
 
 from ser_fewshot import audio, corpora
@@ -46,18 +44,17 @@ from ser_fewshot.frontends.logmel import LogMel
 from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import ModelConfig, build_model
 from ser_fewshot.quickstart import DEMO_MANIFEST
-from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BUSY = RESULTS.with_name("busy.json")
 EPISODES = EpisodeSpec(n_way=5, k_shot=5, n_query=15)
 ROUNDS = 5
 BUSY_ROUNDS = 60
-_HEARD = 1e-6  # of a clip's peak, -60 dB; below that, single-precision transforms differ by their rounding
+_AUDIBLE = 1e-6  # of a clip's peak, -60 dB; below that, single-precision transforms differ by their rounding
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--corpora", type=Path, help="folder with one folder a corpus, named as it")
     what.add_argument("--busy", action="store_true", help="recognise beside processes that never rest, and no more")
@@ -76,15 +73,6 @@ def main() -> None:
         "classifier": bench_classifier(waveforms),
     }
     write(RESULTS, result)
-
-
-def machine() -> dict[str, Any]:
-    return {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__}
-
-
-def write(path: Path, result: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
 
 
 def bench_logmel(waveforms: Sequence[NDArray[np.float32]]) -> dict[str, float]:
@@ -110,7 +98,7 @@ def bench_logmel(waveforms: Sequence[NDArray[np.float32]]) -> dict[str, float]:
         ]
 
     difference = max(
-        float((np.abs(ours.exp().numpy().T - power) / power)[power > _HEARD * power.max()].max())
+        float((np.abs(ours.exp().numpy().T - power) / power)[power > _AUDIBLE * power.max()].max())
         for ours, power in zip(analyse(frontend, tensors), theirs(), strict=True)
     )
     ratios = []
@@ -200,13 +188,6 @@ def beside(count: int) -> Iterator[None]:
 def never_rest() -> None:
     while True:
         pass
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Return how long a call took."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

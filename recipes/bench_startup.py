@@ -9,10 +9,7 @@ so that other work on the machine falls on both alike.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,11 +17,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+from _bench import machine, options, write
 
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.quickstart import DEMO_MANIFEST
-from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "startup.json"
 REFERENCE = [sys.executable, "-c", "import torch"]
@@ -32,7 +28,7 @@ _UNIT = 1 if sys.platform == "darwin" else 2**10  # bytes, in which the largest 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="how often each is started")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -41,13 +37,12 @@ def main() -> None:
         rounds = [(measured(predict), measured(REFERENCE)) for _ in range(arguments.rounds)]
     result = {
         "command": "uv run python recipes/bench_startup.py",
-        "machine": {"cpus": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": machine(),
         "rounds": len(rounds),
         "seconds": _summary([(ours[0], theirs[0]) for ours, theirs in rounds]),
         "mebibytes": _summary([(ours[1], theirs[1]) for ours, theirs in rounds]),
     }
-    write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write(RESULTS, result)
 
 
 def _enrolled(folder: Path) -> tuple[Path, Path]:

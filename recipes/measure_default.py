@@ -3,9 +3,9 @@ r"""Measure a model on a corpus that it was not trained on, by the frozen episod
 - UAR on emotions with speakers of support and query disjoint, and within one speaker; on speakers as classes;
 - the same with the queries, not the support, through noise, a room, the telephone and other gains;
 - the same on the queries of women and of men;
-- where the model is calibrated, what its probabilities and its novelty are worth.
+- where the model is calibrated, ECE and the open-set measures of its novelty.
 
-A model with directions of emotions and of speakers sees each protocol in the directions of what it tells apart.
+A model with views of emotions and of speakers uses the view of the labels of each protocol.
 
 `{corpus}` in the model's path stands for the corpus measured, so that each is measured by the model that left it out:
 
@@ -51,7 +51,7 @@ from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import digest
 
 RESULTS = Path(__file__).parent / "results" / "default"
-VOICES = 200  # clips that babble is mixed of
+VOICES = 200  # clips to mix babble from
 SCALE_STEP = 4  # every fourth clip of the other corpora is enough for a scale
 CLIPS_AT_ONCE = 256
 
@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the conditions; the episodes are frozen")
     arguments = parser.parse_args()
     scans = {scan.corpus: scan.utterances for scan in corpora.scan_all(arguments.corpora)}
-    asked = arguments.corpus or list(scans)
-    for corpus, folder in zip(asked, folders(arguments.model, asked), strict=True):
+    names = arguments.corpus or list(scans)
+    for corpus, folder in zip(names, folders(arguments.model, names), strict=True):
         model = load_model(folder)
         others = [clip for name, clips in scans.items() if name != corpus for clip in clips]
         if arguments.penalty is not None:
@@ -88,18 +88,18 @@ def main() -> None:
             print(f"{arguments.name}, {corpus}, {protocol}: {100 * row['uar']['mean']:.1f}", flush=True)
 
 
-def folders(models: Sequence[str], asked: Sequence[str]) -> list[Path]:
-    """Return the model of each corpus.
+def folders(models: Sequence[str], names: Sequence[str]) -> list[Path]:
+    """Return the model of each corpus: one path with {corpus} in it, or one a corpus.
 
     Raises:
         SettingsError: there are several models, but not one a corpus.
     """
     if len(models) == 1:
-        return [Path(models[0].replace("{corpus}", corpus)) for corpus in asked]
-    if len(models) != len(asked):
+        return [Path(models[0].replace("{corpus}", corpus)) for corpus in names]
+    if len(models) != len(names):
         raise SettingsError(
             "--model",
-            found=f"{len(models)} models for {len(asked)} corpora",
+            found=f"{len(models)} models for {len(names)} corpora",
             expected="one for all, or one a corpus in the order of --corpus",
             remedy="Name as many models as corpora.",
         )
@@ -123,7 +123,7 @@ def penalise(model: Model, penalty: float) -> None:
 
 
 def header(corpus: str, model: Model, clips: Sequence[Utterance], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what a reader needs to repeat a measurement, and whether the model was trained on clips of the corpus."""
+    """Return how to repeat a measurement, and whether the model was trained on clips of the corpus."""
     overlap = model.training_set.overlap(clips)
     return {
         "command": f"uv run python recipes/measure_default.py --model {' '.join(map(repr, arguments.model))}"
@@ -150,7 +150,7 @@ def file_name(name: str) -> str:
 
 
 def babble_of(others: Sequence[Utterance]) -> list[Wave]:
-    """Return voices of other corpora than the one measured, spread over them."""
+    """Return waveforms spread over the corpora that are not measured, to mix babble from."""
     if len(others) < VOICES:
         raise SettingsError(
             "--corpora",
@@ -167,7 +167,7 @@ def babble_of(others: Sequence[Utterance]) -> list[Wave]:
 def protocols(
     corpus: str, model: Model, clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int
 ) -> dict[str, Any]:
-    """Return what is measured by each protocol that the corpus has frozen episodes of.
+    """Return the row of each protocol that the corpus has frozen episodes of.
 
     Raises:
         EpisodeError: it has none.
@@ -180,53 +180,53 @@ def protocols(
             expected="a list in recipes/episodes",
             remedy="Write them: uv run python recipes/freeze_episodes.py --corpora DIR",
         )
-    seen = {view_of(spec): with_view(model, view_of(spec)) for _, spec in lists.values()}
+    views = {view_of(spec): with_view(model, view_of(spec)) for _, spec in lists.values()}
     features = features_of(model, clips)
     clean = {
         view: FeatureSet(features.utterances, tuple(embed_clips(one.learner, features.clips)))
-        for view, one in seen.items()
+        for view, one in views.items()
     }
-    asked = {clip for episodes, _ in lists.values() for episode in episodes for part in episode.query for clip in part}
-    queries = [clip for clip in features.utterances if clip.id in asked]
+    ids = {clip for episodes, _ in lists.values() for episode in episodes for part in episode.query for clip in part}
+    queries = [clip for clip in features.utterances if clip.id in ids]
     degraded = {}
     for condition in CONDITIONS:
-        degraded[condition] = through(condition, seen, queries, voices, seed=seed)
+        degraded[condition] = through(condition, views, queries, voices, seed=seed)
         print(f"{corpus}: {len(queries)} clips: {condition}", flush=True)
     results = {}
     for name, (episodes, spec) in lists.items():
         view = view_of(spec)
-        heard_so = {condition: found[view] for condition, found in degraded.items()}
-        results[name] = row(seen[view], clean[view], heard_so, episodes, spec)
+        by_condition = {condition: found[view] for condition, found in degraded.items()}
+        results[name] = row(views[view], clean[view], by_condition, episodes, spec)
     return results
 
 
 def row(
     model: Model, clean: FeatureSet, degraded: Mapping[str, FeatureSet], episodes: Sequence[Episode], spec: EpisodeSpec
 ) -> dict[str, Any]:
-    """Return what is measured by one protocol, and in which directions the model saw it."""
+    """Return score and measures by one protocol, with the view of the model."""
     score = evaluate(model.learner, clean, episodes, spec=spec)
     trial = Trial(model.learner, clean, degraded, episodes, spec, score, model.config.calibration)
     return {"view": model.config.view, **measured(trial)}
 
 
 def view_of(spec: EpisodeSpec) -> View:
-    """Return what a model should look at to tell the classes of a protocol apart."""
+    """Return the view of a model for the labels of a protocol."""
     return "speaker" if spec.label == "speaker" else "emotion"
 
 
 def through(
-    condition: str, seen: Mapping[View, Model], clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int
+    condition: str, views: Mapping[View, Model], clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int
 ) -> dict[View, FeatureSet]:
-    """Return clips under a condition as the views of one model keep them: analysed anew, in portions."""
-    model = next(iter(seen.values()))
-    kept: dict[View, list[torch.Tensor]] = {view: [] for view in seen}
+    """Return embeddings of clips under a condition, by view of one model; waveforms are processed in portions."""
+    model = next(iter(views.values()))
+    kept: dict[View, list[torch.Tensor]] = {view: [] for view in views}
     for start in range(0, len(clips), CLIPS_AT_ONCE):
         part = clips[start : start + CLIPS_AT_ONCE]
         waves = (heard(clip, condition, voices=voices, seed=seed, trim=model.frontend.trim).waveform for clip in part)
         frames = normalize(
             analyse(model.frontend, [torch.from_numpy(wave) for wave in waves]), model.config.normalization
         )
-        for view, one in seen.items():
+        for view, one in views.items():
             kept[view] += embed_clips(one.learner, frames)
     return {view: FeatureSet(tuple(clips), tuple(embedded)) for view, embedded in kept.items()}
 

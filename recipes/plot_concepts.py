@@ -7,12 +7,10 @@ Writes docs/figures/*.svg; the same code writes the same files.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import matplotlib as mpl
 from _figures import gradients, metric, protocol
-from matplotlib.figure import Figure
+from _figures._style import svg
 
 from ser_fewshot.storage.files import write_atomically
 
@@ -32,12 +30,8 @@ def main() -> None:
 
 
 def drawn(name: str) -> str:
-    """Return a figure as SVG; text stays text, so that it can be searched and read aloud."""
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 10, "font.family": "sans-serif"}):
-        figure: Figure = FIGURES[name]()
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())
+    """Return a figure as SVG."""
+    return svg(FIGURES[name], salt=name, **{"font.size": 10, "font.family": "sans-serif"})
 
 
 if __name__ == "__main__":

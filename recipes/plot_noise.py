@@ -7,14 +7,13 @@ Reads what recipes/noise_robustness.py wrote; writes docs/noise.svg.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from _figures._style import svg
 from matplotlib.figure import Figure
 
 from ser_fewshot.storage.files import write_atomically
@@ -31,17 +30,18 @@ def main() -> None:
 
 
 def drawn(corpora: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the figure as SVG: a place for each corpus, a line for each kind of support."""
-    with mpl.rc_context({"svg.hashsalt": "noise", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(3.2 * len(corpora), 3.8), layout="constrained")
-        places = figure.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
+    """Return the figure as SVG: axes for each corpus, a line for each kind of support."""
+
+    def figure() -> Figure:
+        whole = Figure(figsize=(3.2 * len(corpora), 3.8), layout="constrained")
+        places = whole.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
         for place, (corpus, rows) in zip(places, corpora.items(), strict=True):
             draw(place, corpus, rows)
         places[0].set_ylabel("UAR, %")
         places[0].legend(title="clips enrolled", fontsize="small")
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())
+        return whole
+
+    return svg(figure, salt="noise")
 
 
 def draw(place: Any, corpus: str, rows: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Draw how often the default model is right where it says that it is this or that sure, before and after calibration.
+"""Draw reliability diagrams of the default model, before and after calibration.
 
     uv run python recipes/plot_reliability.py
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from _tables import benchmark, default_model, default_parts, demo, growth, held_out, pretrained, recipes, speed
+from _tables import benchmark, default_model, demo, growth, held_out, pretrained, recipes, speed
 
 from ser_fewshot.storage.files import write_atomically
 
@@ -47,8 +47,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "default_robustness": default_model.default_robustness,
     "default_gender": default_model.default_gender,
     "default_recall": default_model.default_recall,
-    "default_ablation": default_parts.default_ablation,
-    "default_confidence": default_parts.default_confidence,
+    "default_ablation": default_model.default_ablation,
+    "default_confidence": default_model.default_confidence,
     "default_speed": default_model.default_speed,
     "demo_limits": demo.demo_limits,
     "demo_speed": demo.demo_speed,

@@ -10,7 +10,7 @@ from typing import Any
 from ser_fewshot import audio
 from ser_fewshot.assets import DEFAULT_MODEL, DEMO
 from ser_fewshot.audio import Clip
-from ser_fewshot.benchmark.page import MapPoint, write_report
+from ser_fewshot.benchmark.html import MapPoint, write_report
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.corpora import Scan, Utterance, read_manifest, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec

@@ -16,7 +16,7 @@ from importers.layouts import encoder, write_huggingface
 
 import ser_fewshot
 from ser_fewshot.assets import DEFAULT_MODEL
-from ser_fewshot.benchmark.read import read_results
+from ser_fewshot.benchmark.store import read_results
 from ser_fewshot.cli import main as cli
 from ser_fewshot.corpora import Utterance, read_manifest, write_manifest
 from ser_fewshot.models import load_model

@@ -1,9 +1,12 @@
-"""What every figure is made of."""
+"""Colours, shapes and SVG output of all figures."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -38,3 +41,12 @@ def arrow(place: Axes, start: tuple[float, float], end: tuple[float, float], **s
     """Draw an arrow from one point to another."""
     look = {"arrowstyle": "->", "color": INK, "lw": 1.5, "shrinkA": 0, "shrinkB": 0, **style}
     place.annotate("", xy=end, xytext=start, arrowprops=look)
+
+
+def svg(draw: Callable[[], Figure], *, salt: str, **style: Any) -> str:
+    """Return a figure as SVG, the same for the same values; text stays text, so that it can be searched and read."""
+    settings: Any = {"svg.hashsalt": salt, "svg.fonttype": "none", **style}  # matplotlib types every key
+    with mpl.rc_context(settings):
+        written = io.StringIO()
+        draw().savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())

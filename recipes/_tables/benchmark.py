@@ -1,4 +1,4 @@
-"""The benchmark over all corpora: its own page, who wins which question, and which learner to choose for it."""
+"""The benchmark over all corpora: its own page, the best method of every protocol, and scores by learner."""
 
 from __future__ import annotations
 
@@ -10,25 +10,19 @@ from statistics import fmean
 
 from _tables._text import RESULTS, percent, table
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.read import read_results
-from ser_fewshot.benchmark.records import Record, Score
+from ser_fewshot.benchmark.record import Record, Score
 from ser_fewshot.benchmark.significance import is_compared
+from ser_fewshot.benchmark.store import read_results
 
 RUN = RESULTS / "benchmark"
 CONVENTIONAL = ("finetune", "multitask")
 UNTRAINED = ("nearest", "nearest-mean-logmel", "functionals-ridge")
-CLOSE = 0.01  # UAR: nobody should choose by less than a point
+CLOSE = 0.01  # UAR: smaller differences are no reason to choose
 
 
 @dataclass(frozen=True)
-class Situation:
-    """One protocol.
-
-    Attributes:
-        uar: of each learner, the mean over the corpora that could be asked.
-        chance: their mean.
-        corpora: how many these are.
-    """
+class Means:
+    """Mean UAR of each learner, and mean chance, over the corpora that can serve a protocol, and their number."""
 
     uar: Mapping[str, float]
     chance: float
@@ -42,7 +36,7 @@ def benchmark() -> str:
 
 
 def contrast() -> str:
-    """Whether meta-learning, its contrasts or no training at all win a question."""
+    """The best meta-learner, conventional and untrained method of every protocol and corpus."""
     rows = []
     for protocol in PROTOCOLS:
         for corpus, column in _columns(protocol.name).items():
@@ -62,32 +56,32 @@ def contrast() -> str:
 
 
 def by_question() -> str:
-    """Who is best at each kind of question, who is as good, and what no training at all scores."""
+    """The best learner of every protocol, those as good, and the best untrained one."""
     rows = []
-    for name, situation in _situations().items():
-        best, *rest = sorted(situation.uar, key=lambda learner: -situation.uar[learner])
-        close = [learner for learner in rest if situation.uar[best] - situation.uar[learner] < CLOSE]
-        untrained = max(UNTRAINED, key=lambda learner: situation.uar[learner])
-        told = [f"{learner}: {100 * situation.uar[learner]:.1f}" for learner in (best, untrained)]
-        chance = f"{100 * situation.chance:.1f}"
-        rows.append([name, str(situation.corpora), told[0], "; ".join(close) or "nobody", told[1], chance])
+    for name, one in _means().items():
+        best, *rest = sorted(one.uar, key=lambda learner: -one.uar[learner])
+        close = [learner for learner in rest if one.uar[best] - one.uar[learner] < CLOSE]
+        untrained = max(UNTRAINED, key=lambda learner: one.uar[learner])
+        shown = [f"{learner}: {100 * one.uar[learner]:.1f}" for learner in (best, untrained)]
+        chance = f"{100 * one.chance:.1f}"
+        rows.append([name, str(one.corpora), shown[0], "; ".join(close) or "nobody", shown[1], chance])
     head = ["question", "corpora", "best", f"less than {100 * CLOSE:.0f} point behind", "best untrained", "chance"]
     return "UAR in %, mean over the corpora.\n\n" + table(head, rows)
 
 
 def by_learner() -> str:
-    """Every learner at every kind of question, and how long a training took."""
-    situations = _situations()
+    """Every learner by protocol, and the minutes to train it."""
+    means = _means()
     minutes: dict[str, list[float]] = {}
     for record in _records():
         if _is_learner(record):
             minutes.setdefault(record.method, []).append(record.origin.minutes_to_train)
     rows = [
-        [name, *(f"{100 * situation.uar[name]:.1f}" for situation in situations.values()), f"{fmean(spent):.1f}"]
+        [name, *(f"{100 * one.uar[name]:.1f}" for one in means.values()), f"{fmean(spent):.1f}"]
         for name, spent in minutes.items()
     ]
-    rows.append(["chance", *(f"{100 * situation.chance:.1f}" for situation in situations.values()), ""])
-    return "UAR in %, mean over the corpora.\n\n" + table(["learner", *situations, "minutes to train"], rows)
+    rows.append(["chance", *(f"{100 * one.chance:.1f}" for one in means.values()), ""])
+    return "UAR in %, mean over the corpora.\n\n" + table(["learner", *means, "minutes to train"], rows)
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +90,7 @@ def _records() -> tuple[Record, ...]:
 
 
 def _columns(protocol: str) -> dict[str, list[Record]]:
-    """Return who was asked a protocol without being trained on the corpus, by corpus."""
+    """Return the compared records of a protocol by corpus."""
     columns: dict[str, list[Record]] = {}
     for record in _records():
         if record.protocol == protocol and is_compared(record):
@@ -104,19 +98,19 @@ def _columns(protocol: str) -> dict[str, list[Record]]:
     return columns
 
 
-def _situations() -> dict[str, Situation]:
+def _means() -> dict[str, Means]:
     found = {}
     for protocol in PROTOCOLS:
         columns = [[one for one in column if _is_learner(one)] for column in _columns(protocol.name).values()]
         names = [record.method for record in columns[0]]
         uar = {name: fmean(_mean(one) for column in columns for one in column if one.method == name) for name in names}
         chance = fmean(column[0].chance for column in columns)
-        found[protocol.name] = Situation(uar, chance, len(columns))
+        found[protocol.name] = Means(uar, chance, len(columns))
     return found
 
 
 def _is_learner(record: Record) -> bool:
-    """Return whether it is about a learner, or about what an untrained one scores."""
+    """Return whether a record is of a learner or an untrained method."""
     return record.done and (record.kind == "learner" or record.method in UNTRAINED)
 
 

@@ -1,9 +1,9 @@
-"""The default model, and others on the same frozen episodes, each on corpora that were left out of its training."""
+"""Scores, ablation, calibration and speed of the default model, each on corpora left out of its training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,26 @@ MEASURE = (
     "--corpora DIR"
 )
 BENCH = "uv run python recipes/bench_default.py --reference runs/whisper-3 --corpora DIR"
-
+ABLATE = "uv run python recipes/ablate_default.py --teachers DIR DIR --corpora DIR"
+_ABLATED = {"emotions": "speakers not enrolled", "emotions_same_speaker": "the speaker enrolled"}
 _OTHERS = ("ablation", "speed")  # results of other kinds in the same folder
 
 Results = dict[str, dict[str, dict[str, Any]]]  # by model, by corpus
 
 
-def default_model(folder: Path = DEFAULT) -> str:
+def _of_results(table_of: Callable[[Results], str]) -> Callable[..., str]:
+    """Turn a table of results into one of the folder with their files; without any, it names the command."""
+
+    def of_folder(folder: Path = DEFAULT) -> str:
+        found = _results(folder)
+        return table_of(found) if found else _missing(MEASURE)
+
+    return of_folder
+
+
+@_of_results
+def default_model(found: Results) -> str:
     """Every model by every protocol, as the mean over corpora."""
-    found = _results(folder)
-    if not found:
-        return _missing(MEASURE)
     rows = [
         [
             name,
@@ -39,40 +48,35 @@ def default_model(folder: Path = DEFAULT) -> str:
         ]
         for name, of in found.items()
     ]
-    asked = {protocol: _corpora(found, protocol) for protocol in PROTOCOLS}
-    heads = [f"{words} (corpora: {len(asked[protocol])})" for protocol, words in PROTOCOLS.items()]
+    heads = [f"{words} (corpora: {len(_corpora(found, protocol))})" for protocol, words in PROTOCOLS.items()]
     chances = [_chance(found, protocol) for protocol in PROTOCOLS]
     return _caption(found) + table(["model", *heads], [*rows, ["chance", *chances]])
 
 
-def default_model_by_corpus(folder: Path = DEFAULT) -> str:
+@_of_results
+def default_model_by_corpus(found: Results) -> str:
     """Every model by every protocol on every corpus."""
-    found = _results(folder)
-    if not found:
-        return _missing(MEASURE)
     corpora = sorted({corpus for of in found.values() for corpus in of})
     rows = []
     for protocol, words in PROTOCOLS.items():
-        asked = _corpora(found, protocol)
+        complete = _corpora(found, protocol)
         for name, of in found.items():
             scores = {corpus: _score(of, protocol, corpus) for corpus in corpora}
-            rows.append([words, name, *map(_cell, scores.values()), _mean([scores[corpus] for corpus in asked])])
+            rows.append([words, name, *map(_cell, scores.values()), _mean([scores[corpus] for corpus in complete])])
     return _caption(found) + table(["protocol", "model", *corpora, "mean"], rows)
 
 
-def default_robustness(folder: Path = DEFAULT) -> str:
-    """What is lost when the queries come through a real microphone."""
-    found = _results(folder)
-    if not found:
-        return _missing(MEASURE)
+@_of_results
+def default_robustness(found: Results) -> str:
+    """UAR with degraded queries, and the loss."""
     corpora = _corpora(found, "emotions")
     rows = []
     for name, of in found.items():
         scores = {corpus: of[corpus]["protocols"]["emotions"] for corpus in corpora if corpus in of}
         for condition in next(iter(scores.values()))["conditions"]:
-            heard = {corpus: score["conditions"][condition] for corpus, score in scores.items()}
-            cells = [_loss(heard[corpus]) if corpus in heard else "-" for corpus in corpora]
-            rows.append([name, condition, *cells, _mean([heard.get(corpus, {}).get("loss") for corpus in corpora])])
+            degraded = {corpus: score["conditions"][condition] for corpus, score in scores.items()}
+            cells = [_loss(degraded[corpus]) if corpus in degraded else "-" for corpus in corpora]
+            rows.append([name, condition, *cells, _mean([degraded.get(corpus, {}).get("loss") for corpus in corpora])])
     return (
         "Emotions of speakers not enrolled, 4-way 5-shot. UAR in % with the queries under a condition and the support "
         "as recorded; in brackets the points lost, ± 95 % CI, on the same episodes.\n\n"
@@ -80,11 +84,9 @@ def default_robustness(folder: Path = DEFAULT) -> str:
     )
 
 
-def default_gender(folder: Path = DEFAULT) -> str:
+@_of_results
+def default_gender(found: Results) -> str:
     """UAR on the queries of women and of men, and the gap."""
-    found = _results(folder)
-    if not found:
-        return _missing(MEASURE)
     rows = [
         [name, corpus, PROTOCOLS[protocol], *_gap(score["gender"])]
         for name, of in found.items()
@@ -99,17 +101,56 @@ def default_gender(folder: Path = DEFAULT) -> str:
     )
 
 
-def default_recall(folder: Path = DEFAULT) -> str:
+@_of_results
+def default_recall(found: Results) -> str:
     """Recall of each emotion, speakers disjoint."""
-    found = _results(folder)
-    if not found:
-        return _missing(MEASURE)
     rows = []
     for name, of in found.items():
         for corpus, result in of.items():
             rates = result["protocols"]["emotions"]["recall"]
             rows.append([name, corpus, ", ".join(f"{label} {100 * rate:.0f}" for label, rate in rates.items())])
     return table(["model", "corpus", "recall of each class in %, speakers not enrolled"], rows)
+
+
+def default_ablation(folder: Path = DEFAULT) -> str:
+    """Every part by every corpus, for both protocols of emotions."""
+    path = folder / "ablation.json"
+    if not path.exists():
+        return _missing(ABLATE)
+    found: dict[str, dict[str, Any]] = read(path)["corpora"]
+    pages = []
+    for protocol, words in _ABLATED.items():
+        corpora = [name for name, variants in found.items() if protocol in next(iter(variants.values()))]
+        if not corpora:
+            continue
+        variants = dict.fromkeys(variant for name in corpora for variant in found[name])
+        rows = []
+        for variant in variants:
+            scores = [found[name].get(variant, {}).get(protocol, {}).get("uar") for name in corpora]
+            whole = [score["mean"] for score in scores if score]
+            mean = f"{100 * sum(whole) / len(whole):.1f}" if len(whole) == len(corpora) else "-"
+            rows.append([variant, *("-" if score is None else percent(score) for score in scores), mean])
+        pages.append(f"Emotions, 4-way 5-shot, {words}; UAR in %, ± 95 % CI.\n\n{table(['', *corpora, 'mean'], rows)}")
+    return "\n".join(pages)
+
+
+def default_confidence(folder: Path = DEFAULT) -> str:
+    """Calibration and the answer "unknown", of the default model on corpora left out."""
+    results = [read(path) for path in sorted(folder.glob("default_*.json"))]
+    rows = []
+    for result in results:
+        score = result["protocols"]["emotions"]
+        if score.get("reliability"):
+            reliability, unknown = score["reliability"], score["open_set"]
+            eces = [f"{reliability[when]['ece']:.3f}" for when in ("before", "after")]
+            rates = [f"{unknown[name]:.3f}" for name in ("auroc", "fpr95", "oscr")]
+            rows.append(
+                [result["corpus"], *eces, *rates, percent(unknown["known_kept"]), percent(unknown["unknown_flagged"])]
+            )
+    if not rows:
+        return _missing(MEASURE)
+    head = ["corpus", "ECE before", "ECE", "AUROC", "FPR at 95 % recall", "OSCR", "known kept, %", "unknown flagged, %"]
+    return table(head, rows)
 
 
 def default_speed(folder: Path = DEFAULT) -> str:
@@ -151,7 +192,7 @@ def _missing(command: str) -> str:
 
 
 def _caption(found: Results) -> str:
-    """Say what the numbers are, and which of them are of no worth because the model was trained on the corpus."""
+    """Return what the numbers are, and which are void because the model was trained on the corpus."""
     of = next(iter(next(iter(found.values())).values()))
     episodes = next(iter(of["protocols"].values()))["episodes"]
     trained = [
@@ -181,16 +222,16 @@ def _cell(score: Mapping[str, float] | None) -> str:
 
 def _mean(scores: Iterable[Mapping[str, float] | None]) -> str:
     """Return the mean over corpora, whose episodes have nothing in common; none where a corpus is missing."""
-    held = list(scores)
-    whole = [score for score in held if score is not None]
-    if not whole or len(whole) < len(held):
+    every = list(scores)
+    whole = [score for score in every if score is not None]
+    if not whole or len(whole) < len(every):
         return "-"
     half_width = math.hypot(*(score["ci95"] for score in whole)) / len(whole)
     return percent({"mean": sum(score["mean"] for score in whole) / len(whole), "ci95": half_width})
 
 
-def _loss(heard: Mapping[str, Any]) -> str:
-    return f"{100 * heard['uar']['mean']:.1f} ({percent(heard['loss'])})"
+def _loss(degraded: Mapping[str, Any]) -> str:
+    return f"{100 * degraded['uar']['mean']:.1f} ({percent(degraded['loss'])})"
 
 
 def _gap(gender: Mapping[str, Any] | None) -> list[str]:

@@ -1,29 +1,21 @@
-"""Two learners on corpora that training never met, and what the split alone does."""
+"""Leave-one-corpus-out results of two learners, and the effect of the split alone."""
 
 from __future__ import annotations
 
-from _tables._text import RESULTS, percent, read, table
+from typing import Any
+
+from _tables._text import RESULTS, by_corpus, percent, read, table
 
 
 def leave_one_corpus_out() -> str:
-    results = [read(path) for path in sorted((RESULTS).glob("leave_out_*.json"))]
-    first = results[0]
-    spec = first["learners"][next(iter(first["learners"]))]
-    head = ["learner", *(result["held_out"] for result in results), "mean"]
-    rows = []
-    for name in first["learners"]:
-        scores = [result["learners"][name]["uar"] for result in results]
-        mean = sum(score["mean"] for score in scores) / len(scores)
-        rows.append([name, *map(percent, scores), f"{100 * mean:.1f}"])
-    rows.append(["chance", *(f"{100 * spec['chance']:.1f}" for _ in results), f"{100 * spec['chance']:.1f}"])
-    return (
-        f"UAR in %, mean ± 95 % CI over {spec['episodes']} episodes; {spec['protocol']}, {spec['spec']['n_query']} "
-        "queries a class; each column was left out of the training.\n\n" + table(head, rows)
-    )
+    result = {one["held_out"]: one["learners"] for one in _results()}
+    learners = next(iter(result.values()))
+    spec = next(iter(learners.values()))["spec"]
+    remark = f", {spec['n_query']} queries a class; each column was left out of the training"
+    return by_corpus(result, list(learners), "learner", remark)
 
 
 def training() -> str:
-    results = [read(path) for path in sorted((RESULTS).glob("leave_out_*.json"))]
     head = [
         "left out",
         "learner",
@@ -43,19 +35,16 @@ def training() -> str:
             str(result["threads"]),
             result["learners"][name]["episodes_sha256"][:12],
         ]
-        for result in results
+        for result in _results()
         for name, record in result["kept_epoch"].items()
     ]
     return table(head, rows)
 
 
 def recall() -> str:
-    lines = []
-    for path in sorted((RESULTS).glob("leave_out_*.json")):
-        result = read(path)
-        rates = result["learners"]["ridge, trained"]["recall"]
-        lines.append([result["held_out"], ", ".join(f"{label} {100 * rate:.0f}" for label, rate in rates.items())])
-    return table(["left out", "recall of each class in %, ridge, trained"], lines)
+    rates = {result["held_out"]: result["learners"]["ridge, trained"]["recall"] for result in _results()}
+    rows = [[name, ", ".join(f"{label} {100 * rate:.0f}" for label, rate in of.items())] for name, of in rates.items()]
+    return table(["left out", "recall of each class in %, ridge, trained"], rows)
 
 
 def split_protocols() -> str:
@@ -73,3 +62,7 @@ def split_protocols() -> str:
     ]
     rows.append(["chance", *(f"{100 * next(iter(of.values()))['chance']:.1f}" for of in result.values())])
     return table(head, rows)
+
+
+def _results() -> list[dict[str, Any]]:
+    return [read(path) for path in sorted(RESULTS.glob("leave_out_*.json"))]

@@ -1,23 +1,22 @@
-"""Layers of a pretrained encoder under several learners, and what silence alone tells."""
+"""Layers of a pretrained encoder with several learners, and scores of silence alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from _tables._text import RESULTS, by_corpus, read
 
-from _tables._text import RESULTS, percent, read, table
+_HEAD = "features and learner"
 
 
 def pretrained() -> str:
     """Every layer and every learner on weighted layers, by corpus."""
     result = read(RESULTS / "pretrained_whisper-base.json")["corpora"]
-    return _by_corpus(result, list(next(iter(result.values()))))
+    return by_corpus(result, list(next(iter(result.values()))), _HEAD)
 
 
 def pretrained_untrimmed() -> str:
     """The same layers with the silence at the ends of clips left in."""
     result = read(RESULTS / "pretrained_whisper-base-untrimmed.json")["corpora"]
-    return _by_corpus(result, [name for name in next(iter(result.values())) if name.endswith("mean and std")])
+    return by_corpus(result, [name for name in next(iter(result.values())) if name.endswith("mean and std")], _HEAD)
 
 
 def pretrained_best() -> str:
@@ -28,22 +27,11 @@ def pretrained_best() -> str:
     best = max(alone, key=lambda name: sum(of[name]["uar"]["mean"] for of in result.values()))
     logmel = {corpus: read(RESULTS / f"leave_out_{corpus}.json")["learners"]["ridge, statistics"] for corpus in result}
     both = {corpus: {"log-mel, ridge": logmel[corpus], **of} for corpus, of in result.items()}
-    return "Whisper base, frozen. " + _by_corpus(both, ["log-mel, ridge", best, "weighted, ridge", "weighted, mtl"])
+    return "Whisper base, frozen. " + by_corpus(
+        both, ["log-mel, ridge", best, "weighted, ridge", "weighted, mtl"], _HEAD
+    )
 
 
 def silence_tells() -> str:
     result = read(RESULTS / "silence_tells.json")["corpora"]
-    return _by_corpus(result, list(next(iter(result.values()))))
-
-
-def _by_corpus(result: Mapping[str, Mapping[str, Any]], names: list[str]) -> str:
-    score = next(iter(result.values()))[names[0]]
-    rows = []
-    for name in names:
-        scores = [of[name]["uar"] for of in result.values()]
-        mean = sum(uar["mean"] for uar in scores) / len(scores)
-        rows.append([name, *map(percent, scores), f"{100 * mean:.1f}"])
-    rows.append(["chance", *(f"{100 * score['chance']:.1f}" for _ in (*result, "mean"))])
-    return f"UAR in %, mean ± 95 % CI over {score['episodes']} episodes; {score['protocol']}.\n\n" + table(
-        ["features and learner", *result, "mean"], rows
-    )
+    return by_corpus(result, list(next(iter(result.values()))), _HEAD)

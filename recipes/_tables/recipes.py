@@ -34,7 +34,7 @@ def recipes(folder: Path = RESULTS) -> str:
 
 
 def details(name: str, folder: Path = RESULTS) -> str:
-    """Everything that a recipe scored, a column a corpus."""
+    """Every row of a recipe, a column a corpus."""
     found = results(name, folder)
     if not found:
         return f"Not measured yet: `uv run python recipes/{name}.py --corpora DIR`\n"
@@ -61,8 +61,7 @@ def _in_one_form(name: str, result: dict[str, Any]) -> dict[str, Any]:
         minutes = sum(kept["minutes"] for kept in result["kept_epoch"].values())
         corpora = {result["held_out"]: result["learners"]}
         command = result["command"].partition(" --held-out")[0].partition(" --corpus ")[0]  # for all of them
-        told = {"minutes": minutes, "command": command, "headline": _LEFT_OUT_HEADLINE, "corpora": corpora}
-        return {**result, **told}
+        return {**result, "minutes": minutes, "command": command, "headline": _LEFT_OUT_HEADLINE, "corpora": corpora}
     if name == "pretrained_features":
         return {"minutes": None, "headline": _PRETRAINED_HEADLINE, **result}
     return {"minutes": None, "headline": list(next(iter(result["corpora"].values())))[:2], **result}
@@ -85,13 +84,13 @@ def _row(name: str, folder: Path) -> list[str]:
 
 
 def _results(found: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield what a recipe found on each corpus, in a line."""
+    """Yield the headline of a recipe on each corpus, in a line."""
     for result in found:
         for corpus, rows in result["corpora"].items():
-            told = [f"{name} {percent(rows[name]['uar'])}" for name in result["headline"] if name in rows]
+            scores = [f"{name} {percent(rows[name]['uar'])}" for name in result["headline"] if name in rows]
             chance = next(iter(rows.values()))["chance"]
             mark = " (the default model was trained on it)" if corpus in _trained_on(result) else ""
-            yield f"{corpus}{mark}: {'; '.join(told)} (chance {100 * chance:.1f})"
+            yield f"{corpus}{mark}: {'; '.join(scores)} (chance {100 * chance:.1f})"
 
 
 def _trained_on(result: dict[str, Any]) -> list[str]:
@@ -106,10 +105,10 @@ def _title(name: str) -> str:
 def _caption(name: str, found: list[dict[str, Any]]) -> str:
     rows = next(iter(found[0]["corpora"].values()))
     protocols = dict.fromkeys(row["protocol"] for row in rows.values() if "protocol" in row)
-    said = "; ".join(protocols)
+    text = "; ".join(protocols)
     trained = [corpus for result in found for corpus in _trained_on(result)]
     warning = f" The default model was trained on {', '.join(trained)}, so its rows measure nothing." if trained else ""
-    return f"{question(name)} UAR in %, mean ± 95 % CI{f'; {said}' if said else ''}.{warning} `{found[0]['command']}`"
+    return f"{question(name)} UAR in %, mean ± 95 % CI{f'; {text}' if text else ''}.{warning} `{found[0]['command']}`"
 
 
 def _cell(row: dict[str, Any] | None) -> str:

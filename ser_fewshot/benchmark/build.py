@@ -1,10 +1,8 @@
-"""From a method and a split to something that answers: built, scaled or trained, and calibrated."""
+"""Build a method for a split: scale or train it, and calibrate it, until it can predict test clips."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,9 +14,8 @@ import torch
 from ser_fewshot import plugins
 from ser_fewshot.assets import DEFAULT_MODEL as DEFAULT_FOLDER
 from ser_fewshot.benchmark.methods import DEFAULT_MODEL, PROBE, SVM, Method
-from ser_fewshot.benchmark.predictors import Adapted, LinearProbe, Predictor
-from ser_fewshot.benchmark.protocols import Question
-from ser_fewshot.benchmark.svm import SupportVectors
+from ser_fewshot.benchmark.predictors import LearnerPredictor, LinearProbe, Predictor, SupportVectors
+from ser_fewshot.benchmark.protocols import Case
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import EncoderSettings
@@ -37,7 +34,6 @@ from ser_fewshot.training import TrainSettings
 
 _SCALE_STEP = 4  # every fourth clip is enough for a scale
 _MOST_WHITENED = 1_000  # values of a frame: of ComParE's 6,373, the covariance alone would take minutes a split
-_LONGEST_SLUG = 50  # characters, which may take four bytes each of the 255 that a file's name has
 _CALIBRATION_EPISODES = 10  # of each number of ways and shots
 _EMOTIONS = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
 _SPEAKERS = EpisodeSpec(n_way=5, k_shot=2, n_query=2, label="speaker", query_speaker="same")
@@ -45,15 +41,14 @@ _SMALLER = ((3, 3), (2, 2), (1, 2))  # shots and queries of a training task, whe
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Made:
-    """A method that is ready for the test clips of a split.
+class BuiltMethod:
+    """A method that can predict the test clips of a split.
 
     Attributes:
-        predictor: predicts the queries of episodes.
         calibration: of its logits; None where that was not fitted.
-        settings, training: how it was configured and trained, for the record.
-        minutes: that making it took.
-        training_set: of a finished model; of what is trained on the split, the split says it.
+        settings, training: its configuration and meta-training, for the record.
+        minutes: that building it took.
+        training_set: of a saved model; that of a method trained on the split is in the split.
         notes: what a reader must know.
     """
 
@@ -67,7 +62,7 @@ class Made:
 
 
 def frontend_of(method: Method) -> FrontEnd:
-    """Return what a method sees clips through.
+    """Return the front-end of a method.
 
     Raises:
         SettingsError: it needs a package that is not installed; the error names the extra.
@@ -77,28 +72,28 @@ def frontend_of(method: Method) -> FrontEnd:
     return frontend
 
 
-def make(
-    method: Method, question: Question, features: FeatureSet, *, seed: int, smoke: bool, folder: Path, device: str
-) -> Made:
-    """Return a method, ready for the test clips of a question and of all others on the same split and label.
+def build_method(
+    method: Method, case: Case, features: FeatureSet, *, seed: int, smoke: bool, folder: Path, device: str
+) -> BuiltMethod:
+    """Return a method for the test clips of a case, and of all others with the same split and kind of label.
 
     Args:
         method: which.
-        question: the split, and what a class is.
-        features: of all clips, through the method's front-end.
+        case: the split, and the kind of label.
+        features: of all clips, by the method's front-end.
         seed: of weights, training and calibration.
-        smoke: whether to train for two steps, only to see that it runs.
-        folder: of this method on this split; what is trained is kept there and not trained again.
-        device: that the learner computes on.
+        smoke: whether to train for two steps only, as a test.
+        folder: of this method on this split; a trained model is kept there and not trained again.
+        device: of the learner.
 
     Raises:
-        EpisodeError: the split cannot give what the method is trained on.
+        EpisodeError: the split lacks clips to train the method on.
     """
-    label = question.spec.label
+    label = case.spec.label
     if method.learner == PROBE:
-        learner = _scaled(replace(method, learner="nearest", settings={}), question, features)
-        corpus = features.subset(clip for clip in features.utterances if clip.corpus == question.corpus)
-        return Made(predictor=LinearProbe(learner, corpus, label), calibration=None, settings={})
+        learner = _scaled(replace(method, learner="nearest", settings={}), case, features)
+        corpus = features.subset(clip for clip in features.utterances if clip.corpus == case.corpus)
+        return BuiltMethod(predictor=LinearProbe(learner, corpus, label), calibration=None, settings={})
     start = time.monotonic()
     training: dict[str, Any] = {}
     calibration: Calibration | None = None
@@ -109,35 +104,31 @@ def make(
         learner, settings, calibration = model.learner, asdict(model.config), model.config.calibration
         training_set = model.training_set
     elif method.trained:
-        model, training, notes = _trained(
-            method, question, features, seed=seed, smoke=smoke, folder=folder, device=device
-        )
+        model, training, notes = _trained(method, case, features, seed=seed, smoke=smoke, folder=folder, device=device)
         learner, settings = model.learner, model.config.settings
     else:
-        learner, settings = _scaled(method, question, features), method.settings
+        learner, settings = _scaled(method, case, features), method.settings
     learner = learner.to(distributed.compute(device).device)
     if calibration is None and label == "emotion" and method.name != DEFAULT_MODEL:
-        calibration, lacking = _calibrated(learner, question, features, seed=seed)
-        notes = (*notes, *lacking)
-    minutes = training.pop("minutes", (time.monotonic() - start) / 60)
-    test = features.subset(question.test)
-    return Made(
-        predictor=Adapted(learner, test),
+        calibration, missing = _calibrated(learner, case, features, seed=seed)
+        notes = (*notes, *missing)
+    return BuiltMethod(
+        minutes=round(training.pop("minutes", (time.monotonic() - start) / 60), 3),
+        predictor=LearnerPredictor(learner, features.subset(case.test)),
         calibration=calibration,
         settings=settings,
         training=training,
-        minutes=round(minutes, 3),
         training_set=training_set,
         notes=notes,
     )
 
 
-def _scaled(method: Method, question: Question, features: FeatureSet) -> Learner:
-    """Return a learner that is not trained, its scale learned from clips of the training side."""
+def _scaled(method: Method, case: Case, features: FeatureSet) -> Learner:
+    """Return an untrained learner with the feature scale of the training clips."""
     frontend = frontend_of(method)
     encoder = {**method.settings.get("encoder", {"name": "statistics"})}
     encoder |= {"layers": frontend.layers, "pooled": frontend.pooled}
-    if question.spec.label == "speaker" and encoder["name"] == "statistics" and frontend.dim <= _MOST_WHITENED:
+    if case.spec.label == "speaker" and encoder["name"] == "statistics" and frontend.dim <= _MOST_WHITENED:
         encoder["whitening"] = True
     learner: Learner
     if method.learner == SVM:
@@ -145,30 +136,29 @@ def _scaled(method: Method, question: Question, features: FeatureSet) -> Learner
     else:
         config = ModelConfig(learner=method.learner, settings={**method.settings, "encoder": encoder})
         learner = build_model(config, frontend=frontend).learner
-    clips = features.subset(question.train[::_SCALE_STEP])
-    spoken = [clip.speaker_key or "" for clip in clips.utterances]
-    number = {speaker: place for place, speaker in enumerate(sorted(set(spoken)))}
-    y = torch.tensor([number[speaker] for speaker in spoken])
-    learner.fit_scale(clips.batch(range(len(clips))), y)
+    clips = features.subset(case.train[::_SCALE_STEP])
+    keys = [clip.speaker_key or "" for clip in clips.utterances]
+    number = {speaker: place for place, speaker in enumerate(sorted(set(keys)))}
+    learner.fit_scale(clips.batch(range(len(clips))), torch.tensor([number[speaker] for speaker in keys]))
     return learner.eval()
 
 
 def _trained(
-    method: Method, question: Question, features: FeatureSet, *, seed: int, smoke: bool, folder: Path, device: str
+    method: Method, case: Case, features: FeatureSet, *, seed: int, smoke: bool, folder: Path, device: str
 ) -> tuple[Model, dict[str, Any], tuple[str, ...]]:
-    """Return a model that is trained on a split, or was in an earlier run of the same benchmark."""
-    settings, notes = train_settings(question.train, question.spec.label, seed=seed, smoke=smoke)
-    told = folder / "training.json"
-    if told.exists():
-        return load_model(folder / "model"), json.loads(told.read_text(encoding="utf-8")), notes
+    """Return a model that is meta-trained on a split, now or in an earlier run, with its training and notes."""
+    settings, notes = train_settings(case.train, case.spec.label, seed=seed, smoke=smoke)
+    finished = folder / "training.json"
+    if finished.exists():
+        return load_model(folder / "model"), json.loads(finished.read_text(encoding="utf-8")), notes
     encoder = {**method.settings.get("encoder", {})}
-    if encoder and question.spec.label == "speaker":
+    if encoder and case.spec.label == "speaker":
         encoder["whitening"] = True
     start = time.monotonic()
     model, best = meta_train(
         ModelConfig(learner=method.learner, settings={**method.settings, **({"encoder": encoder} if encoder else {})}),
         lambda _, part: features.subset(part),
-        question.train,
+        case.train,
         settings=settings,
         run=folder,
         compute=distributed.compute(device),
@@ -176,43 +166,41 @@ def _trained(
     )
     minutes = (time.monotonic() - start) / 60
     training = {**json.loads(json.dumps(asdict(settings))), "kept_epoch": best, "minutes": minutes}
-    write_atomically(told, json.dumps(training) + "\n")
+    write_atomically(finished, json.dumps(training) + "\n")
     return model, training, notes
 
 
 def train_settings(
     clips: Sequence[Utterance], label: LabelKind, *, seed: int, smoke: bool
 ) -> tuple[TrainSettings, tuple[str, ...]]:
-    """Return how learners are trained on some clips: 240 steps of two episodes, 2 of them to see that it runs.
+    """Return the settings of meta-training, 240 steps of two episodes, and notes.
 
-    The task is made smaller where meta-validation, a fifth of the speakers, cannot give it; that is noted.
+    Episodes are made smaller where meta-validation, a fifth of the speakers, lacks clips for them; that is noted.
 
     Raises:
-        EpisodeError: it cannot even give the smallest.
+        EpisodeError: there are too few clips even for the smallest.
     """
     task, notes = _task(clips, label, seed=seed)
     if smoke:
-        settings = TrainSettings(tasks=(task,), epochs=1, steps=2, meta_batch=1, validation_episodes=2, seed=seed)
-    else:
-        settings = TrainSettings(tasks=(task,), epochs=6, meta_batch=2, seed=seed)
-    return settings, notes
+        return TrainSettings(tasks=(task,), epochs=1, steps=2, meta_batch=1, validation_episodes=2, seed=seed), notes
+    return TrainSettings(tasks=(task,), epochs=6, meta_batch=2, seed=seed), notes
 
 
 def _task(clips: Sequence[Utterance], label: LabelKind, *, seed: int) -> tuple[EpisodeSpec, tuple[str, ...]]:
     parts = split_by_speaker(clips, test_fraction=VALIDATION_SPEAKERS, seed=seed)
-    asked = _SPEAKERS if label == "speaker" else _EMOTIONS
-    spoken = [asked] if label == "speaker" else [asked, replace(asked, query_speaker="any")]
-    sizes = [(asked.k_shot, asked.n_query), *(size for size in _SMALLER if size < (asked.k_shot, asked.n_query))]
-    smaller = [replace(one, k_shot=k, n_query=q) for one in spoken for k, q in sizes]
+    wanted = _SPEAKERS if label == "speaker" else _EMOTIONS
+    kinds = [wanted] if label == "speaker" else [wanted, replace(wanted, query_speaker="any")]
+    sizes = [(wanted.k_shot, wanted.n_query), *(size for size in _SMALLER if size < (wanted.k_shot, wanted.n_query))]
+    smaller = [replace(one, k_shot=k, n_query=q) for one in kinds for k, q in sizes]
     last: EpisodeError | None = None
-    for spec in (replace(one, n_way=n_way) for n_way in range(asked.n_way, 1, -1) for one in smaller):
+    for spec in (replace(one, n_way=n_way) for n_way in range(wanted.n_way, 1, -1) for one in smaller):
         try:
             for part in parts:
                 EpisodeSampler(part, spec)
         except EpisodeError as error:
             last = error
         else:
-            return spec, () if spec == asked else (f"trained on {spec}, {spec.n_query} queries: speakers are few",)
+            return spec, () if spec == wanted else (f"trained on {spec}, {spec.n_query} queries: speakers are few",)
     raise EpisodeError(
         "training",
         found=last.found if last else "no task",
@@ -222,18 +210,11 @@ def _task(clips: Sequence[Utterance], label: LabelKind, *, seed: int) -> tuple[E
 
 
 def _calibrated(
-    learner: Learner, question: Question, features: FeatureSet, *, seed: int
+    learner: Learner, case: Case, features: FeatureSet, *, seed: int
 ) -> tuple[Calibration | None, tuple[str, ...]]:
-    """Return a calibration on the meta-validation speakers, who were not trained on; None where they are too few."""
-    _, validation = split_by_speaker(question.train, test_fraction=VALIDATION_SPEAKERS, seed=seed)
+    """Return a calibration fitted to the meta-validation speakers; None and a note where they are too few."""
+    _, validation = split_by_speaker(case.train, test_fraction=VALIDATION_SPEAKERS, seed=seed)
     try:
-        found = fit_calibration(learner, features.subset(validation), seed=seed, n_episodes=_CALIBRATION_EPISODES)
+        return fit_calibration(learner, features.subset(validation), seed=seed, n_episodes=_CALIBRATION_EPISODES), ()
     except EpisodeError:
         return None, ("not calibrated: too few meta-validation clips",)
-    return found, ()
-
-
-def slug(name: str) -> str:
-    """Return a name as part of a path, unique by a digest: "maml:inner_rate=1" -> "maml-inner_rate-1-fea727af"."""
-    words = re.sub(r"[^\w.]+", "-", name)[:_LONGEST_SLUG]
-    return f"{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The methods that are compared: every learner of the package, its default model, what users would otherwise pick.
+"""The methods that are compared: every learner of the package, its default model, and conventional baselines.
 
 All learners share one front-end (log-mel), one encoder and one way of being trained, so that a column compares
 learners and nothing else.
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ser_fewshot import learners
-from ser_fewshot.benchmark.records import Kind
+from ser_fewshot.benchmark.record import Kind
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.errors import SettingsError
 
 ENCODER: dict[str, Any] = {"name": "dense", "dropout": 0.2}
-"""What learners that are trained share."""
+"""Of all meta-trained learners."""
 UNTRAINED = "nearest"
-"""The learner that stays as it is, as what an embedding is worth by itself."""
+"""The learner that is not meta-trained."""
 DEFAULT_MODEL = "default-model"
 PROBE = "linear-probe"
 SVM = "svm"
@@ -33,8 +33,6 @@ class Method:
         name: unique in a run.
         kind: see `Record.kind`.
         learner: a learner of the package, SVM, PROBE, or "" for the default model.
-        settings: what the learner is told, beside the encoder.
-        frontend, frontend_settings: what it sees clips through.
         trained: whether it is meta-trained on the split.
     """
 
@@ -47,20 +45,18 @@ class Method:
     trained: bool = False
 
     @property
-    def seen_through(self) -> str:
-        """A name of the front-end with its settings."""
+    def frontend_key(self) -> str:
+        """The front-end with its settings, as text."""
         return f"{self.frontend} {self.frontend_settings}"
 
 
 def _baseline(name: str, learner: str, frontend: str, *, encoder: str = "statistics", **settings: Any) -> Method:
-    return Method(
-        name=name,
-        kind="baseline",
-        learner=learner,
-        settings={"encoder": {"name": encoder}},
-        frontend=frontend,
-        frontend_settings=settings,
-    )
+    chosen: dict[str, Any] = {
+        "settings": {"encoder": {"name": encoder}},
+        "frontend": frontend,
+        "frontend_settings": settings,
+    }
+    return Method(name=name, kind="baseline", learner=learner, **chosen)
 
 
 BASELINES = (
@@ -75,44 +71,41 @@ BASELINES = (
 )
 
 
-def chosen(names: Sequence[str], *, baselines: bool, default_model: bool = True) -> tuple[Method, ...]:
-    """Return the methods of a run.
+def methods_of(names: Sequence[str], *, baselines: bool, default_model: bool = True) -> tuple[Method, ...]:
+    """Return the methods of a run: learners by name, the default model and `BASELINES`.
 
-    Args:
-        names: learners, each with settings of its own if it has any ("protonet:metric=cosine"); "all" is every one.
-        baselines: whether to add `BASELINES`.
-        default_model: whether to add the model that comes with the package.
+    A learner may have settings of its own ("protonet:metric=cosine"); "all" is every learner.
 
     Raises:
-        SettingsError: a learner or a setting is unknown, or one is named twice.
+        SettingsError: a learner or a setting is unknown.
     """
-    asked = [name for given in names for name in (learners.names() if given == "all" else [given])]
-    methods = [parsed(text) for text in dict.fromkeys(asked)]
+    every = [name for given in names for name in (learners.names() if given == "all" else [given])]
+    methods = [parse_method(text) for text in dict.fromkeys(every)]
     methods += [Method(name=DEFAULT_MODEL, kind="model", learner="")] if default_model else []
     return (*methods, *(BASELINES if baselines else ()))
 
 
-def named(name: str) -> Method:
-    """Return the method that a record is of.
+def method_named(name: str) -> Method:
+    """Return the method of a name in a record.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: there is none.
     """
-    known = {method.name: method for method in chosen([], baselines=True)}
-    return known[name] if name in known else parsed(name)
+    known = {method.name: method for method in methods_of([], baselines=True)}
+    return known[name] if name in known else parse_method(name)
 
 
-def parsed(text: str) -> Method:
-    """Return the method that a learner with settings is: "finetune:scope=whole,head.steps=20".
+def parse_method(text: str) -> Method:
+    """Return the method of a learner with settings: "finetune:scope=whole,head.steps=20".
 
     Raises:
         SettingsError: the learner or a setting is unknown, or a setting has no value.
     """
-    name, _, told = text.partition(":")
+    name, _, assignments = text.partition(":")
     settings: dict[str, Any] = {}
-    for item in filter(None, told.split(",")):
-        key, given, value = item.partition("=")
-        if not given:
+    for item in filter(None, assignments.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
             raise SettingsError(
                 text, found=repr(item), expected="KEY=VALUE", remedy="Write LEARNER:KEY=VALUE,KEY=VALUE."
             )
@@ -124,7 +117,7 @@ def parsed(text: str) -> Method:
     trained = name != UNTRAINED
     if trained and isinstance(getattr(learners.settings_of(name, {}), "encoder", None), EncoderSettings):
         settings = {**settings, "encoder": {**ENCODER, **settings.get("encoder", {})}}
-    learners.settings_of(name, settings)  # a wrong one is known before anything is read
+    learners.settings_of(name, settings)  # raises on a wrong one before any clip is read
     return Method(name=text, kind="learner", learner=name, settings=settings, trained=trained)
 
 

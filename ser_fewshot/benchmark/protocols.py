@@ -1,19 +1,21 @@
-"""What is asked of every method, and how it is asked of one corpus: a protocol becomes a question, or a reason why not.
+"""Protocols, and what they come to on one corpus: episodes, training set and test set, or why it cannot serve.
 
 A protocol says what must be new at the test (a corpus, its speakers, or its classes) and what an episode is. Ways are
-lowered only where a corpus has fewer emotions than the protocol wants, and the question notes it; speakers as classes
-are never fewer than asked.
+lowered only where a corpus has fewer emotions than the protocol wants, which is noted; with speakers as classes they
+never are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ser_fewshot.benchmark.records import Portion, Split
+from ser_fewshot.benchmark.methods import Method
+from ser_fewshot.benchmark.record import Portion, Split
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.splits import Parts, split_by_class, split_by_corpus, split_by_speaker
@@ -26,21 +28,14 @@ TEST_SPEAKERS = 1 / 3
 UNSEEN = ("disgust", "fear", "surprise", "boredom", "calm", "contempt", "frustration")
 """Emotions in the order in which they are held out: the four that nearly every corpus has are trained on."""
 N_UNSEEN = 3
-_LEAST_KNOWN = 3
+_LEAST_TRAINED = 3  # emotions
 _QUERIES = (10, 5, 3)  # of a class of emotions, where a corpus is too small for the first
 _PREFIX = {"corpus": "without", "speakers": "speakers-of", "classes": "classes-of"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One question to ask of every corpus.
-
-    Attributes:
-        name: of its rows and files.
-        title: the same for people.
-        new: what of the test was not met in training.
-        spec: of the episodes.
-    """
+    """What is new at the test, and the episodes; `name` stands in keys and files, `title` in headings."""
 
     name: str
     title: str
@@ -49,14 +44,13 @@ class Protocol:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Question:
-    """A protocol as one corpus can be asked it.
+class Case:
+    """A protocol on one corpus.
 
     Attributes:
-        protocol, corpus: which.
         spec: of the episodes on this corpus.
         train, test: the clips of both sides.
-        notes: what was changed for this corpus.
+        notes: where this differs from the protocol.
     """
 
     protocol: Protocol
@@ -68,13 +62,13 @@ class Question:
 
     @property
     def split(self) -> str:
-        """The name of the split, which questions that differ in the episodes alone share."""
+        """The name of the split, which cases that differ in the episodes alone share."""
         return f"{_PREFIX[self.protocol.new]}-{self.corpus}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A protocol that a corpus cannot be asked, and why."""
+    """A protocol that a corpus cannot serve, and why."""
 
     protocol: Protocol
     corpus: str
@@ -129,39 +123,46 @@ PROTOCOLS = (
         name="personal-5-shot",
         title="One person of a corpus never heard enrols 5 clips an emotion and is recognised",
         new="corpus",
-        # One speaker rarely says more than eight clips in one emotion.
+        # One speaker rarely has more than eight clips of an emotion.
         spec=replace(_EMOTIONS, n_query=3, query_speaker="same"),
     ),
 )
 
 
-def questions(
-    utterances: Clips, protocols: Sequence[Protocol] = PROTOCOLS, *, seed: int
-) -> Iterator[Question | LeftOut]:
-    """Yield every protocol as every corpus can be asked it, or why it cannot.
+def cases(utterances: Clips, protocols: Sequence[Protocol] = PROTOCOLS, *, seed: int) -> Iterator[Case | LeftOut]:
+    """Yield every protocol on every corpus; the seed decides which speakers of a corpus are held out.
 
-    Args:
-        utterances: of all corpora, each with a speaker.
-        protocols: what to ask.
-        seed: which speakers are held out within a corpus.
+    All utterances must have a speaker.
     """
     for protocol in protocols:
         for corpus in sorted({clip.corpus for clip in utterances}):
             try:
-                train, test = _parted(protocol.new, corpus, utterances, seed=seed)
+                train, test = _split(protocol.new, corpus, utterances, seed=seed)
                 train, alone = _of_several_speakers(train)
-                spec, notes = _fitting(protocol.spec, test)
+                spec, notes = _feasible(protocol.spec, test)
             except EpisodeError as error:
                 found = re.sub(r" \(.*\)", "", error.found, flags=re.DOTALL)  # without a list of every class
                 reason = f"found {found}; expected {error.expected}"
                 yield LeftOut(protocol=protocol, corpus=corpus, reason=reason)
             else:
                 notes = (*notes, *(f"nothing was trained on {one}, which has one speaker" for one in alone))
-                yield Question(protocol=protocol, corpus=corpus, spec=spec, train=train, test=test, notes=notes)
+                yield Case(protocol=protocol, corpus=corpus, spec=spec, train=train, test=test, notes=notes)
+
+
+def key_of(case: Case | LeftOut, method: Method | None = None) -> str:
+    """Return the name of a cell in the results and for --only."""
+    name = f"{case.protocol.name}/{case.corpus}"
+    return name if method is None else f"{name}/{method.name}"
+
+
+def keys_of(methods: Sequence[Method], cases: Sequence[Case | LeftOut]) -> list[str]:
+    """Return the keys of all cells of a run, and of the cases that are left out of it."""
+    keys = [key_of(case) for case in cases if isinstance(case, LeftOut)]
+    return keys + [key_of(case, method) for case in cases if isinstance(case, Case) for method in methods]
 
 
 def split_of(name: str, train: Clips, test: Clips) -> Split:
-    """Return how much lies on either side, and a digest of what."""
+    """Return the size of both sides of a split by corpus, and a digest of their clips."""
     content = hashlib.sha256()
     for part in (train, test):
         content.update("\n".join(sorted(clip.id for clip in part)).encode() + b"\n\n")
@@ -169,9 +170,9 @@ def split_of(name: str, train: Clips, test: Clips) -> Split:
 
 
 def _portions(clips: Clips) -> tuple[Portion, ...]:
-    by_corpus: dict[str, list[Utterance]] = {}
+    by_corpus: dict[str, list[Utterance]] = defaultdict(list)
     for clip in clips:
-        by_corpus.setdefault(clip.corpus, []).append(clip)
+        by_corpus[clip.corpus].append(clip)
     return tuple(
         Portion(
             corpus=corpus,
@@ -183,12 +184,8 @@ def _portions(clips: Clips) -> tuple[Portion, ...]:
     )
 
 
-def _parted(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
-    """Return what may be learned from and what is tested on.
-
-    Raises:
-        EpisodeError: the corpus cannot be parted so.
-    """
+def _split(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
+    """Return training and test clips."""
     if new == "corpus" and all(clip.corpus == corpus for clip in utterances):
         raise EpisodeError(corpus, found="no other corpus", expected="a second one to train on", remedy="Add one.")
     if new == "corpus":
@@ -198,19 +195,15 @@ def _parted(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
         return split_by_speaker(own, test_fraction=TEST_SPEAKERS, seed=seed)
     known, unseen = split_by_class(own, _held_out(corpus, own))
     train, _ = split_by_speaker(known, test_fraction=TEST_SPEAKERS, seed=seed)
-    heard = {clip.speaker_key for clip in train}
-    return train, tuple(clip for clip in unseen if clip.speaker_key not in heard)
+    speakers = {clip.speaker_key for clip in train}
+    return train, tuple(clip for clip in unseen if clip.speaker_key not in speakers)
 
 
 def _of_several_speakers(train: tuple[Utterance, ...]) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
-    """Return what can be trained on, for meta-validation holds speakers out of every corpus, and the corpora it cannot.
-
-    Raises:
-        EpisodeError: nothing is left.
-    """
-    speakers: dict[str, set[str | None]] = {}
+    """Drop corpora of one speaker, of which meta-validation can hold none out; return their names too."""
+    speakers: dict[str, set[str | None]] = defaultdict(set)
     for clip in train:
-        speakers.setdefault(clip.corpus, set()).add(clip.speaker_key)
+        speakers[clip.corpus].add(clip.speaker_key)
     alone = tuple(sorted(corpus for corpus, of in speakers.items() if len(of) < 2))
     if len(alone) == len(speakers):
         raise EpisodeError(
@@ -223,49 +216,39 @@ def _of_several_speakers(train: tuple[Utterance, ...]) -> tuple[tuple[Utterance,
 
 
 def _held_out(corpus: str, clips: Clips) -> list[str]:
-    """Return the emotions of a corpus to hold out.
-
-    Raises:
-        EpisodeError: it has too few to hold any out.
-    """
+    """Return the emotions of a corpus that are not trained on."""
     emotions = {clip.emotion for clip in clips if clip.emotion}
     held_out = [name for name in UNSEEN if name in emotions][:N_UNSEEN]
-    if len(held_out) < N_UNSEEN or len(emotions) - N_UNSEEN < _LEAST_KNOWN:
+    if len(held_out) < N_UNSEEN or len(emotions) - N_UNSEEN < _LEAST_TRAINED:
         raise EpisodeError(
             corpus,
             found=f"the emotions {', '.join(sorted(emotions))}",
-            expected=f"{N_UNSEEN} of {', '.join(UNSEEN)} to hold out, and {_LEAST_KNOWN} others to train on",
+            expected=f"{N_UNSEEN} of {', '.join(UNSEEN)} to hold out, and {_LEAST_TRAINED} others to train on",
             remedy="Ask this of a corpus with more emotions.",
         )
     return held_out
 
 
-def _fitting(spec: EpisodeSpec, test: Clips) -> tuple[EpisodeSpec, tuple[str, ...]]:
-    """Return the episodes that a corpus can give, nearest to those that are asked for, and what was changed.
-
-    Raises:
-        EpisodeError: it can give none.
-    """
+def _feasible(spec: EpisodeSpec, test: Clips) -> tuple[EpisodeSpec, tuple[str, ...]]:
+    """Return the episodes nearest to those of the protocol that a corpus has clips for, and notes on what differs."""
     ways, queries = [spec.n_way], [spec.n_query]
     if spec.label == "emotion":
         n_emotions = len({clip.emotion for clip in test if clip.emotion})
         ways = [n_way for n_way in range(spec.n_way, 1, -1) if n_way == spec.n_way or n_way <= n_emotions < spec.n_way]
         queries = sorted({n for n in _QUERIES if n <= spec.n_query} | {spec.n_query}, reverse=True)
     first: EpisodeError | None = None
-    for n_way in ways:
-        for n_query in queries:
-            asked = replace(spec, n_way=n_way, n_query=n_query)
-            try:
-                EpisodeSampler(test, asked)
-            except EpisodeError as error:
-                first = first or error
-                continue
-            return asked, tuple(_changes(spec, asked))
+    for given in (replace(spec, n_way=n_way, n_query=n_query) for n_way in ways for n_query in queries):
+        try:
+            EpisodeSampler(test, given)
+        except EpisodeError as error:
+            first = first or error
+        else:
+            return given, tuple(_changes(spec, given))
     raise first or EpisodeError(str(spec), found="nothing", expected="two classes", remedy="Add clips.")
 
 
-def _changes(asked: EpisodeSpec, given: EpisodeSpec) -> Iterator[str]:
-    if given.n_way < asked.n_way:
-        yield f"{given.n_way} ways instead of {asked.n_way}: the corpus has no more emotions"
-    if given.n_query < asked.n_query:
-        yield f"{given.n_query} queries a class instead of {asked.n_query}: the corpus is small"
+def _changes(wanted: EpisodeSpec, given: EpisodeSpec) -> Iterator[str]:
+    if given.n_way < wanted.n_way:
+        yield f"{given.n_way} ways instead of {wanted.n_way}: the corpus has no more emotions"
+    if given.n_query < wanted.n_query:
+        yield f"{given.n_query} queries a class instead of {wanted.n_query}: the corpus is small"

@@ -1,11 +1,10 @@
-"""Which methods of a column are worse than its best one, and which may be so by chance.
+"""Test which methods of a column are significantly worse than its best one.
 
-Bootstrap over episodes: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 16; all methods of a
-column are asked the same episodes, so whole episodes are drawn again, for all of them at once. Which method is the best
-is itself read from the data: each is therefore compared with the best of all as it is drawn again, not with one of
-them (multiple comparisons with the best: Hsu, 1984, https://doi.org/10.1214/aos/1176346732). Correction over all
-methods of a column: Holm, "A simple sequentially rejective multiple test procedure", 1979,
-https://www.jstor.org/stable/4615733.
+Paired bootstrap over episodes: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 16; all methods
+of a column have the same episodes, so whole episodes are resampled for all of them at once. The best method is itself
+chosen by the data: each is therefore compared with the best of every resample, not with one fixed method (multiple
+comparisons with the best: Hsu, 1984, https://doi.org/10.1214/aos/1176346732). Correction over the methods of a column:
+Holm, "A simple sequentially rejective multiple test procedure", 1979, https://www.jstor.org/stable/4615733.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.record import Record
 from ser_fewshot.errors import EpisodeError
 
 LEVEL = 0.05
 RESAMPLES = 9_999
 FEWEST = 20
-"""Episodes without which nothing is compared: of a handful, the bootstrap knows too little of how they vary."""
+"""Episodes below which nothing is compared: the bootstrap would underestimate how they vary."""
 _BATCH = 1_000  # resamples in memory at a time
 
 Array = NDArray[np.float64]
@@ -31,12 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a column says.
-
-    Attributes:
-        best: the method with the highest mean of those that are compared.
-        p: of every other one, that it falls this far behind the best by chance, after Holm's correction.
-    """
+    """The method with the highest mean, and of every other one the p-value, after Holm's correction, of being worse."""
 
     best: str
     p: dict[str, float]
@@ -50,23 +44,23 @@ class Verdict:
 def verdict(records: Sequence[Record]) -> Verdict | None:
     """Compare the methods of one protocol on one corpus; None where there is nothing to compare, or too few episodes.
 
-    Ceilings, which saw labels that others did not, and models that were trained on the corpus do not take part.
+    Ceilings, and models that were trained on the corpus, do not take part.
 
     Raises:
-        EpisodeError: they were not asked the same episodes.
+        EpisodeError: the methods were scored on different episodes.
     """
     compared = [record for record in records if is_compared(record)]
     if not compared:
         return None
-    asked = sorted({(record.episodes_sha256, len(record.uar_per_episode)) for record in compared})
-    if len(asked) > 1:
+    episodes = sorted({(record.episodes_sha256, len(record.uar_per_episode)) for record in compared})
+    if len(episodes) > 1:
         raise EpisodeError(
             f"{compared[0].protocol}/{compared[0].corpus}",
-            found=" and ".join(f"{n} episodes {digest[:12]}" for digest, n in asked),
+            found=" and ".join(f"{n} episodes {digest[:12]}" for digest, n in episodes),
             expected="the same for every method",
             remedy="Run the benchmark in one folder, with the same options.",
         )
-    if asked[0][1] < FEWEST:
+    if episodes[0][1] < FEWEST:
         return None
     scores = np.column_stack([record.uar_per_episode for record in compared])
     best = int(scores.mean(0).argmax())
@@ -82,9 +76,9 @@ def is_compared(record: Record) -> bool:
 
 
 def p_of_being_best(scores: Array) -> list[float]:
-    """(n_episodes, n_methods) scores -> of each method, the probability to fall so far behind if none were better.
+    """(n_episodes, n_methods) scores -> p-value of each method for being as far behind the best if all were equal.
 
-    That of the method with the highest mean is 1; a single episode says nothing.
+    That of the method with the highest mean is 1, and so are all of a single episode.
     """
     n, n_methods = scores.shape
     if n < 2:
@@ -114,10 +108,7 @@ def _draws(n: int) -> NDArray[np.float32]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """(n,) probabilities -> the same after Holm's correction, in their order.
-
-    The smallest is multiplied by n, the next by n - 1, and so on; none becomes smaller than one before it.
-    """
+    """(n,) p-values -> corrected ones, in their order: the smallest times n, the next times n - 1, ..., monotone."""
     corrected = [0.0] * len(p)
     largest = 0.0
     for place, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):

@@ -1,85 +1,134 @@
-"""The cells of a run on disk: one file each, written whole, so that a run that was killed goes on where it stopped."""
+"""The folder of a run: a file per cell, `results.jsonl`, the settings of the run, its expected cells and wall time.
+
+A cell is written whole and at once, so that a run that was killed continues where it stopped.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot.benchmark.build import slug
-from ser_fewshot.benchmark.methods import Method
-from ser_fewshot.benchmark.protocols import LeftOut, Question
-from ser_fewshot.benchmark.read import read_record
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.benchmark.record import FORMAT, Record, Score
+from ser_fewshot.compute import distributed
+from ser_fewshot.errors import SerFewshotError, SettingsError
+from ser_fewshot.evaluation import t_quantile
+from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.paths import what_is
 
+RESULTS = "results.jsonl"
 CELLS = "cells"
 RUN = "run.json"
-ASKED = "asked.json"
+EXPECTED = "asked.json"
+SESSIONS = "sessions"
+_OLDEST = 1
+_Z = 1.96  # standard errors in the half-width of an interval of format 1
 _LONGEST = 200  # bytes of a file's name, of which most systems take 255
+_LONGEST_SLUG = 50  # characters, which may take four bytes each
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Job:
-    """What one process does in one go: a method is made once for a split, and asked all questions on it."""
-
-    method: Method
-    questions: tuple[Question, ...]
-
-    @property
-    def name(self) -> str:
-        """Unique in a run, and part of a path."""
-        first = self.questions[0]
-        return f"{_short(first.split)}/{first.spec.label}/{slug(self.method.name)}"
+def slug(name: str) -> str:
+    """Return a name as part of a path, unique by a digest: "maml:inner_rate=1" -> "maml-inner_rate-1-fea727af"."""
+    words = re.sub(r"[^\w.]+", "-", name)[:_LONGEST_SLUG]
+    return f"{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def key_of(question: Question | LeftOut, method: Method | None = None) -> str:
-    """Return what a cell is called in the results and for --only."""
-    name = f"{question.protocol.name}/{question.corpus}"
-    return name if method is None else f"{name}/{method.name}"
+def short(name: str) -> str:
+    """Return a name as it is, or a slug of one that is too long for a file."""
+    return name if len(name.encode()) <= _LONGEST else slug(name)
 
 
-def jobs_of(methods: Sequence[Method], questions: Sequence[Question]) -> list[Job]:
-    """Return the work of a run, the methods in turn, so that every n-th job is as long as any other n-th."""
-    groups: dict[tuple[str, str, str], list[tuple[Method, Question]]] = {}
-    for method in methods:
-        for question in questions:
-            groups.setdefault((method.name, question.split, question.spec.label), []).append((method, question))
-    return [Job(method=of[0][0], questions=tuple(question for _, question in of)) for of in groups.values()]
+def read_record(text: str | bytes, *, origin: str) -> Record:
+    """Return the record in a line of JSON; `origin` is where the line comes from, for errors.
+
+    Raises:
+        SettingsError: it is no record, or its parts contradict each other.
+    """
+    try:
+        record = fill(Record, json.loads(text), where=origin)
+        fault = next(record.inconsistencies(), "")
+    except (ValueError, RecursionError, SerFewshotError) as error:
+        raise _damaged(origin, str(error)) from error
+    if not _OLDEST <= record.format <= FORMAT:
+        raise SettingsError(
+            origin,
+            found=f"format {record.format}",
+            expected=f"format {_OLDEST} to {FORMAT}",
+            remedy="Run the benchmark again, or read it with the version that wrote it.",
+        )
+    if fault:
+        raise _damaged(origin, fault)
+    return record if record.format == FORMAT else _with_t(record)
 
 
-def keys_of(methods: Sequence[Method], asked: Sequence[Question | LeftOut]) -> list[str]:
-    """Return the keys of all cells of a run, and of what is left out of it."""
-    keys = [key_of(one) for one in asked if isinstance(one, LeftOut)]
-    return keys + [key_of(one, method) for one in asked if isinstance(one, Question) for method in methods]
+def _with_t(record: Record) -> Record:
+    """Return a record of format 1 with intervals of Student's t."""
+
+    def widened(score: Score | None) -> Score | None:
+        if score is None or score.ci95 is None:
+            return score
+        return replace(score, ci95=score.ci95 * t_quantile(record.episodes) / _Z)
+
+    return replace(record, uar=widened(record.uar), accuracy=widened(record.accuracy), format=FORMAT)
+
+
+def _damaged(origin: str, found: str) -> SettingsError:
+    return SettingsError(
+        origin,
+        found=found,
+        expected="a record as the benchmark writes it",
+        remedy="Give the folder of a run; if it is one, remove this line of it: its cell is computed again.",
+    )
+
+
+def read_results(path: Path) -> tuple[Record, ...]:
+    """Read the records of a run from `results.jsonl`, or from the folder that holds it.
+
+    Raises:
+        SettingsError: it cannot be read, or a line is no record.
+    """
+    file = path / RESULTS if path.is_dir() else path
+    try:
+        if not file.is_file():
+            raise OSError(what_is(file))  # a pipe would be waited for
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            str(file),
+            found=what_is(file),
+            expected="the results of a benchmark",
+            remedy="Give the folder of a run of 'ser-fewshot benchmark'.",
+        ) from error
+    return tuple(read_record(line, origin=f"{file}, line {number}") for number, line in enumerate(lines, start=1))
+
+
+def write_results(path: Path, records: Iterable[Record]) -> None:
+    """Write records as one line of JSON each, sorted by key, so that the same cells give the same file."""
+    ordered = sorted(records, key=lambda record: record.key)
+    write_atomically(path, "".join(f"{record.as_json()}\n" for record in ordered))
 
 
 def path_of(out: Path, key: str) -> Path:
-    """Return where the record of a cell lies."""
-    return out / CELLS / f"{_short(key.replace('/', '--').replace(':', '-'))}.json"
+    """Return the file of a cell."""
+    return out / CELLS / f"{short(key.replace('/', '--').replace(':', '-'))}.json"
 
 
 def write_cell(out: Path, record: Record) -> None:
-    """Keep a record."""
+    """Write the file of a cell."""
     write_atomically(path_of(out, record.key), record.as_json() + "\n")
 
 
-def read_cell(out: Path, key: str) -> Record | None:
-    """Return the record of a cell, None where it is not there yet.
-
-    Raises:
-        SettingsError: the file is damaged.
-    """
-    path = path_of(out, key)
-    return read_record(path.read_bytes(), origin=str(path)) if path.exists() else None
-
-
 def read_cells(out: Path) -> list[Record]:
-    """Return the records of all cells that are there.
+    """Return the records of all cells that there are so far.
 
     Raises:
         SettingsError: a file is damaged.
@@ -89,74 +138,102 @@ def read_cells(out: Path) -> list[Record]:
 
 
 def n_cells(out: Path) -> int:
-    """Return how many cells there are, without reading them."""
+    """Return the number of cells so far, without reading them."""
     return len(list((out / CELLS).glob("*.json")))
 
 
 def is_finished(out: Path, key: str) -> bool:
-    """Return whether a cell needs no more work; one that failed is tried again."""
-    record = read_cell(out, key)
-    return record is not None and record.done
-
-
-def check_run(out: Path, told: Mapping[str, Any]) -> None:
-    """Note what all cells of a folder have in common, or refuse to add others to them.
-
-    Args:
-        out: folder of the run.
-        told: what decides the value of every cell: version, episodes, seed, clips.
+    """Return whether a cell holds a score; one that failed is tried again.
 
     Raises:
-        SettingsError: the folder holds a run of something else.
+        SettingsError: its file is damaged.
+    """
+    path = path_of(out, key)
+    return path.exists() and read_record(path.read_bytes(), origin=str(path)).done
+
+
+def check_run(out: Path, settings: Mapping[str, Any]) -> None:
+    """Store the settings that decide the value of every cell, or compare them with those of the run in the folder.
+
+    Raises:
+        SettingsError: the folder holds a run with other settings.
     """
     path = out / RUN
-    given = json.loads(json.dumps(told))
+    given = json.loads(json.dumps(settings))
     if not path.exists():
         write_atomically(path, json.dumps(given, indent=1) + "\n")
         return
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        known = None
-    if not isinstance(known, dict) or not known.keys() & given.keys():
+        stored = None
+    if not isinstance(stored, dict) or not stored.keys() & given.keys():
         raise SettingsError(
             str(path), found="something else", expected="what the benchmark notes there", remedy="Give another folder."
         )
-    if known != given:
-        changed = [f"{name} {known.get(name)!r:.60}" for name in given if known.get(name) != given[name]]
+    if stored != given:
+        changed = [name for name in given if stored.get(name) != given[name]]
         raise SettingsError(
             str(out),
-            found=f"a run with {', '.join(changed)}",
-            expected=", ".join(f"{name} {given[name]!r:.60}" for name in given if known.get(name) != given[name]),
+            found="a run with " + ", ".join(f"{name} {stored.get(name)!r:.60}" for name in changed),
+            expected=", ".join(f"{name} {given[name]!r:.60}" for name in changed),
             remedy="To go on with it, give the same options and corpora to the same version; or give another folder.",
         )
 
 
-def write_asked(out: Path, keys: Sequence[str]) -> None:
-    """Note which cells a run is to have, for a later command that computes one of them alone."""
-    write_atomically(out / ASKED, json.dumps(sorted(keys), indent=1) + "\n")
+def write_expected(out: Path, keys: Sequence[str]) -> None:
+    """Store the keys of all cells of a run, for a later command that computes one of them alone."""
+    write_atomically(out / EXPECTED, json.dumps(sorted(keys), indent=1) + "\n")
 
 
-def read_asked(out: Path) -> list[str]:
-    """Return the keys of the cells that a run is to have; none where nobody asked for more than one."""
+def read_expected(out: Path) -> list[str]:
+    """Return the keys of all cells that a run should have; none where only single cells were computed."""
     try:
-        keys = json.loads((out / ASKED).read_text(encoding="utf-8"))
+        keys = json.loads((out / EXPECTED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
 
 
-def _short(name: str) -> str:
-    """Return a name as it is, or a slug of one that is too long for a file."""
-    return name if len(name.encode()) <= _LONGEST else slug(name)
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The wall time of one start of the command, saved after each job, so that a killed start counts too.
+
+    Attributes:
+        workers: processes of this start.
+        place: rank of this process among those of a launcher, which work at the same time.
+        since: when it began, in seconds of `time.monotonic`.
+    """
+
+    workers: int
+    place: int = field(default_factory=distributed.rank)
+    since: float = field(default_factory=time.monotonic)
+    _name: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def save(self, out: Path) -> None:
+        """Store the minutes until now."""
+        minutes = round((time.monotonic() - self.since) / 60, 2)
+        values = {"place": self.place, "workers": self.workers, "cores": os.cpu_count(), "minutes": minutes}
+        write_atomically(out / SESSIONS / f"{self._name}.json", json.dumps(values) + "\n")
 
 
-def now() -> str:
-    """Return the time, ISO 8601, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def as_values(item: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON has it."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(item)))
-    return values
+def wall_time(out: Path) -> str:
+    """Return the wall time of a run over all its sessions as a sentence; "" where there is none."""
+    minutes: dict[int, float] = defaultdict(float)
+    workers: dict[int, int] = defaultdict(int)
+    n_starts = 0
+    for path in sorted((out / SESSIONS).glob("*.json")):
+        try:
+            values = json.loads(path.read_bytes())
+            place, spent, number = int(values["place"]), float(values["minutes"]), int(values["workers"])
+        except (ValueError, KeyError, TypeError):
+            continue  # a damaged file: no result depends on it
+        n_starts += 1
+        minutes[place] += spent
+        workers[place] = max(workers[place], number)
+    if not n_starts:
+        return ""
+    total = sum(workers.values())
+    started = "one start" if n_starts == 1 else f"{n_starts} starts"
+    processes = "one process" if total == 1 else f"{total} processes"
+    return f"By the clock: {max(minutes.values()):.0f} minutes of {processes}, in {started}, reading and analysing too."

@@ -14,20 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ser_fewshot.benchmark.build import frontend_of
-from ser_fewshot.benchmark.clock import Session
-from ser_fewshot.benchmark.grid import Plan, run_grid, usable
-from ser_fewshot.benchmark.methods import Method, chosen, named
-from ser_fewshot.benchmark.protocols import PROTOCOLS, Protocol, Question, questions
-from ser_fewshot.benchmark.read import read_results
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.repeat import differences, unexplained
+from ser_fewshot.benchmark.grid import Plan, readable, run_grid
+from ser_fewshot.benchmark.markdown import PAGE, write_page
+from ser_fewshot.benchmark.methods import Method, method_named, methods_of
+from ser_fewshot.benchmark.protocols import PROTOCOLS, Case, Protocol, cases, keys_of
+from ser_fewshot.benchmark.record import Record
 from ser_fewshot.benchmark.report import PAGE as REPORT
-from ser_fewshot.benchmark.store import keys_of, n_cells, read_asked
-from ser_fewshot.benchmark.summary import PAGE, assemble
+from ser_fewshot.benchmark.reproduce import differences, same_bins, unexplained
+from ser_fewshot.benchmark.store import Session, n_cells, read_expected, read_results
 from ser_fewshot.cli._console import note, report_skipped, say, say_json, tracker
 from ser_fewshot.cli._data import clips_of
 from ser_fewshot.cli._text import counted
-from ser_fewshot.cli.report import write_page
+from ser_fewshot.cli.report import write_page as write_report
 from ser_fewshot.compute import distributed
 from ser_fewshot.compute.threads import threads
 from ser_fewshot.corpora import Utterance
@@ -66,13 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
     for method in methods:
         frontend_of(method)  # what is not installed is known before an hour of work
     cache = arguments.cache or default_directory()
-    readable = FeatureSet(tuple(clips_of(arguments.corpora)), ())
-    if any(isinstance(case, Question) for case in questions(readable.utterances, protocols, seed=arguments.seed)):
-        # Minutes of analysis, for nothing where no corpus can be asked anything.
-        readable = _readable(readable.utterances, cache)
+    clips = FeatureSet(tuple(clips_of(arguments.corpora)), ())
+    if any(isinstance(case, Case) for case in cases(clips.utterances, protocols, seed=arguments.seed)):
+        # Minutes of analysis, in vain where no corpus can serve a protocol.
+        clips = _readable(clips.utterances, cache)
     plan = Plan(
-        utterances=readable.utterances,
-        keys=readable.keys,
+        utterances=clips.utterances,
+        keys=clips.keys,
         methods=methods,
         protocols=protocols,
         out=arguments.out,
@@ -86,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     with _progress() as track:
 
         def finished(total: int, done: str) -> None:
-            session.keep(plan.out)
+            session.save(plan.out)
             track(total, done)
 
         run_grid(plan, workers=session.workers, only=only, track=finished)
@@ -97,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _report(plan: Plan, arguments: argparse.Namespace) -> None:
     """Write what is made of the cells, and say how they went."""
     only = arguments.only
-    keys = [only] if only else keys_of(plan.methods, plan.asked())
+    keys = [only] if only else keys_of(plan.methods, plan.cases())
     records, missing = _write(plan, keys, arguments)
     while n_cells(plan.out) > len(records):  # others, started beside this one, have finished cells meanwhile
         records, missing = _write(plan, keys, arguments)
@@ -114,23 +112,23 @@ def _report(plan: Plan, arguments: argparse.Namespace) -> None:
 
 def _write(plan: Plan, keys: Sequence[str], arguments: argparse.Namespace) -> tuple[list[Record], list[str]]:
     """Write what is made of the cells; return them, and the keys of those that are missing."""
-    records, missing = assemble(plan.out, [*dict.fromkeys([*read_asked(plan.out), *keys])])
+    records, missing = write_page(plan.out, [*dict.fromkeys([*read_expected(plan.out), *keys])])
     if arguments.only is None:
-        write_page(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
+        write_report(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
     return records, missing
 
 
 def _readable(clips: Sequence[Utterance], cache: Path) -> FeatureSet:
     """Return the clips that can be read, and say which cannot."""
-    found = usable(clips, cache, track=tracker("features"))
+    found = readable(clips, cache, track=tracker("features"))
     report_skipped(found.skipped, rest="check that the audio files stand where the manifest says")
     return found
 
 
 def _methods(arguments: argparse.Namespace) -> tuple[Method, ...]:
     if arguments.only:
-        return (named(arguments.only.split("/", 2)[-1]),)
-    return chosen(arguments.learners, baselines=arguments.baselines)
+        return (method_named(arguments.only.split("/", 2)[-1]),)
+    return methods_of(arguments.learners, baselines=arguments.baselines)
 
 
 def _protocols(names: Sequence[str] | None) -> tuple[Protocol, ...]:
@@ -208,6 +206,9 @@ def _compare(records: Sequence[Record], other: Path) -> None:
             expected=f"the values of {other}",
             remedy="Compare the versions, the processor and the threads that both records name.",
         )
+    unlike = [one.key for one in both if not same_bins(one, theirs[one.key])]
+    if unlike:
+        say(f"reliability left out of the comparison of {counted(len(unlike), 'cell')}: another number of bins")
     rounded = {key: fields for key, fields in found.items() if fields}
     if len(rounded) < len(both):
         say(f"{counted(len(both) - len(rounded), 'cell')} the same to the bit as in {other}")

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_fewshot.assets import DEFAULT_MODEL
-from ser_fewshot.benchmark.read import read_results
-from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.record import Record
 from ser_fewshot.benchmark.report import ClipMap, map_clips, select_clips, write_benchmark_report
-from ser_fewshot.benchmark.store import read_asked, read_cells
+from ser_fewshot.benchmark.store import read_cells, read_expected, read_results
 from ser_fewshot.cli._console import say, say_json, tracker
 from ser_fewshot.cli._data import clips_of
 from ser_fewshot.cli._text import counted
@@ -69,7 +68,7 @@ def write_page(
         clips=_maps(shown, model or DEFAULT_MODEL, cache) if shown else None,
         model=f"the model {model.name}" if model else "the default model",
         play=play,
-        expected=read_asked(folder),
+        expected=read_expected(folder),
     )
 
 

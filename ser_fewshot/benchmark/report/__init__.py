@@ -10,16 +10,15 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot.benchmark.page import Look, looks, render
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.groups import group_blocks
+from ser_fewshot.benchmark.html import Look, looks, render
+from ser_fewshot.benchmark.markdown import legend
+from ser_fewshot.benchmark.record import Record
 from ser_fewshot.benchmark.report.maps import ClipMap, map_blocks, map_clips, select_clips
-from ser_fewshot.benchmark.report.predictions import calibration_blocks, confusion_blocks, open_set_blocks
+from ser_fewshot.benchmark.report.predictions import calibration_blocks, confusion_blocks, group_blocks, open_set_blocks
 from ser_fewshot.benchmark.report.provenance import audit_blocks, command_blocks, licence_blocks, remark_blocks
-from ser_fewshot.benchmark.report.results import ProtocolResults, results_of
 from ser_fewshot.benchmark.report.scores import score_blocks, shots_blocks
 from ser_fewshot.benchmark.report.table import TABLES, write_tables
-from ser_fewshot.benchmark.tables import legend
+from ser_fewshot.benchmark.results import ProtocolResults, results_of
 from ser_fewshot.storage.files import write_atomically
 
 __all__ = ["PAGE", "ClipMap", "map_clips", "select_clips", "write_benchmark_report"]
@@ -45,13 +44,12 @@ def write_benchmark_report(
 
     Args:
         folder: of the run.
-        records: those that the run has; it need not be finished.
+        records: of the cells so far.
         title: of the page.
-        clips: a map of each corpus, from `map_clips`; without them the page has no maps.
-        model: the model of the maps, in words.
-        play: whether clips whose licence does not let them be passed on can be played too; the page says so.
-        expected: the keys of all records of the finished run; by default, each method on each protocol and corpus
-            that there is.
+        clips: a map of each corpus, from `map_clips`; none by default.
+        model: name of the model of the maps.
+        play: whether clips whose licence forbids copies can be played too; the page warns about it.
+        expected: keys of the finished run; by default, each method on each protocol and corpus that there is.
 
     Raises:
         SettingsError: a file cannot be written there.
@@ -90,7 +88,7 @@ def write_benchmark_report(
 
 
 def _printable(value: Any) -> Any:
-    """Return a value without the characters that no file can hold, such as those of a folder name that is not UTF-8."""
+    """Return a value without characters that cannot be encoded, as in a folder name that is not UTF-8."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, Mapping):
@@ -103,7 +101,7 @@ def _printable(value: Any) -> Any:
 
 
 def _looks(records: Sequence[Record], protocols: Sequence[ProtocolResults]) -> dict[str, Look]:
-    """Return colour and shape of methods and corpora, the same in all charts; those drawn most differ most."""
+    """Return colour and shape of methods and corpora for all charts; those drawn most often come first."""
     drawn = Counter(method for results in protocols for method in results.best())
     methods = sorted({record.method for record in records}, key=lambda method: (-drawn[method], method))
     return looks(sorted({record.corpus for record in records})) | looks(methods)
@@ -120,7 +118,7 @@ def _summary(records: Sequence[Record]) -> str:
 
 
 def _notices(records: Sequence[Record], expected: Sequence[str]) -> list[str]:
-    """Return what must not be overlooked: records that are missing, that failed, or that break a promise."""
+    """Return warnings: records that are missing, that failed, or that break a promise of the protocol."""
     begun = [record for record in records if record.status != "left out"]
     places = sorted({(record.protocol, record.corpus) for record in begun})
     methods = sorted({record.method for record in begun})

@@ -14,8 +14,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_fewshot import audio, corpora
-from ser_fewshot.benchmark.page import MapMark, draw_map, principal_plane
-from ser_fewshot.benchmark.report.figures import Figure
+from ser_fewshot.benchmark.html import MapMark, draw_map, principal_plane
+from ser_fewshot.benchmark.report.charts import Figure
 from ser_fewshot.benchmark.report.table import Block
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import AudioError, SettingsError
@@ -38,12 +38,9 @@ Another format is no adaptation: section 2(a)(4) of the Creative Commons licence
 
 @dataclass(frozen=True, eq=False)
 class ClipMap:
-    """Clips of one corpus on a plane.
+    """(n,) clips of a corpus, sorted by emotion, and the (n, 2) first principal components of their embeddings.
 
-    Attributes:
-        clips: (n,) clips, sorted by emotion.
-        plane: (n, 2) first two principal components of their embeddings.
-        share: of the variance that these hold, in [0, 1].
+    `share` is that of the variance which these hold, in [0, 1].
     """
 
     clips: tuple[Utterance, ...]
@@ -95,15 +92,15 @@ def map_blocks(found: Mapping[str, ClipMap], *, play: bool) -> list[Block]:
 
 
 def may_be_shared(corpus: str) -> bool:
-    """Return whether the licence of a corpus lets others pass on its clips; one that does not say so does not."""
+    """Return whether the licence of a corpus explicitly allows copies of its clips."""
     try:
         return corpora.card(corpus).licence.startswith(SHAREABLE)
-    except SettingsError:  # a corpus of the user's own
+    except SettingsError:  # a corpus without a plug-in
         return False
 
 
 def encoded(clips: Iterable[Utterance]) -> list[tuple[Utterance, str]]:
-    """Return clips with their data URIs until MAX_BYTES are full; a clip that cannot be read is left out."""
+    """Return readable clips with their data URIs, up to MAX_BYTES."""
     kept: list[tuple[Utterance, str]] = []
     for clip in clips:
         try:

@@ -1,15 +1,16 @@
-"""What the numbers rest on: the leakage audit, licences, the command of each record, and remarks."""
+"""Leakage audit, licences, the command of each record, and remarks."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from importlib import metadata
 
 import pandas as pd
 
-from ser_fewshot.benchmark.records import Audit, Record
+from ser_fewshot.benchmark.record import Audit, Licence, Record
 from ser_fewshot.benchmark.report.table import ABSENT, Block, ReportTable, Row, Tones, number
 from ser_fewshot.compute.versions import MACHINE, PROCESSOR
 
@@ -38,14 +39,9 @@ def audit_blocks(records: Sequence[Record]) -> list[Block]:
 
 def _audited(record: Record, found: Audit) -> Row:
     place = {"protocol": record.protocol, "corpus": record.corpus, "split": record.split.name if record.split else "-"}
-    counts = {name: getattr(found, name) if found.tells(name) else None for name in _AUDITED}
-    return {
-        **place,
-        "methods": record.method,
-        **counts,
-        "promised": " ".join(found.promised),
-        "holds": not found.broken,
-    }
+    counts = {name: getattr(found, name) if found.applies(name) else None for name in _AUDITED}
+    promises = {"promised": " ".join(found.promised), "holds": not found.broken}
+    return {**place, "methods": record.method, **counts, **promises}
 
 
 def _audit_table(rows: pd.DataFrame) -> ReportTable:
@@ -72,13 +68,11 @@ def _signed(count: float, promised: bool) -> str:
 def licence_blocks(records: Sequence[Record]) -> list[Block]:
     """Return the licences of the corpora that were trained or tested on, and of the programs."""
     terms = {item.corpus: item for record in records for item in record.licences}
-    names = ["corpus", "title", "language", "licence", "commercial_use", "citation", "url"]
-    rows = [[getattr(terms[corpus], name) for name in names] for corpus in sorted(terms)]
-    data = pd.DataFrame(rows, columns=names)
-    shown = data.assign(
-        commercial_use=list(map(_COMMERCIAL.get, (row[4] for row in rows))),
-        source=[f"{row[5]}. {row[6]}" for row in rows],
-    )[list(_LICENCE)].rename(columns=_LICENCE)
+    rows = [terms[corpus] for corpus in sorted(terms)]
+    data = pd.DataFrame([vars(item) for item in rows], columns=[one.name for one in fields(Licence)], dtype=object)
+    allowed = [_COMMERCIAL[item.commercial_use] for item in rows]
+    shown = data.assign(commercial_use=allowed, source=data["citation"] + ". " + data["url"])
+    shown = shown[list(_LICENCE)].rename(columns=_LICENCE)
     caption = "Corpora: cite them as their publishers ask."
     tables = [ReportTable("licences", caption, data, shown, text_columns=4), _programs(records)]
     return [Block("Corpora and programs", tables=tables)] if records else []
@@ -86,11 +80,8 @@ def licence_blocks(records: Sequence[Record]) -> list[Block]:
 
 def _programs(records: Sequence[Record]) -> ReportTable:
     versions = {name: version for record in records for name, version in record.origin.versions.items()}
-    rows = [
-        (name, version, _licence_of(name))
-        for name, version in sorted(versions.items())
-        if name not in (MACHINE, PROCESSOR)
-    ]
+    names = sorted(versions.keys() - {MACHINE, PROCESSOR})
+    rows = [(name, versions[name], _licence_of(name)) for name in names]
     data = pd.DataFrame(rows, columns=["program", "version", "licence"])
     caption = "Programs, with the licence in their metadata; parts of them, such as openSMILE's core, may have another."
     return ReportTable("programs", caption, data, data, text_columns=3)
@@ -101,9 +92,9 @@ def _licence_of(package: str) -> str:
     if package.lower() == "python":
         return "PSF-2.0"
     with contextlib.suppress(metadata.PackageNotFoundError):
-        said = metadata.metadata(package)
-        named = [" ".join(said[name].split()) for name in ("License-Expression", "License") if name in said]
-        kinds = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier") or [] if line.startswith("License")]
+        known = metadata.metadata(package)
+        named = [" ".join(known[name].split()) for name in ("License-Expression", "License") if name in known]
+        kinds = [line.rpartition(" :: ")[2] for line in known.get_all("Classifier") or [] if line.startswith("License")]
         short = [text for text in named if 0 < len(text) < _MAX_LICENCE and text != "UNKNOWN"]
         return (short or [", ".join(kinds)])[0] or "not named"
     return "not installed here"
@@ -128,15 +119,9 @@ def _commands(records: Sequence[Record]) -> ReportTable:
     ]
     names = ["key", "command", "seed", "episodes", "episodes_sha256", "split", "split_sha256", *origin]
     data = pd.DataFrame(rows, columns=names)
-    shown = pd.DataFrame(
-        {
-            "record": data["key"],
-            "command": data["command"],
-            "seed": data["seed"].astype(str),
-            "episodes": data["episodes_sha256"].str[:12],
-            "minutes": (data["minutes_to_train"] + data["minutes_to_score"]).map(number),
-        }
-    )
+    shown = data[["key", "command"]].rename(columns={"key": "record"})
+    shown["seed"], shown["episodes"] = data["seed"].astype(str), data["episodes_sha256"].str[:12]
+    shown["minutes"] = (data["minutes_to_train"] + data["minutes_to_score"]).map(number)
     caption = (
         "Every record: the command that computes it alone, its seed, the digest of its episodes, and the minutes to "
         "train and to score. The CSV file has more columns."
@@ -145,7 +130,7 @@ def _commands(records: Sequence[Record]) -> ReportTable:
 
 
 def remark_blocks(records: Sequence[Record]) -> list[Block]:
-    """Return which records have no number and why, and what to know of those that have one."""
+    """Return the reasons of records without a number, and the notes of all others."""
     keys: dict[tuple[str, str], list[str]] = {}
     for record in records:
         for remark in _remarks(record):

@@ -8,10 +8,9 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
-from ser_fewshot.benchmark.page import Look
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.figures import Figure, Series, chart
-from ser_fewshot.benchmark.report.results import ProtocolResults, half_width, uar
+from ser_fewshot.benchmark.html import Look
+from ser_fewshot.benchmark.record import Record
+from ser_fewshot.benchmark.report.charts import Figure, Series, chart
 from ser_fewshot.benchmark.report.table import (
     ABSENT,
     Block,
@@ -24,10 +23,10 @@ from ser_fewshot.benchmark.report.table import (
     percent,
     slug,
 )
-from ser_fewshot.benchmark.tables import ALIKE, HEARD
+from ser_fewshot.benchmark.results import ALIKE, TRAINED_ON, ProtocolResults, half_width, uar
 from ser_fewshot.evaluation import interval
 
-_SIGNS = {ALIKE: " †", HEARD: " ‡"}
+_SIGNS = {ALIKE: " †", TRAINED_ON: " ‡"}
 _SPREAD = 0.6  # of a row of the chart, over which the corpora are spread
 
 

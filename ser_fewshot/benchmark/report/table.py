@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ser_fewshot.benchmark.records import Record
-from ser_fewshot.benchmark.report.figures import Figure
-from ser_fewshot.benchmark.report.results import ProtocolResults
+from ser_fewshot.benchmark.record import Record
+from ser_fewshot.benchmark.report.charts import Figure
+from ser_fewshot.benchmark.results import ProtocolResults
 from ser_fewshot.storage.files import write_atomically
 
 TABLES = "tables"
@@ -42,11 +42,10 @@ class ReportTable:
 
     Attributes:
         name: of its files, without a suffix.
-        caption: what it shows, in one or two sentences.
-        data: one fact per row, values in full.
-        shown: what people read; all cells are text.
-        tones: how cells of `shown` are marked.
-        text_columns: how many of the first columns of `shown` are not numbers.
+        data: for the CSV file, one fact per row, values in full.
+        shown: for the page and LaTeX; all cells are text.
+        tones: marks of cells of `shown`.
+        text_columns: number of the first columns of `shown` that are text.
         folded: whether the page shows it only on request.
     """
 
@@ -65,7 +64,7 @@ class ReportTable:
 
     @property
     def latex(self) -> str:
-        """`shown` as LaTeX with the rules of booktabs; whatever it holds is text, not a command."""
+        """`shown` as LaTeX with the rules of booktabs; commands in it are escaped."""
         # A Styler refuses two columns of one name, such as two corpora could have: a hidden level numbers them.
         columns = pd.MultiIndex.from_arrays([range(self.shown.shape[1]), self.shown.columns])
         bold = pd.DataFrame("", index=self.shown.index, columns=columns)
@@ -104,7 +103,7 @@ def by_corpus(
 ) -> list[ReportTable]:
     """Return a table with a line per method and a column per corpus, or no table where there are no rows.
 
-    `rows` has one per record, with its `identity`, and `text` says what a cell shows of it.
+    `rows` has one per record, with its `identity`, and `text` returns the cell of a row.
     """
     cells = {(row["method"], row["corpus"]): text(row) for row in rows}
     methods = [method for method in results.methods if any(method == row["method"] for row in rows)]

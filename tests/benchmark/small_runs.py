@@ -1,8 +1,7 @@
-"""A folder of two small corpora, and runs over it that take a second or two."""
+"""Two small corpora of tones, and runs over them that take a second or two."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from conftest import tone
 
 from ser_fewshot import corpora
 from ser_fewshot.benchmark.grid import Plan
-from ser_fewshot.benchmark.methods import chosen
+from ser_fewshot.benchmark.methods import methods_of
 from ser_fewshot.benchmark.protocols import PROTOCOLS
-from ser_fewshot.benchmark.read import read_results
-from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.record import Record
+from ser_fewshot.benchmark.store import read_results
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.episodes import EpisodeSpec
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 RATE = 16_000
@@ -51,35 +49,16 @@ def protocols(*names: str) -> Any:
 
 
 def plan(root: Path, out: Path, *, learners: tuple[str, ...] = ("nearest",), **changes: Any) -> Plan:
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "utterances": clips_of(root),
-        "methods": chosen(learners, baselines=False, default_model=False),
+        "methods": methods_of(learners, baselines=False, default_model=False),
         "protocols": protocols("cross-corpus-1-shot", "cross-corpus-5-shot"),
         "out": out,
         "cache": root / "cache",
         "episodes": 4,
         "smoke": True,
     }
-    return Plan(**{**told, **changes})
-
-
-def record(**changes: Any) -> Record:
-    """A record of a cell that is done, as far as tables look at it."""
-    from ser_fewshot.benchmark.records import Origin, Score
-
-    origin = Origin(
-        command="c", seed=0, device="cpu", threads=1, versions={}, minutes_to_train=1.0, minutes_to_score=0.5,
-        finished="2026-01-01T00:00:00Z",
-    )  # fmt: skip
-    scores = changes.pop("scores", (0.5, 0.6, 0.7))
-    told: dict[str, Any] = {
-        "protocol": "cross-corpus-5-shot", "corpus": "one", "method": "ridge", "kind": "learner", "status": "done",
-        "origin": origin, "words": "4-way", "episodes": len(scores), "episodes_sha256": "e" * 64, "chance": 0.25,
-        "spec": asdict(EpisodeSpec()), "accuracy": Score(mean=0.5, ci95=0.01),
-        "uar": Score(mean=float(np.mean(scores)), ci95=0.01), "uar_per_episode": tuple(scores),
-    }  # fmt: skip
-    told |= changes
-    return Record(key=f"{told['protocol']}/{told['corpus']}/{told['method']}".rstrip("/"), **told)
+    return Plan(**{**values, **changes})
 
 
 def results(out: Path) -> dict[str, Record]:

@@ -1,4 +1,4 @@
-"""Records of a benchmark that nobody ran: what the tests of its report are made of, of any size."""
+"""Records of made-up cells, for the tests of tables and of the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_fewshot.benchmark.records import (
+from ser_fewshot.benchmark.record import (
     Audit,
     Bin,
     Licence,
@@ -39,12 +39,14 @@ def record(
     episodes: int = 40,
     speakers: Sequence[str] = ("03", "08", "09"),
     shared: int = 0,
+    scores: Sequence[float] | None = None,
     **changes: Any,
 ) -> Record:
-    """A finished cell with plausible values, which depend on the arguments alone."""
+    """A finished cell with plausible values, which depend on the arguments alone; `scores` are its UAR per episode."""
     rng = np.random.default_rng(seed)
     spec = EpisodeSpec(n_way=4, k_shot=k_shot, n_query=10)
-    uar = np.round(np.clip(level + 0.1 * rng.normal(size=episodes), 0, 1), 6)
+    uar = np.round(np.clip(level + 0.1 * rng.normal(size=episodes), 0, 1), 6) if scores is None else np.array(scores)
+    episodes = len(uar)
     score = Score.of(interval(uar))
     confusion = rng.integers(5, 30, (len(labels), len(labels))) + np.diag(np.full(len(labels), round(100 * level)))
     bins = tuple(Bin(count=60 + 9 * i, confidence=0.05 + i / 10, accuracy=0.1 + 0.07 * i) for i in range(10))

@@ -1,4 +1,4 @@
-"""The measuring of default models, from audio files to a results file, and their race against a reference."""
+"""Measuring default models, from audio files to a results file, and their speed against a reference."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from ser_fewshot.models import Model, ModelConfig, save_model, with_view
 from ser_fewshot.models.training_set import Part, TrainingSet
 
 SPEC = EpisodeSpec(n_way=2, k_shot=2, n_query=2)
+FEW = ["telephone", "12 dB quieter"]
 VOICES = [tone(0.5, hertz=180 + 10 * number) for number in range(6)]
 
 
@@ -52,15 +53,16 @@ def clips(tmp_path_factory) -> list[Utterance]:
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SER_FEWSHOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measure_default, "CONDITIONS", {name: CONDITIONS[name] for name in FEW})
 
 
 def test_a_model_is_measured_by_every_protocol_that_has_a_list(model, clips, cache, monkeypatch):
-    episodes = EpisodeSampler(clips, SPEC, seed=0).draw_many(150)
+    episodes = EpisodeSampler(clips, SPEC, seed=0).draw_many(60)
     monkeypatch.setattr(measure_default, "frozen", lambda corpus: {"emotions": (episodes, SPEC)})
     result = measure_default.protocols("c", model, clips, VOICES, seed=0)
     row = result["emotions"]
     assert row["uar"]["mean"] == 1.0  # two octaves apart
-    assert list(row["conditions"]) == list(CONDITIONS)
+    assert list(row["conditions"]) == FEW
     assert row["conditions"]["12 dB quieter"]["loss"]["mean"] < 0.5
     assert set(row["recall"]) == {"fear", "sadness"}
     assert row["gender"]["uar"]["female"]["mean"] == 1.0
@@ -101,11 +103,6 @@ def test_each_view_of_a_model_has_its_degraded_clips(clips):
     assert not torch.equal(found["emotion"].clips[0], found["speaker"].clips[0])
 
 
-def test_a_corpus_without_lists_says_which_command_writes_them(model, clips):
-    with pytest.raises(EpisodeError, match="freeze_episodes"):
-        measure_default.protocols("nowhere", model, clips, VOICES, seed=0)
-
-
 def test_degraded_clips_are_embedded_as_an_enrolment_would_hear_them(model, clips, monkeypatch):
     monkeypatch.setattr(measure_default, "CLIPS_AT_ONCE", 3)
     found = measure_default.through("telephone", {"emotion": model}, clips[:5], VOICES, seed=0)["emotion"]
@@ -117,13 +114,20 @@ def test_degraded_clips_are_embedded_as_an_enrolment_would_hear_them(model, clip
     assert_near(alone.clips[0], torch.from_numpy(embedding))
 
 
-def test_babble_is_of_other_corpora_and_spread_over_them(tmp_path):
+def test_missing_lists_voices_and_models_are_refused_with_the_remedy(model, clips, tmp_path):
+    with pytest.raises(EpisodeError, match="freeze_episodes"):
+        measure_default.protocols("nowhere", model, clips, VOICES, seed=0)
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(0.5), 16_000)
     others = [Utterance(f"o/{number}", path, "o", "fear") for number in range(measure_default.VOICES)]
     assert len(measure_default.babble_of(others)) == measure_default.VOICES
     with pytest.raises(SettingsError, match="expected at least 200"):
         measure_default.babble_of(others[1:])
+    by_corpus = [Path("runs/without_a"), Path("runs/without_b")]
+    assert measure_default.folders(["runs/without_{corpus}"], ["a", "b"]) == by_corpus
+    assert measure_default.folders(["m", "n"], ["a", "b"]) == [Path("m"), Path("n")]
+    with pytest.raises(SettingsError, match="found 2 models for 3 corpora"):
+        measure_default.folders(["m", "n"], ["a", "b", "c"])
 
 
 def test_a_result_says_whether_the_model_was_trained_on_the_corpus(model, clips):
@@ -133,6 +137,7 @@ def test_a_result_says_whether_the_model_was_trained_on_the_corpus(model, clips)
         corpus: measure_default.header(corpus, model, [replace(clips[0], corpus=corpus)], arguments)
         for corpus in ("emodb", "urdu")
     }
+    assert measure_default.file_name("Whisper base, layer 2") == "whisper-base-layer-2"
     assert heads["emodb"]["had_heard_it"]
     assert not heads["urdu"]["had_heard_it"]
     assert heads["urdu"]["command"].endswith(
@@ -147,11 +152,6 @@ def test_a_penalty_is_taken_by_ridge_regression_alone(model):
     assert model.learner.penalty == 1.0
     with pytest.raises(SettingsError, match="found a model of the learner nearest"):
         measure_default.penalise(small_model("nearest", encoder="mean"), 0.25)
-
-
-def test_names_become_names_of_files():
-    assert measure_default.file_name("Whisper base, layer 2") == "whisper-base-layer-2"
-    assert measure_default.file_name("default") == "default"
 
 
 def test_two_models_race_on_the_same_clips(model):
@@ -171,20 +171,18 @@ def test_two_models_race_on_the_same_clips(model):
     assert_near(torch.stack(alone), torch.stack(together))
 
 
-def test_size_is_that_of_all_files_in_millions_of_bytes(tmp_path):
-    (tmp_path / "config.json").write_bytes(bytes(300_000))
-    (tmp_path / "model.safetensors").write_bytes(bytes(1_200_000))
-    assert bench_default.megabytes(tmp_path) == pytest.approx(1.5)
-
-
 def test_the_reference_is_named_by_its_front_end(model):
-    told = {"architecture": {"model_type": "whisper", "encoder_layers": 6}, "layer": 3}
-    config = ModelConfig(learner="ridge", frontend="pretrained", frontend_settings=told)
+    settings = {"architecture": {"model_type": "whisper", "encoder_layers": 6}, "layer": 3}
+    config = ModelConfig(learner="ridge", frontend="pretrained", frontend_settings=settings)
     assert bench_default.name_of(config) == "whisper, the first 3 of 6 layers"
     assert bench_default.name_of(model.config) == "logmel"
 
 
-def test_loading_is_timed_in_a_process_of_its_own(model, tmp_path: Path, monkeypatch):
+def test_loading_is_timed_in_a_new_process_and_size_is_that_of_all_files(model, tmp_path, monkeypatch):
     save_model(model, tmp_path, card="a card")
     monkeypatch.setattr(bench_default, "ROUNDS", 1)
     assert 0 < bench_default.loading(tmp_path) < 60
+    (tmp_path / "folder").mkdir()
+    before = bench_default.megabytes(tmp_path)
+    (tmp_path / "folder" / "more.json").write_bytes(bytes(1_500_000))
+    assert bench_default.megabytes(tmp_path) == pytest.approx(before + 1.5)

@@ -1,4 +1,4 @@
-"""Whether a cell that was computed again is as it was: to the bit or, on another processor, within rounding."""
+"""Compare a cell with an earlier computation of it: equal to the bit or, on another processor, within rounding."""
 
 from __future__ import annotations
 
@@ -6,42 +6,52 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ser_fewshot.benchmark.records import Record
+from ser_fewshot.benchmark.record import Record
 from ser_fewshot.compute.versions import PROCESSOR
 
 TOLERANCE = 1e-4
-"""How far shares, such as ECE and AUROC, and half-widths may differ by rounding, and losses in relation to their size.
+"""Absolute, of shares such as ECE and AUROC and of half-widths; relative, of losses.
 
 A clip whose confidence lies at the edge of a bin, or at a threshold, may fall on either side of it.
 """
-_SUMMED = 1e-9  # how far means of the same values may differ by the order in which they are summed
+_SUMMED = 1e-9  # of means of the same values, summed in another order
 _SHARES = ("reliability.", "open_set.", "uar.ci95", "accuracy.ci95")
-_SIZES = ("training.kept_epoch.",)
+_LOSSES = ("training.kept_epoch.",)
 
 
 def unexplained(found: Mapping[str, float], one: Record, other: Record) -> dict[str, float]:
-    """Return those differences between two cells that the kinds of their processors do not explain."""
+    """Return those differences of two cells that rounding on another kind of processor does not explain."""
     return dict(found) if same_machine(one, other) else beyond_rounding(found, one)
 
 
 def same_machine(one: Record, other: Record) -> bool:
-    """Whether two cells must be equal to the bit: of one kind of processor, which is known, and as many threads."""
+    """Return whether two cells must be equal to the bit: same known kind of processor, same number of threads."""
     first, second = (
         (of.versions.get(PROCESSOR), of.threads, of.device.partition(":")[0]) for of in (one.origin, other.origin)
     )
     return first[0] is not None and first == second
 
 
-def differences(one: Record, other: Record) -> dict[str, float]:
-    """Return which fields of two cells differ, as "reliability.ece", by how much; infinity where they are no numbers.
+def same_bins(one: Record, other: Record) -> bool:
+    """Return whether the reliability of two cells can be compared: version 0.1 had another number of bins."""
+    first, second = one.reliability, other.reliability
+    return first is None or second is None or len(first.bins) == len(second.bins)
 
-    A bin of the reliability is compared by the share of answers that it holds.
+
+def differences(one: Record, other: Record) -> dict[str, float]:
+    """Return which fields of two cells differ, as "reliability.ece", and by how much; infinity if not numbers.
+
+    Bins are compared by the share of all predictions that they hold. Reliability is left out where the numbers of bins
+    differ.
     """
-    return dict(_differing(_values(one), _values(other), ""))
+    first, second = _values(one), _values(other)
+    if not same_bins(one, other):
+        del first["reliability"], second["reliability"]
+    return dict(_differing(first, second, ""))
 
 
 def beyond_rounding(found: Mapping[str, float], one: Record) -> dict[str, float]:
-    """Return those differences that no rounding explains; UAR, episodes and confusion must be equal anywhere."""
+    """Return those differences that are larger than rounding; UAR, episodes and confusion must be equal anywhere."""
     values = _values(one)
     return {path: size for path, size in found.items() if not size <= _allowed(path, values)}
 
@@ -49,12 +59,12 @@ def beyond_rounding(found: Mapping[str, float], one: Record) -> dict[str, float]
 def _allowed(path: str, values: Mapping[str, Any]) -> float:
     if path.startswith(_SHARES):
         return TOLERANCE
-    if not path.startswith(_SIZES):
+    if not path.startswith(_LOSSES):
         return _SUMMED
-    at: Any = values
+    value: Any = values
     for name in path.split("."):
-        at = at[name]
-    return TOLERANCE * abs(float(at))
+        value = value[name]
+    return TOLERANCE * abs(float(value))
 
 
 def _values(record: Record) -> dict[str, Any]:

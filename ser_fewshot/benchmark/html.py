@@ -1,6 +1,6 @@
-"""One self-contained page: how an enrolment was recognised, the confusion over many episodes, a map of embeddings.
+"""HTML and SVG figures (confusion matrix, map of embeddings), and the page of the quickstart with both.
 
-Figures are a table and an SVG that the templates write: text stays text, in any script, for eyes and screen readers.
+Templates write them: text stays text, in any script, for eyes and screen readers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,7 @@ from ser_fewshot.storage.files import write_atomically
 _WIDTH, _HEIGHT, _MARGIN = 640, 420, 16  # of the map, in its own units
 _DARK = 75  # % from which white text is easier to read than black on the colour of a cell
 # Dark enough for thin lines on white, and each with a shape of its own: colour must not be the only sign.
-_COLOURS = (
-    "#0072b2",
-    "#c24e00",
-    "#007a5a",
-    "#8a4fa0",
-    "#8f6200",
-    "#c2185b",
-    "#4d4d4d",
-    "#00798c",
-    "#5b7000",
-    "#3f51b5",
-)
+PALETTE = ("#0072b2", "#c24e00", "#007a5a", "#8a4fa0", "#8f6200", "#c2185b", "#4d4d4d", "#00798c", "#5b7000", "#3f51b5")
 SHAPES = (
     "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",
     "M-.9-.9h1.8v1.8h-1.8z",
@@ -66,7 +55,7 @@ class MapMark:
 
 @dataclass(frozen=True, eq=False)
 class MapPoint:
-    """One clip on the map: its embedding (width,), its true label, and whether it was enrolled or recognised."""
+    """One clip on the map: embedding (width,), true label, and whether it was enrolled or recognised."""
 
     embedding: NDArray[np.float32]
     label: str
@@ -83,16 +72,16 @@ def write_report(
     evaluation: Evaluation,
     points: Sequence[MapPoint],
 ) -> None:
-    """Write the page.
+    """Write the page of an enrolment, of how its queries were recognised and of scores over many such episodes.
 
     Args:
-        path: where it goes.
+        path: of the page.
         title: its heading.
-        notice: what a reader must know before the numbers, such as that the voices are synthetic.
+        notice: stands before the numbers, such as that the voices are synthetic.
         steps: what was done, in order.
-        predictions: (clip, true label, prediction) of every clip that was recognised.
+        predictions: (clip, true label, prediction) of every query.
         evaluation: scores over many episodes of the same kind.
-        points: what the map shows.
+        points: of the map.
 
     Raises:
         SettingsError: the page cannot be written there.
@@ -106,15 +95,10 @@ def write_report(
         evaluation=evaluation,
         uar=str(interval(evaluation.uar)),
         accuracy=str(interval(evaluation.accuracy)),
-        confusion=confusion_figure(evaluation),
+        confusion=confusion_table(evaluation.labels, evaluation.confusion),
         map=map_figure(points),
     )
     write_atomically(path, page.encode(errors="replace"))  # a name that is not valid Unicode has no other spelling
-
-
-def confusion_figure(evaluation: Evaluation) -> Markup:
-    """Return the confusion matrix as an HTML table: each row is a true class and sums to 100 %."""
-    return confusion_table(evaluation.labels, evaluation.confusion)
 
 
 def confusion_table(labels: Sequence[str], counts: NDArray[np.int64]) -> Markup:
@@ -145,7 +129,7 @@ def draw_map(plane: NDArray[np.float64], marks: Sequence[MapMark]) -> Markup:
 
 
 def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin: float) -> NDArray[np.float64]:
-    """(n, 2) -> the same, as large as fits within the margins of a figure and in its middle; both axes on one scale."""
+    """(n, 2) -> the same, scaled to the margins of a figure and centred; both axes on one scale."""
     low, high = plane.min(0), plane.max(0)
     span = (high - low).clip(1e-9)
     scale = min((width - 2 * margin) / span[0], (height - 2 * margin) / span[1])
@@ -153,8 +137,8 @@ def on_canvas(plane: NDArray[np.float64], *, width: float, height: float, margin
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return how each label is drawn: by its place in the order, so that the same labels look the same everywhere."""
-    return {label: Look(_COLOURS[i % len(_COLOURS)], SHAPES[i % len(SHAPES)]) for i, label in enumerate(labels)}
+    """Return colour and shape by label; the same labels in the same order look the same everywhere."""
+    return {label: Look(PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, label in enumerate(labels)}
 
 
 def principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
@@ -172,7 +156,7 @@ def principal_plane(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64
 
 
 def render(template: str, **values: object) -> Markup:
-    """Return a template of the package, filled in; every value is escaped but for `Markup`."""
+    """Return a rendered template of the package; every value is escaped but for `Markup`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

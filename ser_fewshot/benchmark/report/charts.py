@@ -1,4 +1,4 @@
-"""Charts drawn by matplotlib, as SVG inside the page: each method or corpus has a colour and a marker of its own."""
+"""Charts by matplotlib, as SVG inside the page; each method or corpus has its own colour and marker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from ser_fewshot.benchmark.page import SHAPES, Look
+from ser_fewshot.benchmark.html import SHAPES, Look
 
 _HOURGLASS = [(-1.2, -0.9), (1.2, -0.9), (0, 0), (1.2, 0.9), (-1.2, 0.9), (0, 0), (-1.2, -0.9)]
 _MARKERS: dict[str, Any] = dict(zip(SHAPES, ("o", "s", "^", "D", "v", "P", _HOURGLASS), strict=True))
@@ -34,7 +34,7 @@ _UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # without these
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A drawing with its caption; `alt` is its text alternative, empty where the drawing is text itself."""
+    """A drawing with its caption; `alt` is its text alternative, "" where the drawing is text itself."""
 
     caption: str
     drawing: Markup
@@ -43,7 +43,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Series:
-    """Points that are drawn alike; `error` is the half-width of an interval around each, or empty."""
+    """Points of one line; `error` is the half-width of an interval around each, or empty."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -65,9 +65,9 @@ def chart(
 
     Args:
         caption: of the figure.
-        series: by method or corpus, as `looks` names them; with `rows`, y counts these from the top.
+        series: by method or corpus; with `rows`, y counts these from the top.
         looks: colour and shape of each.
-        alt: the text alternative, which no other chart of the page has.
+        alt: the text alternative, unique on the page.
         labels: of the axes x and y.
         reference: a dotted line, such as the chance level.
         ticks: of x, on a logarithmic axis; without ticks and rows, both axes run from 0 to 100 %.

@@ -1,23 +1,19 @@
-"""What one cell of a benchmark leaves behind: everything that is needed to repeat it, and everything it measured.
-
-A cell is one method on one protocol on one corpus. `results.jsonl` holds one record a line, sorted by key.
-"""
+"""The record of one cell of a benchmark, a method on a protocol and corpus: all its measures, and how to repeat it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.evaluation import Interval
-from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.settings import fill
 
 FORMAT = 2
 """Intervals of format 1, that of version 0.1, were those of a normal distribution; now they are Student's t."""
-RESULTS = "results.jsonl"
 
 Kind = Literal["learner", "model", "baseline", "ceiling"]
 Status = Literal["done", "failed", "left out"]
@@ -35,13 +31,13 @@ class Score:
 
     @classmethod
     def of(cls, values: Interval) -> Score:
-        """Return the same as it is written to JSON, which has no infinity."""
+        """Return an interval as JSON can hold it, which has no infinity."""
         return cls(mean=values.mean, ci95=values.half_width if math.isfinite(values.half_width) else None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Portion:
-    """How much of one corpus lies on one side of a split."""
+    """The clips of one corpus on one side of a split."""
 
     corpus: str
     clips: int
@@ -51,12 +47,9 @@ class Portion:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What could be learned from, and what was tested on.
+    """Training and test set by corpus; `sha256` is of the ids of all their clips.
 
-    Attributes:
-        name: which, such as "without emodb".
-        train, test: a portion a corpus; `train` is empty for what learns nothing.
-        sha256: of the ids of the clips on both sides.
+    `train` is empty for a method that is not trained.
     """
 
     name: str
@@ -67,12 +60,9 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Answers whose top probability lies in one of several equal widths of [0, 1].
+    """Number, mean top probability and accuracy of the predictions whose top probability lies in an interval.
 
-    Attributes:
-        count: how many.
-        confidence: their mean top probability; 0 where there is none.
-        accuracy: the share of them that is right; 0 where there is none.
+    Mean and accuracy are 0 where there is none.
     """
 
     count: int
@@ -82,11 +72,10 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """Whether answers are right as often as their probability says.
+    """Expected calibration error and reliability diagram; Guo et al., 2017, https://arxiv.org/abs/1706.04599.
 
     Attributes:
-        ece: expected calibration error, in [0, 1]: the mean gap of confidence and accuracy over the bins; Guo et al.,
-            2017, https://arxiv.org/abs/1706.04599.
+        ece: mean gap of confidence and accuracy over the bins, in [0, 1].
         calibrated: whether a temperature was fitted, on meta-validation clips; else it is 1.
         bins: of equal width, from the lowest probability to the highest; version 0.1 had ten of them.
     """
@@ -98,17 +87,17 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSet:
-    """How well clips of a class that is not enrolled are told from those that are.
+    """Novelty detection in episodes of which each class in turn is left out of the support.
 
     Attributes:
-        episodes: how many were asked, each with one of its classes left out of the support, in turn.
+        episodes: their number.
         calibrated: whether novelty was fitted on meta-validation clips; else it is the distance to the nearest class
             mean over what is usual in the support.
         auroc: area under the ROC curve of the novelty, over all queries.
         fpr95: share of unknown clips accepted by the threshold that accepts 95 % of the known ones.
         oscr: area under the curve below; Dhamija et al., 2018, https://arxiv.org/abs/1811.04110.
         accepted_unknown: x of the curve: share of unknown clips that are accepted, ascending, at most 50 points.
-        named_known: y of the curve: share of known clips that are accepted and rightly named.
+        named_known: y of the curve: share of known clips that are accepted and correctly classified.
     """
 
     episodes: int
@@ -122,14 +111,14 @@ class OpenSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What two sides share that a reader would think apart: counts of distinct clips, speakers and sentences.
+    """Number of distinct clips, speakers and sentences that two sides share.
 
     Support and query are compared within each episode, and the counts summed over all of them; training and test once.
     A sentence counts where its corpus names it.
 
     Attributes:
         promised: the names of those fields that the protocol promises to be zero; none of training and test where the
-            method learned from the test side, of which the counts of those two then say nothing.
+            method was trained on the test side, so that those counts say nothing about it.
     """
 
     support_query_clips: int
@@ -140,7 +129,7 @@ class Audit:
     train_test_sentences: int
     promised: tuple[str, ...]
 
-    def tells(self, name: str) -> bool:
+    def applies(self, name: str) -> bool:
         """Return whether the count of that name says something about the method."""
         return not name.startswith("train_test") or "train_test_clips" in self.promised
 
@@ -152,7 +141,7 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """On what terms a corpus that took part may be used; `commercial_use` is None where it does not say."""
+    """Terms of use of a training or test corpus; `commercial_use` is None where they do not mention it."""
 
     corpus: str
     title: str
@@ -165,17 +154,16 @@ class Licence:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a record comes from.
+    """How a record was computed.
 
     Attributes:
-        command: repeats this cell alone; CORPORA and OUT stand for folders.
+        command: computes this cell alone; CORPORA and OUT stand for folders.
         seed: of the episodes, the split and the training.
-        device: what the learner ran on.
         threads: of torch; with the same number, the same kind of processor gives the same bits.
         versions: of this package, of Python and of the libraries that decide values, by name; and the processor.
-        minutes_to_train: of the method on this split, whose other cells it serves too; 0 for what learns nothing.
+        minutes_to_train: of the method on this split, shared by its other cells; 0 if it is not trained.
         minutes_to_score: of this cell.
-        finished: when, ISO 8601, UTC.
+        finished: ISO 8601, UTC.
     """
 
     command: str
@@ -190,34 +178,30 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One cell.
+    """One cell; the fields are the keys of a line of `results.jsonl`.
 
     Attributes:
         key: unique in a run: protocol, corpus and method, with a slash between.
-        protocol: its name, such as "cross-corpus-5-shot".
-        corpus: what was tested on.
-        method: its name, such as "protonet".
-        kind: "learner": meta-trained or untrained, on the shared front-end; "model": a saved model; "baseline": what
-            users would otherwise pick; "ceiling": saw labels that no few-shot method sees.
+        corpus: the test corpus.
+        kind: "learner": meta-trained or untrained, on the shared front-end; "model": a saved model; "baseline": a
+            conventional alternative; "ceiling": trained on labels that no few-shot method has.
         status: "failed": an error stopped it; "left out": the corpus cannot give these episodes.
         reason: of a cell that is not done.
         notes: what a reader must know beside the number, such as fewer ways than the protocol has.
-        heard: whether the training set of a finished model has clips of the test side, or a corpus of its name.
-        origin: how to repeat it.
-        spec: of the episodes, the fields of `EpisodeSpec`; empty unless done. `words` says the same to people.
-        episodes, episodes_sha256: how many, and which; equal hashes, equal tasks.
-        split: None unless done.
-        settings: what the method was told; `training`: how it was trained, empty for what learns nothing.
+        heard: whether the training set of a saved model has clips of the test set, or a corpus of its name.
+        spec: fields of `EpisodeSpec`; empty unless done. `words` is the same as text.
+        episodes, episodes_sha256: their number, and a digest; equal digests are equal episodes.
+        settings: of the method; `training`: of its meta-training, empty if it is not trained.
         chance: UAR of guessing.
         uar, accuracy: over episodes; None unless done.
         uar_per_episode: (episodes,) in [0, 1], rounded to 6 digits.
-        labels, confusion: (n_labels,) and (n_labels, n_labels), queries by true class (row) and answer (column).
+        labels, confusion: (n_labels,) and (n_labels, n_labels), queries by true class (row) and prediction (column).
         recall: of each label, in [0, 1].
-        tallies: by "speaker", "gender" and "language" of the query clip, by its value: [right answers, answers].
+        tallies: by "speaker", "gender" and "language" of the query, by its value: [correct predictions, all].
         diverged: by the index of the episode, why adapting to it failed; it counts as chance.
-        reliability: None where answers have no probabilities. `open_set`: None where there is no novelty.
-        audit: None unless done.
-        licences: of every corpus that was learned from or tested on.
+        reliability: None where predictions have no probabilities. `open_set`: None where there is no novelty.
+        split, audit: None unless done.
+        licences: of every training and test corpus.
     """
 
     key: str
@@ -258,22 +242,53 @@ class Record:
         return self.status == "done"
 
     def measured(self) -> dict[str, Any]:
-        """Return what a repetition must give: all but times, versions and the command, and the words of notes.
-
-        See `ser_fewshot.benchmark.repeat` for how exactly.
-        """
+        """Return what a repetition must reproduce: all but `origin` and the wording of `notes`."""
         return {name: value for name, value in asdict(self).items() if name not in ("origin", "notes")}
 
     def as_json(self) -> str:
         """Return one line of JSON, without its end."""
         return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
 
+    def inconsistencies(self) -> Iterator[str]:
+        """Yield what contradicts what, in a record of damaged or foreign files whose fields have the right types."""
+        if self.key != "/".join(filter(None, (self.protocol, self.corpus, self.method))):
+            yield f"the key {self.key!r:.80} of another cell"
+        if not all(isinstance(text, str) for text in (*self.origin.versions.values(), *self.diverged.values())):
+            yield "versions or reasons that are no text"
+        if self.done:
+            yield from self._inconsistent_scores()
+            yield from self._inconsistent_counts()
+        elif self.uar is not None:
+            yield f"a score of a cell that is {self.status}"
 
-def write_results(path: Path, records: Iterable[Record]) -> None:
-    """Write records, sorted by key, so that the same cells give the same file.
+    def _inconsistent_scores(self) -> Iterator[str]:
+        if self.uar is None or self.accuracy is None:
+            yield "no score of a cell that is done"
+        if not 1 <= self.episodes == len(self.uar_per_episode):
+            yield f"{len(self.uar_per_episode)} scores for {self.episodes} episodes"
+        means = [score.mean for score in (self.uar, self.accuracy) if score is not None]
+        shares: list[object] = [*self.uar_per_episode, self.chance, *means, *self.recall.values()]
+        if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in shares):
+            yield "scores that are not in [0, 1]"
+        lacking = {field.name for field in fields(EpisodeSpec)} - set(self.spec)
+        if lacking:
+            yield f"a spec without {', '.join(sorted(lacking))}"
+        fill(EpisodeSpec, self.spec, where="spec")
+        if self.open_set and len(self.open_set.accepted_unknown) != len(self.open_set.named_known):
+            yield "a curve of the open set whose two sides differ in length"
 
-    Raises:
-        SettingsError: it cannot be written.
-    """
-    ordered = sorted(records, key=lambda record: record.key)
-    write_atomically(path, "".join(f"{record.as_json()}\n" for record in ordered))
+    def _inconsistent_counts(self) -> Iterator[str]:
+        n_labels = len(set(self.labels))
+        if len(self.labels) != n_labels or [len(row) for row in self.confusion] != [n_labels] * n_labels:
+            yield f"a confusion that is not {n_labels} by {n_labels}, as its labels are"
+        if any(count < 0 for row in self.confusion for count in row):
+            yield "a negative count of answers"
+        groups: list[Any] = list(self.tallies.values())
+        if not all(isinstance(group, dict) and all(map(_is_tally, group.values())) for group in groups):
+            yield "tallies that are not right answers of answers"
+
+
+def _is_tally(value: object) -> bool:
+    """Return whether a value is [correct predictions, all predictions]."""
+    whole = isinstance(value, list) and len(value) == 2 and all(type(count) is int for count in value)
+    return whole and 0 <= value[0] <= value[1]  # type: ignore[index]

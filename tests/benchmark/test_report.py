@@ -1,4 +1,4 @@
-"""The report of a benchmark: it holds the values of the records, stands alone, and treats every name as text."""
+"""The report of a benchmark: values are those of the records, the page is self-contained, and every name is text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from benchmark_records import LABELS, PROMISED, record, unfinished
 from html_reader import Reader
 
 from ser_fewshot import audio
@@ -26,6 +25,8 @@ from ser_fewshot.benchmark.significance import verdict
 from ser_fewshot.benchmark.store import write_cell
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.quickstart import DEMO_MANIFEST
+
+from .records import LABELS, PROMISED, record, unfinished
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://x/y onerror=z>&amp;{{ 7 * 7 }} $x_1^2$ \\input{y} 50%"
 CLIPS = sorted(DEMO_MANIFEST.parent.glob("*.ogg"))
@@ -93,8 +94,10 @@ def test_every_section_is_there_and_every_table_as_csv_and_latex(written, page):
         assert tex.count(r"\begin{") == tex.count(r"\end{") == (1 if "longtable" in tex else 2)
 
 
-@pytest.mark.parametrize("one", OF_FIVE, ids=lambda one: one.key)
-def test_values_are_those_of_the_record(written, page, one):
+@pytest.mark.parametrize("method", KINDS)
+def test_values_are_those_of_the_record(written, page, method):
+    one = next(one for one in OF_FIVE if one.method == method and one.corpus == ("urdu" if method < "m" else "emodb"))
+
     def row(name):
         table = pd.read_csv(written / f"tables/{name}_cross_corpus_5_shot.csv", dtype={"episodes_sha256": str})
         return table[(table.corpus == one.corpus) & (table.method == one.method)]
@@ -136,7 +139,7 @@ def test_a_method_that_was_not_tested_on_every_corpus_has_no_mean(tmp_path):
     assert [cell == "-" for cell in shown(write(tmp_path, some), "overview")["protonet"]] == [True, False]
 
 
-def test_the_audit_tells_promises_that_are_kept_from_broken_ones_and_from_what_nobody_promised(tmp_path):
+def test_the_audit_shows_promises_kept_and_broken_and_counts_without_a_promise(tmp_path):
     trained = record("default-model", heard=True)
     trained = replace(trained, audit=replace(trained.audit, promised=PROMISED[:2]))
     text = write(tmp_path, [record("ridge"), record("mtl", shared=3), trained])
@@ -150,21 +153,18 @@ def test_the_audit_tells_promises_that_are_kept_from_broken_ones_and_from_what_n
     assert "(BROKEN)" in (tmp_path / "tables/audit.tex").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("some", "expected", "words"),
-    [
-        ([], (), ["No record is finished yet"]),
-        ([record(episodes=1, **BARE)], (), ["1 records: 1 methods"]),
-        ([record("a"), record("a", corpus="urdu"), record("b")], (), ["missing: 1 (cross-corpus-5-shot/urdu/b)"]),
-        ([record("ridge")], ("a/b/siamese", record("ridge").key), ["missing: 1 (a/b/siamese)"]),
-        ([unfinished("mann", status="failed", reason="no memory")], (), ["no memory", "Failed, see Remarks: 1"]),
-        ([unfinished("", status="left out", reason="two emotions", corpus="tess")], (), ["two emotions"]),
-        ([record("default-model", kind="model", heard=True)], (), ["default-model (model) on emodb: UAR"]),
-    ],
-)
-def test_a_run_that_is_not_finished_has_a_page_that_says_so(tmp_path, some, expected, words):
-    text = Reader(write(tmp_path, some, expected=expected)).text
-    assert all(word in text for word in words)
+def test_a_run_that_is_not_finished_has_a_page_that_says_so(tmp_path):
+    for some, expected, words in (
+        ([], (), "No record is finished yet"),
+        ([record(episodes=1, **BARE)], (), "1 records: 1 methods"),
+        ([record("a"), record("a", corpus="urdu"), record("b")], (), "missing: 1 (cross-corpus-5-shot/urdu/b)"),
+        ([record("ridge")], ("a/b/siamese", record("ridge").key), "missing: 1 (a/b/siamese)"),
+        ([unfinished("mann", status="failed", reason="no memory")], (), "no memory"),
+        ([unfinished("mann", status="failed", reason="no memory")], (), "Failed, see Remarks: 1"),
+        ([unfinished("", status="left out", reason="two emotions", corpus="tess")], (), "two emotions"),
+        ([record("default-model", kind="model", heard=True)], (), "default-model (model) on emodb: UAR"),
+    ):
+        assert words in Reader(write(tmp_path, some, expected=expected)).text
 
 
 def test_hostile_names_are_text_and_nothing_else(tmp_path):
@@ -213,20 +213,17 @@ def test_the_page_stands_alone_and_its_charts_have_text_alternatives(page):
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    for name, order in (("a", OF_FIVE), ("b", OF_FIVE[::-1])):
+    for name, order in (("a", OF_FIVE[:2]), ("b", OF_FIVE[1::-1])):
         write(tmp_path / name, order)
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*")]
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
 
 
-@pytest.mark.parametrize(
-    ("corpus", "play", "n"),
-    [("ravdess", False, 3), ("crema_d", False, 3), ("emodb", False, 0), ("esd", False, 0), ("mine", True, 3)],
-)
-def test_clips_are_played_where_the_licence_or_the_user_says_so(tmp_path, corpus, play, n):
-    text = write(tmp_path, [], clips={corpus: mapped(corpus)}, play=play)
-    assert text.count("data:audio/ogg;base64,") == text.count('class="play"') == n
-    assert ("keep the page to yourself" in text, "No clip can be played" in text) == (play, n == 0)
+def test_clips_are_played_where_the_licence_or_the_user_allows_it(tmp_path):
+    for corpus, play, n in (("ravdess", False, 3), ("emodb", False, 0), ("esd", False, 0), ("mine", True, 3)):
+        text = write(tmp_path, [], clips={corpus: mapped(corpus)}, play=play)
+        assert text.count("data:audio/ogg;base64,") == text.count('class="play"') == n
+        assert ("keep the page to yourself" in text, "No clip can be played" in text) == (play, n == 0)
 
 
 def test_sounds_are_capped_and_can_be_decoded_and_speakers_take_turns(monkeypatch):
@@ -253,34 +250,34 @@ def test_the_command_writes_the_page_of_a_run_at_any_time(tmp_path, run):
     assert (code, json.loads(out)) == (0, {"page": str(tmp_path / "report.html"), "done": 1, "cells": 1})
 
 
-def seen_by_a_browser(program: str, path: Path, width: int) -> tuple[int, list[str], list[str]]:
-    """How wide the page is in a browser of that width, what it asks for, and what it complains of."""
+def in_a_browser(program: str, path: Path) -> tuple[list[int], list[str]]:
+    """By how much the page is wider than a phone and a desk; what it asks for from elsewhere and complains of."""
     from playwright.sync_api import sync_playwright
 
-    asked, complaints = [], []
+    wider, faults = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": width, "height": 844})
-        view.on("request", lambda request: asked.append(request.url))
-        view.on("console", lambda message: complaints.append(message.text))
-        view.goto(path.as_uri())
-        view.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-        view.wait_for_timeout(200)
-        wide, said = view.evaluate("document.documentElement.scrollWidth"), list(complaints)
+        for width in (390, 1280):
+            view = browser.new_page(viewport={"width": width, "height": 844})
+            view.on("request", lambda request: faults.append(request.url))
+            view.on("console", lambda message: faults.append(message.text))
+            view.goto(path.as_uri())
+            view.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+            view.wait_for_timeout(200)
+            wider.append(view.evaluate("document.documentElement.scrollWidth") - width)
         view.locator("a.play").first.click()
         playing = "[...document.querySelectorAll('audio')].some(sound => sound.currentTime > 0)"
         while not view.evaluate(playing):  # pytest's own limit ends it; the page forbids what waits by evaluating text
             view.wait_for_timeout(100)
         browser.close()
-    return wide, asked, said
+    return wider, [fault for fault in faults if not fault.startswith(("file:", "data:"))]
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_it_without_asking_anybody_and_without_scrolling_sideways(written, width):
+def test_a_browser_shows_it_without_any_request_and_without_scrolling_sideways(written):
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no Chromium on this machine: install Debian's package 'chromium'")
     with ThreadPoolExecutor(1) as apart:  # the tests of the demo may still hold Playwright in this thread
-        wide, asked, complaints = apart.submit(seen_by_a_browser, program, written / "report.html", width).result()
-    assert wide <= width
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] + complaints == []
+        wider, faults = apart.submit(in_a_browser, program, written / "report.html").result()
+    assert max(wider) <= 0
+    assert faults == []

@@ -1,4 +1,4 @@
-"""The report page: it stands alone, holds the numbers, and obeys nothing that a label or a file name says."""
+"""The page of the quickstart and its figures: self-contained, accessible, and every label is text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from html_reader import Reader
 
-from ser_fewshot.benchmark.page import MapPoint, confusion_figure, map_figure, write_report
+from ser_fewshot.benchmark.html import MapPoint, confusion_table, map_figure, write_report
 from ser_fewshot.classifier import NearestClip, Prediction
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
@@ -72,18 +72,15 @@ def test_the_page_holds_the_numbers(tmp_path):
 
 
 def test_each_row_of_the_confusion_is_a_true_class_in_percent():
-    cells = re.findall(r"<td[^>]*>(\d+)</td>", confusion_figure(evaluation()))
+    cells = re.findall(r"<td[^>]*>(\d+)</td>", confusion_table(LABELS, evaluation().confusion))
     matrix = np.array(cells, dtype=int).reshape(4, 4)
     assert matrix.tolist() == [[25, 25, 25, 25], [17, 50, 17, 17], [12, 12, 62, 12], [10, 10, 10, 70]]
-
-
-def test_a_class_that_was_never_asked_is_a_row_of_zeros():
     empty = evaluation()
-    empty.confusion[0] = 0
-    assert re.findall(r"<td[^>]*>(\d+)</td>", confusion_figure(empty))[:4] == ["0"] * 4
+    empty.confusion[0] = 0  # a class without queries
+    assert re.findall(r"<td[^>]*>(\d+)</td>", confusion_table(LABELS, empty.confusion))[:4] == ["0"] * 4
 
 
-def test_the_page_stands_alone(tmp_path):
+def test_the_page_is_self_contained(tmp_path):
     text = page(tmp_path / "r.html")
     reader = Reader(text)
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "image", "use"} & {
@@ -98,7 +95,7 @@ def test_the_page_stands_alone(tmp_path):
     assert any("default-src 'none'" in (attributes.get("content") or "") for _, attributes in reader.tags)
 
 
-def test_the_page_can_be_read_without_eyes_and_on_a_phone(tmp_path):
+def test_the_page_is_accessible_and_fits_a_phone(tmp_path):
     reader = Reader(page(tmp_path / "r.html"))
     figures = [attributes for tag, attributes in reader.tags if tag == "svg" and "aria-hidden" not in attributes]
     assert [attributes["role"] for attributes in figures] == ["img"]
@@ -127,7 +124,7 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
     assert all(reader.text.count(label) == 6 for label in labels[1:])
 
 
-def test_names_of_every_script_survive_and_what_is_no_text_is_replaced(tmp_path):
+def test_names_of_every_script_survive_and_characters_without_encoding_are_replaced(tmp_path):
     labels = ("怒り", "غضب", "jalousie é", "😀")
     text = page(tmp_path / "r.html", evaluation=evaluation(labels), points=points(labels), steps=["a \udcff b"])
     assert all(text.count(label) >= 6 for label in labels)
@@ -136,23 +133,21 @@ def test_names_of_every_script_survive_and_what_is_no_text_is_replaced(tmp_path)
 
 def test_the_same_content_gives_the_same_page(tmp_path):
     assert page(tmp_path / "a.html") == page(tmp_path / "b.html")
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="a place that can be written"):
+        page(tmp_path / "file/r.html")
 
 
-@pytest.mark.parametrize("count", [1, 2, 40])
-def test_any_number_of_classes_has_a_mark_of_its_own(count):
-    labels = tuple(f"emotion {i}" for i in range(count))
-    legend = re.findall(r'<li>.*?d="([^"]+)" fill="([^"]+)"', map_figure(points(labels)))
-    assert len(set(legend)) == len(legend) == count
-
-
-def test_marks_stay_inside_the_frame_and_tell_enrolled_from_recognised():
-    figure = map_figure(points())
-    places = [(float(x), float(y)) for x, y in re.findall(r"translate\(([\d.]+) ([\d.]+)\)", figure)]
-    marks = [(x, y) for x, y in places if (x, y) != (4.0, 0.0)]
-    assert len(marks) == 12
-    assert all(10 <= x <= 630 and 10 <= y <= 410 for x, y in marks)
-    assert figure.count("enrolled</title>") == 4
-    assert figure.count("recognised</title>") == 8
+def test_any_number_of_classes_has_marks_of_its_own_inside_the_frame():
+    for count in (1, 2, 40):
+        figure = map_figure(points(tuple(f"emotion {i}" for i in range(count))))
+        legend = re.findall(r'<li>.*?d="([^"]+)" fill="([^"]+)"', figure)
+        assert len(set(legend)) == len(legend) == count
+        places = [(float(x), float(y)) for x, y in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)]
+        assert len(places) == 3 * count
+        assert all(10 <= x <= 630 and 10 <= y <= 410 for x, y in places)
+        assert figure.count("enrolled</title>") == count
+        assert figure.count("recognised</title>") == 2 * count
 
 
 def test_the_map_keeps_distances_of_a_plane():
@@ -165,27 +160,18 @@ def test_the_map_keeps_distances_of_a_plane():
     assert "100 % of the variance" in figure
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_map_does_not_depend_on_the_signs_of_a_decomposition(seed):
-    cloud = np.random.default_rng(seed).normal(size=(9, 5)).astype(np.float32)
-    figure = map_figure([MapPoint(row, "a", True) for row in cloud])
-    marks = np.array([tuple(map(float, found)) for found in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)])
-    # The clip farthest from the mean lies right of it and below it, so the mean lies left of the middle and above it.
-    assert (marks.mean(0) <= np.array([320, 210]) + 0.1).all()
+def test_the_map_does_not_depend_on_the_signs_of_a_decomposition():
+    for seed in range(6):
+        cloud = np.random.default_rng(seed).normal(size=(9, 5)).astype(np.float32)
+        figure = map_figure([MapPoint(row, "a", True) for row in cloud])
+        marks = [tuple(map(float, found)) for found in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)]
+        # The clip farthest from the mean lies right of it and below it, so the mean lies left of the middle and above.
+        assert (np.array(marks).mean(0) <= np.array([320, 210]) + 0.1).all()
 
 
-@pytest.mark.parametrize(
-    "embeddings", [np.zeros((1, 4)), np.zeros((5, 4)), np.ones((5, 1)), np.arange(5.0)[:, None], np.full((3, 2), 1e30)]
-)
-def test_a_map_of_hardly_anything_is_still_a_map(embeddings):
-    figure = map_figure([MapPoint(row.astype(np.float32), "a", True) for row in embeddings])
-    assert "nan" not in figure
-    assert "inf" not in figure
-    assert figure.count("enrolled</title>") == len(embeddings)
-
-
-def test_a_page_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="a place that can be written"):
-        page(tmp_path / "file/r.html")
-    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
+def test_a_map_of_hardly_anything_is_still_a_map():
+    for embeddings in (np.zeros((1, 4)), np.ones((5, 1)), np.arange(5.0)[:, None], np.full((3, 2), 1e30)):
+        figure = map_figure([MapPoint(row.astype(np.float32), "a", True) for row in embeddings])
+        assert "nan" not in figure
+        assert "inf" not in figure
+        assert figure.count("enrolled</title>") == len(embeddings)
