@@ -24,13 +24,13 @@ def test_the_names_are_the_files_of_the_folder_sorted_and_without_helpers():
 
 
 def test_every_plug_in_loads_and_has_what_its_folder_asks():
-    for package, name in [(package, name) for package in PACKAGES for name in plugins.names(package)]:
-        module = plugins.load(package, name)
-        assert module.__name__ == f"ser_fewshot.{package}.{name}"
-        for attribute in {"corpora": ["CARD", "read"], "frontends": ["FRONTEND", "Settings"]}.get(
-            package, ["LEARNER", "Settings"]
-        ):
-            assert hasattr(module, attribute)
+    required = {"corpora": ["CARD", "read"], "frontends": ["FRONTEND", "Settings"], "learners": ["LEARNER", "Settings"]}
+    for package in PACKAGES:
+        for name in plugins.names(package):
+            module = plugins.load(package, name)
+            assert module.__name__ == f"ser_fewshot.{package}.{name}"
+            for attribute in required[package]:
+                assert hasattr(module, attribute), name
 
 
 def test_an_unknown_name_lists_the_known_ones_and_suggests_the_one_that_was_meant():

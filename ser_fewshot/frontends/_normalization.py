@@ -42,11 +42,7 @@ def normalize(
 
 
 def check_normalization(how: str, speakers: Sequence[str | None]) -> None:
-    """Refuse a normalisation that nobody knows, or one by speakers where one of them is unknown.
-
-    Raises:
-        SettingsError: with how many speakers are known.
-    """
+    """Refuse a normalisation that nobody knows, or one by speakers where one of them is unknown."""
     if how not in get_args(Normalization):
         raise SettingsError(
             "normalisation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: st
     if damaged:
         raise CheckpointError(
             origin,
-            found=f"NaN or infinite values in {_some(damaged)}",
+            found=f"NaN or infinite values in {listed(damaged)}",
             expected="finite weights",
             remedy="The training that made them failed, or the file was changed: take another checkpoint.",
         )
@@ -179,17 +179,15 @@ def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *,
     if any(faults.values()):
         raise CheckpointError(
             origin,
-            found="; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names),
+            found="; ".join(f"{fault}: {listed(names)}" for fault, names in faults.items() if names),
             expected=f"exactly the {len(expected)} tensors of its config",
             remedy="Weights and config are not from one model: take both from one source.",
         )
 
 
-def _some(names: list[str]) -> str:
-    return (
-        ", ".join(f"{name:.80}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        or "none"
-    )
+def listed(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    return ", ".join(f"{name:.80}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _check_is_file(path: Path) -> None:

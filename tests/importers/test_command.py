@@ -132,7 +132,7 @@ def test_our_own_model_is_read_at_another_layer(source, tmp_path, run):
     code, printed, complaint = run("import", tmp_path / "all", "--out", tmp_path / "one", "--layer", 1, "--json")
     assert code == 0, complaint
     result = json.loads(printed)
-    assert result["layout"] == "own"
+    assert result["layout"] == "ser_fewshot"
     assert result["dropped"]["learner"]
     assert result["unexpected"] == []
     wanted = features(built(source, layer=1, pooling="mean_std")[1], clip())

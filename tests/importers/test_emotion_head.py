@@ -18,7 +18,7 @@ from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.classifier.enrollment_file import save_enrollment
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.importers import Choice, Head, Imported, import_model
-from ser_fewshot.importers._prior import enrolled_of, prior_of
+from ser_fewshot.importers._emotion_head import enrolled_classes, virtual_clips
 from ser_fewshot.learners.ridge import Ridge, Settings
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
@@ -65,10 +65,10 @@ def test_ridge_on_virtual_clips_has_the_probabilities_of_any_affine_head():
         generator = torch.Generator().manual_seed(n_classes)
         weight, bias = torch.randn(n_classes, 24, generator=generator), torch.randn(n_classes, generator=generator)
         speech = 5 + torch.randn(40, 24, generator=generator)
-        prior = prior_of(weight, bias, speech)
+        prior = virtual_clips(weight, bias, speech)
         told = Settings(encoder=EncoderSettings(name="mean"), penalty=prior.penalty, sharpness=prior.sharpness)
         with torch.no_grad():
-            logits = Ridge(24, told).fit_head(prior.clips, torch.arange(n_classes), n_classes)(speech)
+            logits = Ridge(24, told).fit_head(prior.embeddings, torch.arange(n_classes), n_classes)(speech)
         assert_near(logits.softmax(1), (speech @ weight.T + bias).softmax(1))
 
 
@@ -76,7 +76,7 @@ def test_the_middle_of_the_virtual_clips_is_where_the_head_is_undecided_and_near
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(4, 24, generator=generator), torch.randn(4, generator=generator)
     speech = 100 + torch.randn(200, 24, generator=generator)
-    middle = prior_of(weight, bias, speech).clips.mean(0)
+    middle = virtual_clips(weight, bias, speech).embeddings.mean(0)
     assert_near((middle @ weight.T + bias).softmax(0), torch.full((4,), 0.25), relative=0.001)
     centred = weight - weight.mean(0)
     way = middle - speech.mean(0)
@@ -85,7 +85,7 @@ def test_the_middle_of_the_virtual_clips_is_where_the_head_is_undecided_and_near
 
 
 def test_a_head_that_says_the_same_of_every_clip_has_no_prior():
-    assert prior_of(torch.ones(4, 8), torch.arange(4.0), torch.randn(9, 8)) is None
+    assert virtual_clips(torch.ones(4, 8), torch.arange(4.0), torch.randn(9, 8)) is None
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_labels_become_the_nouns_of_the_field_where_that_keeps_them_apart():
         (("a\n", "\0", "b"), ("class 0", "class 1", "class 2")),
     ):
         head = Head(torch.ones(3, 2), torch.zeros(3), given)
-        assert tuple(enrolled_of(head, torch.ones(3, 2))) == kept
+        assert tuple(enrolled_classes(head, torch.ones(3, 2))) == kept
 
 
 @pytest.mark.parametrize(
