@@ -1,4 +1,4 @@
-"""What front-ends hand to learners: padded frames with their lengths, or one embedding a clip."""
+"""Features of several clips: padded frames with their lengths, or one embedding a clip."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def stack(clips: Sequence[Tensor]) -> Features:
     """Pad clips of (frames, dim) each to one batch; clips of (width,) each become pooled features.
 
     Raises:
-        ValueError: there is no clip, so that nobody knows how wide the batch is.
+        ValueError: there is no clip, and so no width.
     """
     if not clips:
         raise ValueError("no clips to stack")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._features import Features, stack
-from ser_fewshot.frontends._waves import windowed_waves
+from ser_fewshot.frontends._stft import stft_kernels
 
 _LOWEST_FLOOR = 1e-30  # well above the smallest float32
 
@@ -180,7 +180,7 @@ class _Traceable(nn.Module):
         self.hop, self.floor = settings.hop, settings.floor
         before = settings.n_fft // 2 - (settings.n_fft - settings.window) // 2
         self.beyond = (before, settings.window - before)
-        self.register_buffer("waves", windowed_waves(logmel.window, settings.n_fft))  # (n_fft + 2, 1, window)
+        self.register_buffer("waves", stft_kernels(logmel.window, settings.n_fft))  # (n_fft + 2, 1, window)
         self.register_buffer("filters", torch.zeros(len(self.waves), logmel.dim))
         for bands, values, weights in logmel._blocks:
             self.filters[values, bands] = weights

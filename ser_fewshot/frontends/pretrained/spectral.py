@@ -12,7 +12,7 @@ from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._waves import windowed_waves
+from ser_fewshot.frontends._stft import stft_kernels
 from ser_fewshot.frontends.pretrained.family import Family, bias_of, tensor_of
 
 _POSITIONS = Lock()
@@ -91,7 +91,7 @@ class Whisper(Family):
         extractor = kind(feature_size=bands, hop_length=self._hop, n_fft=self._n_fft)
         self._filters = torch.from_numpy(extractor.mel_filters.T).float().contiguous()  # (bands, frequencies)
         self._window = torch.hann_window(self._n_fft)
-        self._waves = windowed_waves(self._window, self._n_fft)
+        self._waves = stft_kernels(self._window, self._n_fft)
         self.width = architecture["d_model"]
         self.positions = architecture["max_source_positions"]
         self.shortest = self._n_fft
