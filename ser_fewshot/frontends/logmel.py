@@ -26,7 +26,7 @@ _LOWEST_FLOOR = 1e-30  # well above the smallest float32
 _BUFFER_FRAMES = 2_048  # 4 MB: small enough for the processor's cache, large enough for its two or more cores
 
 _BLOCK_EDGES = (0.0, 0.3, 0.6, 0.8, 1.0)
-"""Where the bands are cut: high bands are wide, so fewer of them stand together."""
+"""Where the bands are cut: high bands are wide, so their blocks hold fewer of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +163,13 @@ class LogMel(nn.Module):
     def traceable(self) -> nn.Module:
         """Return a module from one clip (1, samples) to the same frames (1, frames, n_mels), without a loop to unroll.
 
-        Export needs it. Its values differ from those of `analyse` by rounding.
+        For export. Its values differ from those of `analyse` by rounding.
         """
         return _Traceable(self)
 
 
 class _Traceable(nn.Module):
-    """What `analyse` does with one clip, without an FFT."""
+    """`analyse` for one clip, without an FFT."""
 
     waves: Tensor
     filters: Tensor
@@ -212,10 +212,10 @@ def mel_filters(settings: Settings) -> NDArray[np.float32]:
 
 
 def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """Cut filters (frequencies, n_mels) into blocks of neighbouring bands, which see few frequencies each.
+    """Cut filters (frequencies, n_mels) into blocks of neighbouring bands, which depend on few frequencies each.
 
     Returns:
-        Which bands, which of the interleaved real and imaginary parts they see, and the weights of those.
+        The bands, the interleaved real and imaginary parts that they depend on, and the weights of those.
     """
     blocks = []
     n_mels = filters.shape[1]
@@ -223,8 +223,8 @@ def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
     for first, last in pairwise(edges):
         if first == last:
             continue
-        seen = filters[:, first:last].sum(1).nonzero()[:, 0]
-        low, high = int(seen[0]), int(seen[-1]) + 1
+        used = filters[:, first:last].sum(1).nonzero()[:, 0]
+        low, high = int(used[0]), int(used[-1]) + 1
         weights = filters[low:high, first:last].repeat_interleave(2, dim=0).contiguous()
         blocks.append((slice(first, last), slice(2 * low, 2 * high), weights))
     return blocks

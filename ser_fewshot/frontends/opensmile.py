@@ -10,10 +10,9 @@ The package is free for research alone (audEERING's licence), and an extra: pip 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -48,11 +47,14 @@ class OpenSmile:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        library = required()
-        self._smile = library.Smile(
-            feature_set=library.FeatureSet[self.settings.features], feature_level=library.FeatureLevel.Functionals
+        try:
+            import opensmile  # noqa: PLC0415 - of an extra
+        except ImportError as error:
+            raise not_installed(error, extra="bench", subject="opensmile") from error
+        self._smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet[self.settings.features], feature_level=opensmile.FeatureLevel.Functionals
         )
-        self._version = library.__version__
+        self._version = opensmile.__version__
         self.dim = len(self._smile.feature_names)
 
     @property
@@ -67,18 +69,6 @@ class OpenSmile:
     def _functionals(self, waveform: Tensor) -> Tensor:
         values = self._smile(waveform.numpy(), self.sample_rate)  # (1, dim, 1)
         return torch.from_numpy(values.reshape(1, -1).astype("float32")).nan_to_num(0.0, 0.0, 0.0)
-
-
-def required() -> Any:
-    """Return the library.
-
-    Raises:
-        SettingsError: it is not installed.
-    """
-    try:
-        return importlib.import_module("opensmile")
-    except ImportError as error:
-        raise not_installed(error, extra="bench", subject="opensmile") from error
 
 
 FRONTEND = OpenSmile

@@ -34,7 +34,7 @@ from ser_fewshot.settings import fill
 LENGTHS = (16_000, 7_001, 23_456, 9_000, 8_999, 1_500)
 BLOCKS = 2
 FAMILIES = ("wav2vec2, group norm", "wav2vec2, layer norm", "wavlm", "sew", "wav2vec2-bert", "whisper")
-"""One encoder of each way of computing: see `frontends.pretrained.families`."""
+"""One encoder of each way of computing: see `frontends.pretrained.frontend`."""
 
 
 def plain(name: str, encoder: Any, clip: Tensor) -> list[Tensor]:

@@ -15,8 +15,7 @@ from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._stft import stft_kernels
 from ser_fewshot.frontends.pretrained.family import Family, bias_of, tensor_of
 
-_POSITIONS = Lock()
-"""The library keeps the positions of the last batch in the module, and batches run in several threads."""
+_POSITIONS = Lock()  # the library keeps the positions of the last batch in the module, and batches run in threads
 
 
 class Conformer(Family):
