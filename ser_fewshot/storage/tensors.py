@@ -1,4 +1,4 @@
-"""Reading what a model is stored as: a JSON object and a safetensors file; whatever else is there is refused."""
+"""Reading the files of a model: a JSON object and a safetensors file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.storage.paths import remedy_for, what_is
 
 _CONFIG_BYTES = 1_000_000  # a config is a page of text
-_OTHER_DOOR = {
+_REMEDIES = {
     "a folder": "The folder of a saved model is opened with FewShotClassifier.from_pretrained, or given as --model.",
     "a sound file": "Give the file that 'enroll' wrote here, and sound files where clips are expected.",
 }
-"""What to do about a path that is something else of this program."""
+"""Kind of a file that is given where an enrolment is needed -> remedy."""
 
 
 def model_folder(folder: Path | str) -> Path:
@@ -77,7 +77,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: the file is missing, truncated or not safetensors.
     """
     with _opened(path) as file:
-        # Cloned, because they are views of the file: who writes into it would change them.
+        # Cloned, because they are views of the file, which may change.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
@@ -105,7 +105,7 @@ def _opened(path: Path) -> Iterator[Any]:
             str(path),
             found=_reason(error) if kind.startswith("a safetensors") else kind,
             expected="a whole safetensors file, such as an enrolment",
-            remedy=remedy_for(path, _OTHER_DOOR.get(kind, "Check the path, or take the file from its source again.")),
+            remedy=remedy_for(path, _REMEDIES.get(kind, "Check the path, or take the file from its source again.")),
         ) from error
 
 
@@ -191,7 +191,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _check_is_file(path: Path) -> None:
-    """Refuse what would be read for ever, such as a pipe, or not at all."""
+    """Refuse what is not a file; a pipe would be read for ever."""
     if not path.is_file():
         raise OSError(what_is(path))
 
