@@ -48,12 +48,8 @@ def install_pair() -> str:
 
     It reinstalls by force if both are installed in these versions: then a file is damaged, or of another build.
     """
-    wanted = {line for line in importlib.metadata.requires("ser-fewshot") or () if _name_in(line) in _PAIR}
+    lines = importlib.metadata.requires("ser-fewshot") or ()
+    wanted = {line for line in lines if re.split(r"[^\w.-]", line, maxsplit=1)[0] in _PAIR}
     installed = (one for name in _PAIR for one in importlib.metadata.distributions(name=name))
     there = {f"{one.name}=={one.version.partition('+')[0]}" for one in installed}
     return f"pip install {'--force-reinstall ' if there >= wanted else ''}{' '.join(sorted(wanted))}"
-
-
-def _name_in(requirement: str) -> str:
-    """Return the package that a line of metadata asks for."""
-    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]

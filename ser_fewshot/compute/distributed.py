@@ -68,7 +68,11 @@ def ended_by_sigterm() -> Iterator[None]:
     if world_size() == 1 or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _ended)
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise _lost("a request to end, as the others get when one of the processes dies, or all at a time limit")
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
@@ -119,7 +123,11 @@ def compute(device: str = "cpu", precision: Precision = "fp32") -> Compute:
     if precision == "fp32":
         return Compute(chosen)
     _check_precision(chosen, precision)
-    accelerator = _accelerator(precision, cpu=chosen.type == "cpu")
+    from accelerate import Accelerator  # noqa: PLC0415
+    from accelerate.state import AcceleratorState  # noqa: PLC0415
+
+    AcceleratorState._reset_state()  # a program may train twice, in different precisions
+    accelerator: Any = Accelerator(cpu=chosen.type == "cpu", mixed_precision=precision)
     return Compute(chosen, precision, accelerator.autocast, accelerator.scaler)
 
 
@@ -223,14 +231,6 @@ def _check_precision(device: torch.device, precision: Precision) -> None:
     raise SettingsError("precision", found=found, expected=expected, remedy="Choose one of these, or another device.")
 
 
-def _accelerator(precision: Precision, *, cpu: bool) -> Any:
-    from accelerate import Accelerator  # noqa: PLC0415
-    from accelerate.state import AcceleratorState  # noqa: PLC0415
-
-    AcceleratorState._reset_state()  # a program may train twice, in different precisions
-    return Accelerator(cpu=cpu, mixed_precision=precision)
-
-
 def _join(*, cpu: bool | None = None) -> Any:
     """Return accelerate's state of this process; the first call meets the others."""
     import torch  # noqa: PLC0415
@@ -241,10 +241,6 @@ def _join(*, cpu: bool | None = None) -> Any:
     with _explained():
         state = PartialState(cpu=not torch.cuda.is_available() if cpu is None else cpu, timeout=_PATIENCE)
     return state
-
-
-def _ended(_number: int, _frame: object) -> NoReturn:
-    raise _lost("a request to end, as the others get when one of the processes dies, or all at a time limit")
 
 
 @contextmanager

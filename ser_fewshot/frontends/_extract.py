@@ -201,7 +201,9 @@ class _Stream:
                     continue
                 sound = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
             except AudioError as error:
-                self.skipped.append(_skipped(utterance, error))
+                which = "" if utterance.start is None and utterance.end is None else f" ({utterance.id})"
+                reason = f"unusable: {error.found}; expected {error.expected}{which}"
+                self.skipped.append(Skipped(utterance.path, reason))
                 continue
             waiting.append(_Clip(row, key, torch.from_numpy(sound.waveform)))
             n_waiting += len(sound.waveform)
@@ -216,12 +218,6 @@ class _Stream:
             if self.cache is not None:
                 self.cache.write(item.key, features.numpy())
             yield _Clip(item.row, item.key, features)
-
-
-def _skipped(utterance: Utterance, error: AudioError) -> Skipped:
-    whole = utterance.start is None and utterance.end is None
-    which = "" if whole else f" ({utterance.id})"
-    return Skipped(utterance.path, f"unusable: {error.found}; expected {error.expected}{which}")
 
 
 def _rounded(features: Tensor, storage: torch.dtype) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._features import Features, stack
+from ser_fewshot.frontends._features import FrontEndModule
 from ser_fewshot.frontends._stft import stft_kernels
 
 _LOWEST_FLOOR = 1e-30  # well above the smallest float32
@@ -69,7 +69,7 @@ class Settings:
             )
 
 
-class LogMel(nn.Module):
+class LogMel(FrontEndModule):
     """Waveforms (batch, samples) in, natural log of mel power (batch, frames, n_mels) out.
 
     Raises:
@@ -94,12 +94,9 @@ class LogMel(nn.Module):
         filters = mel_filters(self.settings)
         empty = int((filters.sum(0) == 0).sum())
         if empty:
-            raise SettingsError(
-                "log-mel",
-                found=f"{empty} of {self.dim} bands without a frequency of a {self.settings.n_fft}-sample transform",
-                expected="a frequency in every band",
-                remedy="Lower n_mels, or raise n_fft.",
-            )
+            found = f"{empty} of {self.dim} bands without a frequency of a {self.settings.n_fft}-sample transform"
+            remedy = "Lower n_mels, or raise n_fft."
+            raise SettingsError("log-mel", found=found, expected="a frequency in every band", remedy=remedy)
         self._blocks = _blocks(torch.from_numpy(filters))
 
     @property
@@ -108,18 +105,6 @@ class LogMel(nn.Module):
         settings = self.settings
         hertz = {"f_min": float(settings.f_min), "f_max": float(settings.f_max)}  # 20 and 20.0 are one setting
         return {"frontend": "logmel", "version": 2, **asdict(settings), **hertz}
-
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
-        """Analyse padded clips.
-
-        Args:
-            waveform: (batch, samples) at 16 kHz; values beyond a clip's length are ignored.
-            lengths: (batch,) samples of each clip.
-
-        Returns:
-            (batch, frames, n_mels) and the frames of each clip; zero beyond a clip's length.
-        """
-        return stack(self.analyse([row[:length] for row, length in zip(waveform, lengths.tolist(), strict=True)]))
 
     @torch.no_grad()
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:

@@ -64,11 +64,8 @@ class OpenSmile:
 
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Waveforms (samples,) each -> functionals (1, dim) each."""
-        return [self._functionals(waveform) for waveform in waveforms]
-
-    def _functionals(self, waveform: Tensor) -> Tensor:
-        values = self._smile(waveform.numpy(), self.sample_rate)  # (1, dim, 1)
-        return torch.from_numpy(values.reshape(1, -1).astype("float32")).nan_to_num(0.0, 0.0, 0.0)
+        values = [self._smile(waveform.numpy(), self.sample_rate) for waveform in waveforms]  # (1, dim, 1) each
+        return [torch.from_numpy(x.reshape(1, -1).astype("float32")).nan_to_num(0.0, 0.0, 0.0) for x in values]
 
 
 FRONTEND = OpenSmile

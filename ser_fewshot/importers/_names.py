@@ -61,12 +61,8 @@ def translate(tensors: Mapping[str, Tensor], rules: KeyMap, *, origin: str) -> t
             continue
         new = _renamed(_renamed(bare, rules.renames), _WEIGHT_NORM)
         if new in kept:
-            raise CheckpointError(
-                origin,
-                found=f"two weights for {new:.80}",
-                expected="each once",
-                remedy="The file mixes two models or two spellings: take it from its source again.",
-            )
+            found, remedy = f"two weights for {new:.80}", "The file mixes two models: take it from its source again."
+            raise CheckpointError(origin, found=found, expected="each once", remedy=remedy)
         kept[new] = tensor
     return kept, dropped
 

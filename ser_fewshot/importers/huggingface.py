@@ -43,12 +43,8 @@ def read(source: Source) -> Checkpoint:
     """
     model_type = source.config.get("model_type")
     if model_type not in KNOWN:
-        raise CheckpointError(
-            source.name,
-            found=f"the model_type {model_type!r:.80}",
-            expected=" | ".join(KNOWN),
-            remedy="Import an encoder of one of these families.",
-        )
+        found, remedy = f"the model_type {model_type!r:.80}", "Import an encoder of one of these families."
+        raise CheckpointError(source.name, found=found, expected=" | ".join(KNOWN), remedy=remedy)
     raw = read_folder(source.path)
     tensors, dropped = translate(raw, KeyMap(prefix=prefix_of(str(model_type))), origin=source.name)
     other = _other_purpose(source.config, raw)

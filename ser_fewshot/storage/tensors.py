@@ -61,12 +61,9 @@ def read_config(path: Path) -> dict[str, Any]:
         if not isinstance(config, dict):
             raise ValueError(f"a JSON {type(config).__name__}")
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            str(path),
-            found=_reason(error),
-            expected="a JSON object of a saved model: a folder with config.json and model.safetensors",
-            remedy="Check the path, or save the model again.",
-        ) from error
+        expected = "a JSON object of a saved model: a folder with config.json and model.safetensors"
+        remedy = "Check the path, or save the model again."
+        raise CheckpointError(str(path), found=_reason(error), expected=expected, remedy=remedy) from error
     return config
 
 
@@ -145,8 +142,9 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: st
         CheckpointError: a weight is missing, left over, of another shape or type, or not finite; the error lists them.
     """
     _check_fit(module.state_dict(), tensors, origin=origin)
-    damaged = sorted(name for name, tensor in tensors.items() if not _is_finite(tensor))
-    if damaged:
+    # All values are finite if their sum is, which takes one pass; but a sum may overflow.
+    infinite = (name for name, x in tensors.items() if not (x.sum().isfinite() or x.isfinite().all()))
+    if damaged := sorted(infinite):
         raise CheckpointError(
             origin,
             found=f"NaN or infinite values in {listed(damaged)}",
@@ -161,11 +159,6 @@ def in_single(tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> dic
     single = {name for name, tensor in built.items() if tensor.dtype == torch.float32}
     halves = {name for name, tensor in tensors.items() if tensor.dtype == torch.float16}
     return {**tensors, **{name: tensors[name].float() for name in single & halves}}
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite. They are if their sum is, which takes one pass; but a sum may overflow."""
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.compute.threads import each
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._features import Features, stack
+from ser_fewshot.frontends._features import FrontEndModule, stack
 from ser_fewshot.frontends.pretrained.architectures import KNOWN, blocks_key, build, checked, checked_preprocessor
 from ser_fewshot.frontends.pretrained.chunks import Piece, batches, cut
 from ser_fewshot.frontends.pretrained.family import Family
@@ -105,7 +105,7 @@ def family_of(architecture: Mapping[str, Any], preprocessor: Mapping[str, Any]) 
     return family
 
 
-class Pretrained(nn.Module):
+class Pretrained(FrontEndModule):
     """Waveforms in, frames of a pretrained encoder out.
 
     The features of a clip depend on that clip alone; see `family`.
@@ -159,18 +159,6 @@ class Pretrained(nn.Module):
         """Stay in evaluation mode while a learner on top trains."""
         return super().train(mode=False)
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
-        """Analyse padded clips.
-
-        Args:
-            waveform: (batch, samples) at 16 kHz; values beyond a clip's length are ignored.
-            lengths: (batch,) samples of each clip.
-
-        Returns:
-            (batch, frames, dim) and the frames of each clip; zero beyond a clip's length.
-        """
-        return stack(self.analyse([row[:length] for row, length in zip(waveform, lengths.tolist(), strict=True)]))
-
     @torch.no_grad()
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Analyse one clip or more, of (samples,) each, in batches of like length.
@@ -178,7 +166,8 @@ class Pretrained(nn.Module):
         Returns:
             (frames, dim) of each clip; (1, dim) where clips are pooled.
         """
-        signals = each(self._signal, waveforms)
+        device = next(self.network.parameters()).device
+        signals = each(lambda waveform: self.family.signal(waveform.to(device)), waveforms)
         pieces = [
             piece
             for clip, signal in enumerate(signals)
@@ -213,10 +202,6 @@ class Pretrained(nn.Module):
 
     def _forget_digest(self, _network: nn.Module, _keys: object) -> None:
         self._digest = None
-
-    def _signal(self, waveform: Tensor) -> Tensor:
-        """(samples,) -> the encoder's input, (steps,) or (steps, bands)."""
-        return self.family.signal(waveform.to(next(self.network.parameters()).device))
 
     def _part(self, signal: Tensor, piece: Piece) -> Tensor:
         family = self.family
