@@ -112,12 +112,8 @@ def _bytes_of_sound(name: str, window: Window) -> tuple[int, int]:
     head = window.at(0, 12)
     if not re.match(_SOUNDS, head):
         foreign = (text for pattern, text in _FOREIGN.items() if re.match(pattern, head, re.DOTALL))
-        raise AudioError(
-            name,
-            found=next(foreign, "a file that is not audio"),
-            expected="WAV, FLAC, OGG, Opus, MP3 or AIFF",
-            remedy=f"Choose an audio file. {_CONVERT}",
-        )
+        found, remedy = next(foreign, "a file that is not audio"), f"Choose an audio file. {_CONVERT}"
+        raise AudioError(name, found=found, expected="WAV, FLAC, OGG, Opus, MP3 or AIFF", remedy=remedy)
     if head.startswith(b"OggS"):
         _check_ogg(name, window)
     if head.startswith((b"ID3", b"\xff")):

@@ -78,12 +78,8 @@ def _check_bundle(name: str, architecture: Mapping[str, Any], *, origin: str) ->
     }
     wrong = [f"{key} {architecture[key]}, not {value}" for key, value in stated.items() if architecture[key] != value]
     if wrong:
-        raise CheckpointError(
-            origin,
-            found="; ".join(wrong),
-            expected=f"the weights of {name}",
-            remedy="Name the bundle that they are of, or leave --bundle out.",
-        )
+        remedy = "Name the bundle that they are of, or leave --bundle out."
+        raise CheckpointError(origin, found="; ".join(wrong), expected=f"the weights of {name}", remedy=remedy)
 
 
 def _bundle(name: str | None) -> tuple[dict[str, Any], bool | None]:
@@ -92,12 +88,8 @@ def _bundle(name: str | None) -> tuple[dict[str, Any], bool | None]:
         return {}, None
     known = _bundles()
     if name not in known:
-        raise CheckpointError(
-            "--bundle",
-            found=f"{name!r:.80}",
-            expected=" | ".join(sorted(known)),
-            remedy="Choose one of these, or leave it out: most architectures show in their shapes.",
-        )
+        remedy = "Choose one of these, or leave it out: most architectures show in their shapes."
+        raise CheckpointError("--bundle", found=f"{name!r:.80}", expected=" | ".join(sorted(known)), remedy=remedy)
     # torchaudio states them nowhere else.
     parameters = known[name]._params
     stated = {new: parameters[old] for old, new in _SIZES.items() if old in parameters}

@@ -69,9 +69,5 @@ def _replace(target: Path, body: bytes, *, durable: bool) -> None:
 
 
 def _cannot_write(path: Path, found: str) -> SettingsError:
-    return SettingsError(
-        str(path),
-        found=found,
-        expected="a place that can be written",
-        remedy="Choose another place, or free it; what stood there before is untouched.",
-    )
+    remedy = "Choose another place, or free it; what stood there before is untouched."
+    return SettingsError(str(path), found=found, expected="a place that can be written", remedy=remedy)

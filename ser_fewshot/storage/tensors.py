@@ -39,12 +39,8 @@ def model_folder(folder: Path | str) -> Path:
     remedy = f"Check the path; a model of the hub is fetched with: ser-fewshot pull {folder} --out DIR."
     if "file" in kind and kind != "no such file":
         remedy = "An enrolment file is opened with FewShotClassifier.load, or given to 'enroll --to' and 'predict'."
-    raise CheckpointError(
-        str(folder),
-        found=kind,
-        expected="the folder of a saved model, with config.json and model.safetensors",
-        remedy=remedy_for(path, remedy),
-    )
+    expected = "the folder of a saved model, with config.json and model.safetensors"
+    raise CheckpointError(str(folder), found=kind, expected=expected, remedy=remedy_for(path, remedy))
 
 
 def read_config(path: Path) -> dict[str, Any]:

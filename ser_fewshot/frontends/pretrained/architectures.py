@@ -164,12 +164,8 @@ def checked(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """
     model_type = architecture.get("model_type")
     if not isinstance(model_type, str) or model_type not in _CLASSES:
-        raise SettingsError(
-            "architecture",
-            found=f"the model_type {model_type!r:.80}",
-            expected=" | ".join(KNOWN),
-            remedy="Take the encoder of one of these families.",
-        )
+        found, remedy = f"the model_type {model_type!r:.80}", "Take the encoder of one of these families."
+        raise SettingsError("architecture", found=found, expected=" | ".join(KNOWN), remedy=remedy)
     defaults = _defaults(model_type)
     full: dict[str, Any] = {"model_type": model_type}
     for key, legal in _KEYS.items():
@@ -229,12 +225,8 @@ def build(architecture: Mapping[str, Any], *, blocks: int) -> Any:
             remedy="Correct the config.",
         ) from error
     if n_parameters > MOST_PARAMETERS:
-        raise SettingsError(
-            "architecture",
-            found=f"{n_parameters} parameters",
-            expected=f"at most {MOST_PARAMETERS}",
-            remedy="Choose a smaller encoder, or an earlier layer.",
-        )
+        found, remedy = f"{n_parameters} parameters", "Choose a smaller encoder, or an earlier layer."
+        raise SettingsError("architecture", found=found, expected=f"at most {MOST_PARAMETERS}", remedy=remedy)
     return _encoder(architecture, blocks)
 
 

@@ -78,12 +78,8 @@ class Settings:
         object.__setattr__(self, "preprocessor", checked_preprocessor(architecture["model_type"], self.preprocessor))
         n_blocks = architecture[blocks_key(architecture)]
         if isinstance(self.layer, int) and not 0 <= self.layer <= n_blocks:
-            raise SettingsError(
-                "pretrained.layer",
-                found=str(self.layer),
-                expected=f"0 to {n_blocks}, or 'weighted'",
-                remedy="Choose one that the encoder has.",
-            )
+            expected, remedy = f"0 to {n_blocks}, or 'weighted'", "Choose one that the encoder has."
+            raise SettingsError("pretrained.layer", found=str(self.layer), expected=expected, remedy=remedy)
         if not 0 <= 2 * self.overlap <= self.chunk:
             raise SettingsError(
                 "pretrained",
