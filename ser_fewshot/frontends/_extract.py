@@ -118,10 +118,14 @@ def extract(
             held.clear()
     rows = sorted(keys)
     readable, readable_keys = tuple(every[row] for row in rows), tuple(keys[row] for row in rows)
-    stored = cache is not None and n_bytes > hold
-    clips = StoredClips(cache, readable_keys) if cache is not None and stored else [held[row] for row in rows]
+    clips: Sequence[Tensor]
+    if cache is not None and n_bytes > hold:
+        clips = StoredClips(cache, readable_keys)
+    else:
+        clips = [held[row] for row in rows]
     clips = normalize(clips, normalization, speakers=[item.speaker_key for item in readable])
-    return FeatureSet(readable, clips if stored else tuple(clips), tuple(stream.skipped), readable_keys)
+    clips = clips if isinstance(clips, StoredClips) else tuple(clips)
+    return FeatureSet(readable, clips, tuple(stream.skipped), readable_keys)
 
 
 def fill(

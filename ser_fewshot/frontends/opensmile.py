@@ -10,9 +10,10 @@ The package is free for research alone (audEERING's licence), and an extra: pip 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class OpenSmile:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         try:
-            import opensmile  # noqa: PLC0415 - of an extra
+            opensmile: Any = importlib.import_module("opensmile")
         except ImportError as error:
             raise not_installed(error, extra="bench", subject="opensmile") from error
         self._smile = opensmile.Smile(

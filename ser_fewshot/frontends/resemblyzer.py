@@ -8,10 +8,12 @@ The package and its weights are free (Apache 2.0), and an extra: pip install ser
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,10 +50,9 @@ class Resemblyzer:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of a module of scipy, under its older name
-                import resemblyzer  # noqa: PLC0415 - of an extra
+                self._library: Any = importlib.import_module("resemblyzer")
         except ImportError as error:
             raise not_installed(error, extra="bench", subject="resemblyzer") from error
-        self._library = resemblyzer
         self._encoder = self._library.VoiceEncoder("cpu", verbose=False)
         self.dim = self._encoder.linear.out_features
 

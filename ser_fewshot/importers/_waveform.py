@@ -120,10 +120,8 @@ def waveform_checkpoint(
             architecture suggests: encoders with layer norm in their convolutions were trained so, and to those with
             group norm it hardly matters.
     """
-    if source.config:
-        architecture, notes = dict(source.config), ()
-    else:
-        architecture, notes = deduce(tensors, stated=stated, origin=source.name)
+    found = (dict(source.config), ()) if source.config else deduce(tensors, stated=stated, origin=source.name)
+    architecture, notes = found
     if normalize is None:
         normalize = architecture.get("feat_extract_norm") == "layer"
     preprocessor = dict(source.preprocessor) or {"do_normalize": normalize}
