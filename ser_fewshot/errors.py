@@ -1,4 +1,4 @@
-"""The errors that a user can meet: each says what was found, what is expected and what to do about it.
+"""The errors that a user can meet, each with what was found, what is expected and the remedy.
 
 They are exceptions for callers and one readable line for people: `str(error)` holds no line break, no control character
 and no half of a character, so the command line and the page can print it as it is.
@@ -19,9 +19,9 @@ class SerFewshotError(Exception):
         """Describe one fault.
 
         Args:
-            subject: what it is about: a clip, a file, a setting.
-            found: what was there.
-            expected: what is legal, with the legal values or the limit.
+            subject: a clip, a file, a setting.
+            found: the illegal value or state.
+            expected: the legal values or the limit.
             remedy: what the user can do, as a sentence.
         """
         self.subject = subject
@@ -60,15 +60,15 @@ class TooLongError(AudioError):
 
 
 class SilentError(AudioError):
-    """A clip holds nothing to hear."""
+    """A clip is silent."""
 
 
 class CorpusError(SerFewshotError):
-    """A corpus folder, a manifest or a label is not what its format says."""
+    """A corpus folder, a manifest or a label does not fit its format."""
 
 
 class EpisodeError(SerFewshotError):
-    """An episode was asked for that these utterances cannot give."""
+    """An episode cannot be drawn from these utterances."""
 
 
 class CheckpointError(SerFewshotError):
@@ -80,11 +80,11 @@ class EnrollmentError(SerFewshotError):
 
 
 class AdaptationError(SerFewshotError):
-    """Adapted to a support set diverged: its loss is no longer a number."""
+    """The adaptation to a support set diverged: its loss is no longer a number."""
 
 
 class DataWarning(UserWarning):
-    """The user's data can be used, but not all of it as it was meant."""
+    """The user's data can be used, but not all of it as intended."""
 
 
 class SettingsError(SerFewshotError):
@@ -92,4 +92,4 @@ class SettingsError(SerFewshotError):
 
 
 class DistributedError(SerFewshotError):
-    """Of several processes that share a work, one is gone, cannot be reached or sees other files."""
+    """One of several processes is gone, cannot be reached or sees other files."""

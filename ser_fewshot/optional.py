@@ -1,4 +1,4 @@
-"""What to say where a package is missing that comes with an extra, or where torch and torchaudio do not fit."""
+"""Errors for a package of an extra that is not installed, and for torch and torchaudio that do not fit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ _PAIR = ("torch", "torchaudio")
 def not_installed(
     fault: ImportError, *, extra: str, subject: str, error: type[SerFewshotError] = SettingsError
 ) -> SerFewshotError:
-    """Return the error for a package that cannot be imported.
-
-    Whoever needs a package imports it by its name, so that one can see in a file what it needs.
+    """Return the error, of class `error`, for a package of an extra that cannot be imported.
 
     Args:
-        fault: what the import raised.
+        fault: raised by the import.
         extra: that brings the package.
-        subject: what needs it.
-        error: of which kind.
+        subject: that needs it.
+        error: its class.
     """
     missing = isinstance(fault, ModuleNotFoundError)
     return error(
@@ -35,8 +33,7 @@ def not_installed(
 def unpaired(fault: Exception) -> CheckpointError:
     """Return the error for a torchaudio that cannot be imported, as where it was built for another torch.
 
-    Args:
-        fault: what the import raised, of torchaudio or of transformers, which imports it wherever it is installed.
+    `fault` may come from transformers, which imports torchaudio where it is installed.
     """
     return CheckpointError(
         "torchaudio",
@@ -49,14 +46,10 @@ def unpaired(fault: Exception) -> CheckpointError:
 def install_pair() -> str:
     """Return the command that installs torch and the torchaudio that was built for it.
 
-    It forces what is installed in these versions already: then a file of theirs is damaged, or of another build.
+    It reinstalls by force if both are installed in these versions: then a file is damaged, or of another build.
     """
-    wanted = {line for line in importlib.metadata.requires("ser-fewshot") or () if _name_in(line) in _PAIR}
+    lines = importlib.metadata.requires("ser-fewshot") or ()
+    wanted = {line for line in lines if re.split(r"[^\w.-]", line, maxsplit=1)[0] in _PAIR}
     installed = (one for name in _PAIR for one in importlib.metadata.distributions(name=name))
     there = {f"{one.name}=={one.version.partition('+')[0]}" for one in installed}
     return f"pip install {'--force-reinstall ' if there >= wanted else ''}{' '.join(sorted(wanted))}"
-
-
-def _name_in(requirement: str) -> str:
-    """Return the package that a line of metadata asks for."""
-    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]

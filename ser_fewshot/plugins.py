@@ -1,7 +1,7 @@
 """A plug-in is a file: a corpus, a front-end or a learner exists because a module of that name lies in its folder.
 
-Names come from listing the folder, and a module is imported only when it is asked for, so adding one touches no
-registry and no other file. Modules whose name begins with an underscore are helpers, not plug-ins.
+Names come from listing the folder, and a module is imported only when it is loaded, so adding one changes no registry
+and no other file. Modules whose name begins with an underscore are helpers, not plug-ins.
 """
 
 from __future__ import annotations

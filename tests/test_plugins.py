@@ -15,47 +15,41 @@ from ser_fewshot.errors import SettingsError
 PACKAGES = ("corpora", "frontends", "learners")
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_the_names_are_the_files_of_the_folder_sorted_and_without_helpers(package):
-    folder = Path(plugins.__file__).parent / package
-    found = [*folder.glob("*.py"), *(path.parent for path in folder.glob("*/__init__.py"))]
-    assert plugins.names(package) == sorted(path.stem for path in found if not path.name.startswith("_"))
-    assert plugins.names(package)
+def test_the_names_are_the_files_of_the_folder_sorted_and_without_helpers():
+    for package in PACKAGES:
+        folder = Path(plugins.__file__).parent / package
+        found = [*folder.glob("*.py"), *(path.parent for path in folder.glob("*/__init__.py"))]
+        assert plugins.names(package) == sorted(path.stem for path in found if not path.name.startswith("_"))
+        assert plugins.names(package)
 
 
-@pytest.mark.parametrize(
-    ("package", "name"), [(package, name) for package in PACKAGES for name in plugins.names(package)]
-)
-def test_every_plug_in_loads_and_has_what_its_folder_asks(package, name):
-    module = plugins.load(package, name)
-    assert module.__name__ == f"ser_fewshot.{package}.{name}"
-    for attribute in {"corpora": ["CARD", "read"], "frontends": ["FRONTEND", "Settings"]}.get(
-        package, ["LEARNER", "Settings"]
-    ):
-        assert hasattr(module, attribute)
+def test_every_plug_in_loads_and_has_what_its_folder_asks():
+    required = {"corpora": ["CARD", "read"], "frontends": ["FRONTEND", "Settings"], "learners": ["LEARNER", "Settings"]}
+    for package in PACKAGES:
+        for name in plugins.names(package):
+            module = plugins.load(package, name)
+            assert module.__name__ == f"ser_fewshot.{package}.{name}"
+            for attribute in required[package]:
+                assert hasattr(module, attribute), name
 
 
-@pytest.mark.parametrize(
-    ("package", "typed", "meant"),
-    [
+def test_an_unknown_name_lists_the_known_ones_and_suggests_the_one_that_was_meant():
+    for package, typed, meant in (
         ("learners", "protonett", "protonet"),
         ("learners", "ProtoNet", "protonet"),
         ("corpora", "RAVDESS", "ravdess"),
         ("corpora", "crema-d", "crema_d"),
         ("corpora", "emo-db", "emodb"),
         ("frontends", "log_mel", "logmel"),
-    ],
-)
-def test_an_unknown_name_lists_the_known_ones_and_suggests_the_one_that_was_meant(package, typed, meant):
-    with pytest.raises(SettingsError, match=rf"Did you mean '{meant}'\?") as caught:
-        plugins.load(package, typed)
-    assert typed in caught.value.found
-    assert caught.value.expected == " | ".join(plugins.names(package))
+    ):
+        with pytest.raises(SettingsError, match=rf"Did you mean '{meant}'\?") as caught:
+            plugins.load(package, typed)
+        assert typed in caught.value.found
+        assert caught.value.expected == " | ".join(plugins.names(package))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_what_only_looks_like_a_name_is_refused_in_a_short_line():
+    for name in (
         "",
         " ",
         "../errors",
@@ -75,12 +69,10 @@ def test_an_unknown_name_lists_the_known_ones_and_suggests_the_one_that_was_mean
         5,
         ["protonet"],
         {"name": "protonet"},
-    ],
-)
-def test_what_only_looks_like_a_name_is_refused_in_a_short_line(name):
-    with pytest.raises(SettingsError, match="unknown name") as caught:
-        plugins.load("learners", name)
-    assert len(str(caught.value)) < 600
+    ):
+        with pytest.raises(SettingsError, match="unknown name") as caught:
+            plugins.load("learners", name)
+        assert len(str(caught.value)) < 600
 
 
 def test_a_folder_that_is_none_is_a_mistake_of_the_programmer():

@@ -1,4 +1,4 @@
-"""Audio in: whatever a clip comes as, out comes float32 mono at 16 kHz, or an AudioError."""
+"""Loading clips from files, bytes, file objects and arrays, as float32 mono at 16 kHz, or with an AudioError."""
 
 from __future__ import annotations
 

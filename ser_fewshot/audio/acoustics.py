@@ -1,4 +1,4 @@
-"""What rooms, backgrounds and telephones do to log-mel frames, near enough to train on and at no cost in sound.
+"""Rooms, background noise and telephone bands, approximated on log-mel frames for augmentation.
 
 All of it is on power, which adds up where sounds do not correlate. Powers are natural logarithms, (frames, bands).
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 NEPERS_PER_DB = math.log(10) / 10  # of power: the front-end's logarithm is natural
 RANGE = 14.0
-"""Nepers of power, 61 dB, from the level of a clip down to what counts as silence in it."""
+"""Nepers of power, 61 dB, from the level of a clip down to silence."""
 
 _TELEPHONE = (0.13, 0.66)  # the lowest and highest band of a telephone, as shares of 80 mel bands: 300 and 3,400 Hz
 _FLUTTER = 3.0  # shape of the gamma distribution of a noise's power in a band and a frame
@@ -28,7 +28,7 @@ def level(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def reverberated(x: Tensor, *, decay: float, direct: float) -> Tensor:
-    """Let every frame die away in those after it, (frames, bands) -> the same.
+    """Add the reverberation of each frame to those after it, (frames, bands) -> the same.
 
     Args:
         x: log power.
@@ -82,13 +82,13 @@ def random_noise(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_band(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Leave no more of a clip than a telephone, or a codec of any better band, would."""
+    """Limit a clip to the band of a telephone, or of any better codec."""
     low, high = _TELEPHONE
     return band_limited(x, low=_uniform(0, low, generator), high=_uniform(high, 1, generator))
 
 
 VARIATIONS = (random_noise, random_room, random_band)
-"""What a microphone may do to a clip: (frames, bands) and a generator -> the same."""
+"""Functions of (frames, bands) and a generator that vary a clip as microphones do."""
 
 
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:

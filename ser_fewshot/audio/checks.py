@@ -12,27 +12,17 @@ from ser_fewshot.audio.source import Hertz
 from ser_fewshot.errors import AudioError, SilentError, TooShortError
 
 SAMPLE_RATE: Hertz = 16_000
-
-
 MIN_SECONDS: Seconds = 0.1
-"""Single words and vocal bursts of published corpora hold no more than that."""
-
-
+"""As short as single words and vocal bursts of published corpora."""
 SHORT_SECONDS: Seconds = 0.3
 """Less is used with a warning."""
-
-
 _SILENCE = 10 ** (-60 / 20)  # -60 dBFS, of half the distance from the lowest to the highest sample
-
-
-_FLOAT_PEAK = 10.0  # floats may be 20 dB too hot; beyond that they are integers that nobody divided
-
-
+_FLOAT_PEAK = 10.0  # floats may be 20 dB too loud; beyond that they are integers that were not divided
 _CLIP_LEVEL = 0.99  # below 127/128, the highest code of 8-bit sound
 
 
 def check_values(name: str, block: NDArray[Any]) -> None:
-    """Refuse samples that are no sound, in a block of (frames, channels)."""
+    """Refuse NaN, infinite and far too large samples, in a block of (frames, channels)."""
     bad = np.count_nonzero(~np.isfinite(block))
     if bad:
         raise AudioError(name, found=f"{bad} NaN or infinite samples", expected="finite samples", remedy=AGAIN)
@@ -65,13 +55,10 @@ def check_duration(name: str, seconds: Seconds, what: str) -> None:
 
 def check_sound(name: str, waveform: NDArray[np.float32], swing: float) -> None:
     """Refuse silence; `swing` is that of the loudest of several channels before they were mixed."""
-    level = float(np.ptp(waveform)) / 2
-    if level >= _SILENCE:
-        return
-    expected = f"sound above {_SILENCE:g} of full scale"
-    if swing >= _SILENCE:
+    level, expected = float(np.ptp(waveform)) / 2, f"sound above {_SILENCE:g} of full scale"
+    if level < _SILENCE <= swing:
         found = "channels that cancel each other out"
         raise AudioError(name, found=found, expected=expected, remedy="Pass one channel alone.")
-    found = f"silence (a level of {level:.1g})"
-    remedy = "Check the microphone, and record again closer to it."
-    raise SilentError(name, found=found, expected=expected, remedy=remedy)
+    if level < _SILENCE:
+        remedy = "Check the microphone, and record again closer to it."
+        raise SilentError(name, found=f"silence (a level of {level:.1g})", expected=expected, remedy=remedy)

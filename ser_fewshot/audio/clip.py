@@ -1,7 +1,7 @@
-"""The only door to samples: whatever a clip comes as, out comes float32 mono at 16 kHz, or an AudioError.
+"""Loading a clip: the only place where the library reads samples.
 
-soundfile decodes, soxr resamples. Headers are not believed: nothing is allocated by what they promise,
-and a file that holds less than it promises is refused, where libsndfile would read it short.
+soundfile decodes, soxr resamples. Headers are not trusted: no memory is allocated by the length that they state, and a
+file that holds less is refused, where libsndfile would read it short.
 """
 
 from __future__ import annotations
@@ -20,14 +20,7 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ser_fewshot.audio.checks import (
-    SAMPLE_RATE,
-    SHORT_SECONDS,
-    check_duration,
-    check_sound,
-    check_values,
-    is_clipped,
-)
+from ser_fewshot.audio.checks import SAMPLE_RATE, SHORT_SECONDS, check_duration, check_sound, check_values, is_clipped
 from ser_fewshot.audio.decode import TOLERANCE, Seconds, Stream, decoder, translated, truncated
 from ser_fewshot.audio.source import BLOCK, Hertz, as_float, checked_array, opened, printable
 from ser_fewshot.errors import AudioError, TooLongError
@@ -36,7 +29,7 @@ Source = str | os.PathLike[str] | bytes | BinaryIO | tuple[int, NDArray[Any]]
 """A path, the bytes of a file, a file object, or (rate in Hz, samples of shape (samples,) or (samples, channels))."""
 
 AUDIO_VERSION = 1
-"""Raise it when the same bytes come out as other samples: caches are keyed by it."""
+"""To be raised when the same bytes give other samples: caches are keyed by it."""
 MAX_SECONDS: Seconds = 60.0
 TRIM_DB = 40.0
 """Silence lies this far below the loudest frame: speech spans some 30 dB, and the noise of a quiet room lies lower."""
@@ -56,8 +49,8 @@ class Clip:
 
     Attributes:
         waveform: (samples,) float32, mono, at SAMPLE_RATE, without the silence at its ends; full scale is 1.
-        name: what to call it before users.
-        warnings: sentences for users on what is wrong with it but not fatal.
+        name: of the clip, for users.
+        warnings: sentences for users about faults that are not fatal.
     """
 
     waveform: NDArray[np.float32]
@@ -87,11 +80,11 @@ def load(
 
     Args:
         source: path, bytes, file object, or (rate in Hz, samples of shape (samples,) or (samples, channels)).
-        name: what errors call the clip; by default the file's name, else "clip".
-        start: where the clip begins in the source, in s.
-        end: where it ends, in s; it may exceed the source by TOLERANCE.
+        name: of the clip in errors; by default the file's name, else "clip".
+        start: beginning of the clip in the source, in s.
+        end: its end, in s; it may exceed the source by TOLERANCE.
         max_seconds: the longest clip, in s, before trimming.
-        trim: whether the silence at the ends is cut off; there must be enough between it in any case.
+        trim: whether the silence at the ends is cut off; there must be enough sound between it in any case.
 
     Raises:
         AudioError: the source is missing, a folder, empty, truncated or not audio; samples are NaN, infinite or far
@@ -110,7 +103,7 @@ def check_readable(path: str | os.PathLike[str]) -> None:
     """Check a file by its header, and FLAC by its last sample too; cheap enough for thousands of files.
 
     Raises:
-        AudioError: it is missing, a folder, empty, not audio, or holds less than its header promises.
+        AudioError: it is missing, a folder, empty, not audio, or holds less than its header states.
     """
     name = _name(path, None)
     with opened(name, path) as window, decoder(name, window) as audio:
@@ -119,10 +112,10 @@ def check_readable(path: str | os.PathLike[str]) -> None:
 
 
 def length(path: str | os.PathLike[str]) -> Seconds | None:
-    """Return the length of a file in s as its header, which may guess in MP3, tells; None where it does not.
+    """Return the length of a file in s by its header, which may guess in MP3; None where the header lacks it.
 
     Raises:
-        AudioError: it is missing, a folder, empty, not audio, or holds less than its header promises.
+        AudioError: as `check_readable`.
     """
     name = _name(path, None)
     with opened(name, path) as window, decoder(name, window) as audio:
@@ -234,10 +227,7 @@ def _clip(name: str, rate: Hertz, blocks: Iterable[NDArray[Any]], *, trim: bool)
 
 
 def _trim(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut the silence at both ends, whatever the level and the DC offset of the sound: (samples,) to (samples,).
-
-    It cuts where `librosa.effects.trim` does, which takes seconds to import.
-    """
+    """Cut the silence at both ends, whatever the level and the DC offset, exactly as `librosa.effects.trim`."""
     centred = waveform - waveform.mean()
     padded = np.pad(centred / np.abs(centred).max(), _FRAME // 2)
     power = np.square(sliding_window_view(padded, _FRAME)[::_HOP]).mean(axis=1)  # (frames,)
@@ -253,9 +243,5 @@ def _too_long(name: str, found: str, max_seconds: Seconds) -> TooLongError:
 def _beyond(name: str, segment: tuple[Seconds, Seconds], found: str) -> AudioError:
     start, end = segment
     until = "its end" if end >= _FOREVER else f"{end:g} s"
-    return AudioError(
-        name,
-        found=f"a segment from {start:g} s to {until} {found}",
-        expected="a segment inside the sound",
-        remedy="Correct start and end.",
-    )
+    found = f"a segment from {start:g} s to {until} {found}"
+    return AudioError(name, found=found, expected="a segment inside the sound", remedy="Correct start and end.")

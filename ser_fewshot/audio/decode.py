@@ -1,4 +1,4 @@
-"""Decoding a file with soundfile, after checking that it holds what its header promises."""
+"""Decoding a file with soundfile, after checking that it holds as much sound as its header states."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ser_fewshot.errors import AudioError
 
 Seconds = float
 TOLERANCE: Seconds = 0.05
-"""How much may be missing at the end: codecs and annotations round to frames of 20 to 50 ms."""
-_OPEN_ENDED = 0x7F000000  # from here on, a chunk size means "to the end": so ffmpeg and sox write to pipes
-_MAX_CHUNKS = 1000  # more chunks before the sound than any recorder writes
+"""What may be missing at the end: codecs and annotations round to frames of 20 to 50 ms."""
+_OPEN_ENDED = 0x7F000000  # a chunk size from here on means "to the end", as ffmpeg and sox write to pipes
+_MAX_CHUNKS = 1000  # before the sound: more than any recorder writes
 _NIST_HEADER = 1024  # bytes
 _OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page (RFC 3533)
 _SOUNDS = rb"RIFF|RIFX|RF64|FORM|fLaC|OggS|ID3|\.snd|caff|NIST|\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]"
@@ -54,11 +54,11 @@ class Stream(sf.SoundFile):  # type: ignore[misc]  # it ships no types
 
     @property
     def total(self) -> int | None:
-        """The frames, None where the header does not know: streamed FLAC, and MP3, where it may guess."""
+        """The frames; None where the header lacks them (streamed FLAC) or may guess (MP3)."""
         return None if self.format == "MP3" or self.frames >= 2**62 else int(self.frames)
 
     def blocks(self, first: int, count: int) -> Iterator[NDArray[np.float32]]:
-        """Yield blocks of (frames, channels); fewer than asked for where the file ends."""
+        """Yield blocks of (frames, channels), `count` frames in all, or fewer where the file ends."""
         # Vorbis and MP3 give other samples after a seek: https://github.com/libsndfile/libsndfile/issues/885
         if super().seekable() and self.total is not None and self.subtype != "VORBIS":
             self.seek(first)
@@ -76,7 +76,7 @@ class Stream(sf.SoundFile):  # type: ignore[misc]  # it ships no types
 
 @contextmanager
 def translated(name: str, window: Window) -> Iterator[None]:
-    """Turn what libsndfile raises into AudioError; where the source failed, say that instead of what came of it."""
+    """Turn errors of libsndfile into AudioError; an error of the source itself comes first."""
     failure: Exception | None = None
     try:
         yield
@@ -94,34 +94,26 @@ def translated(name: str, window: Window) -> Iterator[None]:
 
 @contextmanager
 def decoder(name: str, window: Window) -> Iterator[Stream]:
-    """Open a decoder after checking what the header promises."""
+    """Open a decoder after checking the header."""
     with translated(name, window):
-        promised, present = _promise(name, window)
+        stated, present = _bytes_of_sound(name, window)
         with Stream(window) as audio:
-            _check_opened(name, audio, promised, present)
+            check_rate(name, audio.samplerate)
+            lost = stated - present
+            if lost > 0 and (present <= 0 or audio.frames / audio.samplerate * lost / present > TOLERANCE):
+                raise truncated(name, f"{max(0, present)} of {stated} bytes of sound")
+            if audio.frames == 0:
+                raise AudioError(name, found="no samples", expected="sound", remedy=AGAIN)
             yield audio
 
 
-def _check_opened(name: str, audio: Stream, promised: int, present: int) -> None:
-    check_rate(name, audio.samplerate)
-    lost = promised - present
-    if lost > 0 and (present <= 0 or audio.frames / audio.samplerate * lost / present > TOLERANCE):
-        raise truncated(name, f"{max(0, present)} of {promised} bytes of sound")
-    if audio.frames == 0:
-        raise AudioError(name, found="no samples", expected="sound", remedy=AGAIN)
-
-
-def _promise(name: str, window: Window) -> tuple[int, int]:
-    """Refuse what is no audio; return the bytes of sound that the header promises and that are there, or (0, 0)."""
+def _bytes_of_sound(name: str, window: Window) -> tuple[int, int]:
+    """Refuse what is not audio; return the bytes of sound that the header states and that are there, or (0, 0)."""
     head = window.at(0, 12)
     if not re.match(_SOUNDS, head):
         foreign = (text for pattern, text in _FOREIGN.items() if re.match(pattern, head, re.DOTALL))
-        raise AudioError(
-            name,
-            found=next(foreign, "a file that is not audio"),
-            expected="WAV, FLAC, OGG, Opus, MP3 or AIFF",
-            remedy=f"Choose an audio file. {_CONVERT}",
-        )
+        found, remedy = next(foreign, "a file that is not audio"), f"Choose an audio file. {_CONVERT}"
+        raise AudioError(name, found=found, expected="WAV, FLAC, OGG, Opus, MP3 or AIFF", remedy=remedy)
     if head.startswith(b"OggS"):
         _check_ogg(name, window)
     if head.startswith((b"ID3", b"\xff")):
@@ -153,14 +145,14 @@ def _check_mp3(name: str, window: Window, head: bytes) -> None:
         start = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
     tag = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f](.{4})(.{4})", window.at(start, 4096), re.DOTALL)
     if tag:
-        frames, promised = (int.from_bytes(field, "big") for field in tag.groups())
+        frames, stated = (int.from_bytes(field, "big") for field in tag.groups())
         present = window.size - start
-        if frames * (promised - present) > 2 * promised:
-            raise truncated(name, f"{present} of {promised} bytes of sound")
+        if frames * (stated - present) > 2 * stated:
+            raise truncated(name, f"{present} of {stated} bytes of sound")
 
 
 def _data_chunk(window: Window, head: bytes) -> tuple[int, int]:
-    """Return the bytes of sound that WAV, RF64 or AIFF promises and that are there; (0, 0) where it is open-ended."""
+    """Return the bytes of sound that WAV, RF64 or AIFF states and that are there; (0, 0) where it is open-ended."""
     order: Literal["little", "big"] = "little" if head[:4] in (b"RIFF", b"RF64") else "big"
     long_size, offset = 0, 12
     for _ in range(_MAX_CHUNKS):
@@ -170,7 +162,7 @@ def _data_chunk(window: Window, head: bytes) -> tuple[int, int]:
             present = window.size - offset - 8
             after = window.at(offset + 8, 8)
             chunk_follows = re.match(rb"[ -~]{4}", after) and int.from_bytes(after[4:], order) <= present - 8
-            if size == 0 and not chunk_follows:  # the writer never came back to fill in the size
+            if size == 0 and not chunk_follows:  # the writer did not fill in the size
                 window.open_ended_at = offset + 4
             if head[:4] == b"RF64" and size == 2**32 - 1:
                 return long_size, present

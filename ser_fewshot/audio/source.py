@@ -1,4 +1,4 @@
-"""What a clip comes as, before it is decoded: an array, a path, bytes or a file object."""
+"""Sources of a clip, before it is decoded: an array, a path, bytes or a file object."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ser_fewshot.storage.paths import remedy_for, url_in
 
 Hertz = int
 RATES: tuple[Hertz, Hertz] = (1_000, 768_000)
-"""The slowest and the fastest rate of any recorder; a header that says otherwise is damaged."""
+"""The lowest and the highest rate of any recorder; a header with another is damaged."""
 STREAM_BYTES = 2**29
-"""The most that is read from a file object that cannot seek."""
+"""The most bytes that are read from a file object that cannot seek."""
 _FULL_SCALE = {"i1": 2**7, "u1": 2**7, "i2": 2**15, "i4": 2**31}
 BLOCK = 2**20  # samples over all channels that are decoded at a time, and bytes that are hashed at a time
 
@@ -47,10 +47,8 @@ def checked_array(name: str, source: tuple[Any, ...]) -> tuple[Hertz, NDArray[An
 
 
 def _illegal_array(name: str, found: str, remedy: str = "Pass such a tuple.") -> AudioError:
-    expected = (
-        "(rate in Hz as int, array of shape (samples,) or (samples, channels) of float, int16, int32, int8 or uint8)"
-    )
-    return AudioError(name, found=found, expected=expected, remedy=remedy)
+    shapes = "array of shape (samples,) or (samples, channels) of float, int16, int32, int8 or uint8"
+    return AudioError(name, found=found, expected=f"(rate in Hz as int, {shapes})", remedy=remedy)
 
 
 def as_float(samples: NDArray[Any], part: slice) -> NDArray[Any]:
@@ -68,22 +66,17 @@ def as_float(samples: NDArray[Any], part: slice) -> NDArray[Any]:
 
 
 def check_rate(name: str, rate: Hertz) -> None:
-    """Refuse a rate in Hz that no recording has.
-
-    Raises:
-        AudioError: it is out of RATES.
-    """
+    """Refuse a rate in Hz outside RATES."""
     if not RATES[0] <= rate <= RATES[1]:
-        raise AudioError(
-            name, found=f"a rate of {rate} Hz", expected=f"{RATES[0]} to {RATES[1]} Hz", remedy="Correct the rate."
-        )
+        expected = f"{RATES[0]} to {RATES[1]} Hz"
+        raise AudioError(name, found=f"a rate of {rate} Hz", expected=expected, remedy="Correct the rate.")
 
 
 class Window:
-    """What soundfile reads from: a file object from where it stands.
+    """A file object from its present position on, for soundfile to read from.
 
-    It has no name, so that soundfile goes by the content and not by an extension. No exception can pass through C, so
-    `fault` keeps it and the reading ends there.
+    It has no name, so that soundfile goes by the content and not by an extension. Exceptions cannot pass through C, so
+    `fault` keeps one and reading ends there.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
@@ -118,21 +111,21 @@ class Window:
         return bytes(0xFF if at <= index < at + 4 else byte for index, byte in enumerate(data))
 
     def at(self, offset: int, count: int) -> bytes:
-        """Return the bytes from an offset on, and go back to the beginning."""
+        """Return `count` bytes from an offset on, and go back to the beginning."""
         self.seek(offset)
         data = self.read(count)
         self.seek(0)
         return data
 
     def restore(self) -> None:
-        """Put the file object back where it stood."""
+        """Put the file object back to its former position."""
         with suppress(Exception):  # it belongs to the caller, and the sound has been read
             self._raw.seek(self._base)
 
 
 @contextmanager
 def opened(name: str, source: object) -> Iterator[Window]:
-    """Open a source that is no array; close what was opened here, put back what was not."""
+    """Open a path, bytes or a file object, which is put back to its former position in the end."""
     if isinstance(source, str | os.PathLike):
         with _open(name, source) as handle:
             yield _wrap(name, handle)
@@ -145,16 +138,12 @@ def opened(name: str, source: object) -> Iterator[Window]:
         finally:
             window.restore()
     elif source is None:
-        raise AudioError(
-            name, found="no clip", expected="a recording or a file", remedy="Record or upload a clip, then try again."
-        )
+        remedy = "Record or upload a clip, then try again."
+        raise AudioError(name, found="no clip", expected="a recording or a file", remedy=remedy)
     else:
-        raise AudioError(
-            name,
-            found=f"an object of type {type(source).__name__}",
-            expected="a path, bytes, a binary file object or a tuple (rate, array)",
-            remedy="Pass one of these.",
-        )
+        expected = "a path, bytes, a binary file object or a tuple (rate, array)"
+        found = f"an object of type {type(source).__name__}"
+        raise AudioError(name, found=found, expected=expected, remedy="Pass one of these.")
 
 
 def _open(name: str, source: str | os.PathLike[str]) -> BinaryIO:
@@ -195,16 +184,11 @@ def _wrap(name: str, source: BinaryIO) -> Window:
 
 
 def _seekable(source: BinaryIO) -> Window:
-    try:
+    with suppress(AttributeError, OSError, ValueError):  # of which a file object that cannot seek raises one
         return Window(source)
-    except (AttributeError, OSError, ValueError):  # what cannot seek raises one of these
-        return Window(io.BytesIO(_slurp(source)))
-
-
-def _slurp(source: BinaryIO) -> bytes:
     data = bytearray()
     while block := source.read(BLOCK):
         data += block
         if len(data) > STREAM_BYTES:
             raise ValueError(f"it holds more than {STREAM_BYTES} bytes")
-    return bytes(data)
+    return Window(io.BytesIO(data))

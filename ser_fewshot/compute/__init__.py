@@ -1,1 +1,1 @@
-"""Where the work is done: devices, several processes, threads."""
+"""Devices, several processes, threads, and the versions that decide numbers."""

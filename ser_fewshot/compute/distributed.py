@@ -1,7 +1,7 @@
-"""One process of several, as `torchrun` or `accelerate launch` start them: which, on what device, and sums over all.
+"""Several processes, as `torchrun` or `accelerate launch` start them: rank, device, and sums over all of them.
 
-The only place that knows accelerate. Where there is one process, nothing here imports it, opens a port or waits, and
-every function says what is true of one. Only numbers travel between processes, never objects: nothing is unpickled.
+The only module that uses accelerate. In a single process nothing here imports it, opens a port or waits. Only numbers
+travel between processes, never objects: nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
 
 Precision = Literal["fp32", "bf16", "fp16"]
-"""What the encoder computes in while it is trained; its weights, and all that follows it, stay in single precision."""
+"""Of the encoder's operations in training; its weights, and all that follows it, stay in single precision."""
 
 Item = TypeVar("Item")
 
@@ -41,13 +41,13 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Return whether this is the process that writes and speaks."""
+    """Return whether this is the process that writes files and prints."""
     return rank() == 0
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Leave the other processes, which go on by themselves, while the context is open."""
+    """Act as a single process while the context is open; the others go on by themselves."""
     left = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE") if name in os.environ}
     try:
         yield
@@ -57,18 +57,22 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end one of several processes with an error that says how to go on.
+    """Turn SIGTERM in one of several processes into an error that says how to go on.
 
-    What starts the processes ends those that are left when one of them dies, and so does a cluster at the time limit.
+    Launchers send it to the other processes when one dies, and clusters at the time limit.
 
     Raises:
-        DistributedError: the process was asked to end.
+        DistributedError: SIGTERM came.
     """
-    # The only thread that may; Ray works in another.
+    # Only the main thread may set a signal handler; Ray works in another.
     if world_size() == 1 or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _ended)
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise _lost("a request to end, as the others get when one of the processes dies, or all at a time limit")
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
@@ -76,13 +80,13 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 def share(items: Sequence[Item]) -> list[Item]:
-    """Return every so-manieth item: what this process takes of a work that all of them share."""
+    """Return every world_size-th item, from this process's rank on."""
     return list(items[rank() :: world_size()])
 
 
 @dataclass(frozen=True, eq=False)
 class Compute:
-    """Where networks compute, and how exactly.
+    """The device and the precision of networks.
 
     Attributes:
         device: of weights and batches.
@@ -119,7 +123,11 @@ def compute(device: str = "cpu", precision: Precision = "fp32") -> Compute:
     if precision == "fp32":
         return Compute(chosen)
     _check_precision(chosen, precision)
-    accelerator = _accelerator(precision, cpu=chosen.type == "cpu")
+    from accelerate import Accelerator  # noqa: PLC0415
+    from accelerate.state import AcceleratorState  # noqa: PLC0415
+
+    AcceleratorState._reset_state()  # a program may train twice, in different precisions
+    accelerator: Any = Accelerator(cpu=chosen.type == "cpu", mixed_precision=precision)
     return Compute(chosen, precision, accelerator.autocast, accelerator.scaler)
 
 
@@ -152,7 +160,7 @@ def total(values: Tensor) -> Tensor:
 def total_gradients(parameters: Sequence[torch.nn.Parameter], loss: float) -> float:
     """Replace each gradient by its sum over all processes, in one message, and return the sum of a loss.
 
-    A parameter that has a gradient in no process has none afterwards, so that an optimiser leaves it alone.
+    A parameter without a gradient in any process has none afterwards, so that an optimiser leaves it alone.
 
     Raises:
         DistributedError: a process is gone.
@@ -171,14 +179,10 @@ def total_gradients(parameters: Sequence[torch.nn.Parameter], loss: float) -> fl
 
 
 def check_alike(what: str, digest: bytes) -> None:
-    """Refuse to go on where processes do not see the same.
-
-    Args:
-        what: is the same everywhere, for the error.
-        digest: of it.
+    """Refuse to go on if a digest, of `what`, is not the same in every process.
 
     Raises:
-        DistributedError: a process sees something else, or is gone.
+        DistributedError: it is not, or a process is gone.
     """
     if world_size() == 1:
         return
@@ -195,22 +199,22 @@ def check_alike(what: str, digest: bytes) -> None:
         )
 
 
-def _device(asked: str) -> torch.device:
+def _device(name: str) -> torch.device:
     import torch  # noqa: PLC0415
 
-    if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = asked.partition(":")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
     n_gpus = torch.cuda.device_count()
-    found = f"{asked!r}, and {n_gpus} GPUs that torch {torch.__version__} can use"
+    found = f"{name!r}, and {n_gpus} GPUs that torch {torch.__version__} can use"
     if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
         remedy = "Choose one of these."
     elif kind == "cuda" and int(number or 0) >= n_gpus:
         remedy = "Choose another device, or install a torch that is built for your GPU."
     elif number and world_size() > 1:
-        found, remedy = f"{asked!r} for {world_size()} processes", "Say 'cuda': each process takes a GPU of its own."
+        found, remedy = f"{name!r} for {world_size()} processes", "Say 'cuda': each process takes a GPU of its own."
     else:
-        return torch.device(asked)
+        return torch.device(name)
     raise SettingsError("device", found=found, expected="cpu | cuda | cuda:NUMBER | auto", remedy=remedy)
 
 
@@ -227,14 +231,6 @@ def _check_precision(device: torch.device, precision: Precision) -> None:
     raise SettingsError("precision", found=found, expected=expected, remedy="Choose one of these, or another device.")
 
 
-def _accelerator(precision: Precision, *, cpu: bool) -> Any:
-    from accelerate import Accelerator  # noqa: PLC0415
-    from accelerate.state import AcceleratorState  # noqa: PLC0415
-
-    AcceleratorState._reset_state()  # a program may train twice, in different precisions
-    return Accelerator(cpu=cpu, mixed_precision=precision)
-
-
 def _join(*, cpu: bool | None = None) -> Any:
     """Return accelerate's state of this process; the first call meets the others."""
     import torch  # noqa: PLC0415
@@ -247,13 +243,9 @@ def _join(*, cpu: bool | None = None) -> Any:
     return state
 
 
-def _ended(_number: int, _frame: object) -> NoReturn:
-    raise _lost("a request to end, as the others get when one of the processes dies, or all at a time limit")
-
-
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Say in our words what torch raises where a process is gone."""
+    """Turn torch's error where a process is gone into DistributedError."""
     try:
         yield
     except RuntimeError as error:

@@ -1,12 +1,11 @@
-"""Threads of this package's own, whose number nobody else sees.
+"""Tasks side by side, one thread each, without a change of the process's number of threads.
 
-A task of few-shot learning is a few clips: its operations are too small to be split well between the threads of one
-operation, and every operation ends in a wait for the slowest of them, which on a machine that others use as well is
-most of the time. Whole tasks depend on each other in nothing but the sum of their gradients, and batches of clips that
-an encoder describes, in nothing: they run side by side, each on one thread.
+A task of few-shot learning is a few clips: its operations are too small to be split well between threads, and every
+operation waits for its slowest thread, which on a shared machine is most of the time. Tasks share nothing but the sum
+of their gradients, and batches of clips nothing at all: they run side by side.
 
-`torch.set_num_threads` cannot say that: it writes the number of the calling thread, and of every thread that begins
-later (https://github.com/pytorch/pytorch/issues/19001). OpenMP and MKL keep a number for each thread, which is used.
+`torch.set_num_threads` also changes the number of every thread that begins later
+(https://github.com/pytorch/pytorch/issues/19001). OpenMP and MKL keep one number a thread, which is set instead.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 THREADS = "SER_FEWSHOT_THREADS"
-"""The environment variable that says how many threads enrolling and recognising take."""
+"""The environment variable for the number of threads of enrolling and recognising."""
 
 _TORCH = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
 _WORKERS: ContextVar[int | None] = ContextVar("workers", default=None)  # of `each`, while operations are not split
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return what a function makes of each item, in order; items are shared out to as many threads as torch may use.
+    """Apply a function to each item, on as many threads as torch may use, and return the results in order.
 
-    Each of these threads runs torch's operations alone, and records gradients if the caller does. With one thread, or
-    one item, the caller's thread does the work. Results do not depend on the number of threads, if it is above one.
+    Each thread runs torch's operations alone, and records gradients if the caller does. With one thread, or one item,
+    the caller's thread does the work. Results do not depend on the number of threads, if it is above one.
 
     Args:
         function: must not change what several items share, and not draw from torch's global generator.
         items: are taken in order.
 
     Raises:
-        Exception: what the function raised on the first item, in order, that it raised on.
+        Exception: the function's, on the first item in order for which it raised one.
     """
     workers = min(_WORKERS.get() or torch.get_num_threads(), len(items))
     if workers < 2:
@@ -79,10 +78,10 @@ def threads(number: int) -> Iterator[None]:
 def small_work() -> Iterator[None]:
     """Compute a batch of a few clips on one thread; several batches side by side on as many as torch may use.
 
-    SER_FEWSHOT_THREADS says another number for both, up to what torch may use.
+    SER_FEWSHOT_THREADS sets another number for both, up to what torch may use.
 
     Raises:
-        SettingsError: it is no such number.
+        SettingsError: it is not a positive number.
     """
     chosen, most = _chosen(), _WORKERS.get() or torch.get_num_threads()
     token = _WORKERS.set(min(chosen or most, most))
@@ -94,7 +93,7 @@ def small_work() -> Iterator[None]:
 
 
 class Lock:
-    """A lock that is left out of copies, and that a forked process finds open: who held it is not there to let go."""
+    """A lock that is new in copies, and open in a forked process, where its holder does not exist."""
 
     def __init__(self) -> None:
         self._of_process: dict[int, threading.Lock] = {}
@@ -110,12 +109,11 @@ class Lock:
 
 
 def _chosen() -> int | None:
-    told = os.environ.get(THREADS, "").strip()
-    if told and not (told.isdecimal() and int(told)):
-        raise SettingsError(
-            THREADS, found=repr(told), expected="a number of threads, at least 1", remedy="Set one, or unset it."
-        )
-    return int(told) if told else None
+    text = os.environ.get(THREADS, "").strip()
+    if text and not (text.isdecimal() and int(text)):
+        expected = "a number of threads, at least 1"
+        raise SettingsError(THREADS, found=repr(text), expected=expected, remedy="Set one, or unset it.")
+    return int(text) if text else None
 
 
 @functools.cache
@@ -125,9 +123,9 @@ def _openmp() -> ThreadpoolController:
 
 @functools.cache
 def _mkl() -> Callable[[int], int]:
-    """Return what sets MKL's number of threads for the calling thread and returns the one before; 0 follows OpenMP.
+    """Return the function that sets MKL's number of threads of the calling thread and returns the one before.
 
-    It follows OpenMP until somebody calls torch.set_num_threads. On Linux it is linked into torch itself, where
+    0 follows OpenMP, the state before torch.set_num_threads. On Linux MKL is linked into torch itself, where
     threadpoolctl does not look for it.
     """
     try:
@@ -138,7 +136,7 @@ def _mkl() -> Callable[[int], int]:
 
 
 def _begin_alone() -> None:
-    """Compute on one thread in a forked process: OpenMP's others are not there, and it would wait for them for ever.
+    """Compute on one thread in a forked process, where OpenMP's others do not exist and it would wait for ever.
 
     https://github.com/pytorch/pytorch/issues/17199; PyTorch's DataLoader does the same in its workers.
     """

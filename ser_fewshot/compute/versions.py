@@ -1,4 +1,4 @@
-"""What decides the last digits of a number beside its seed: versions of libraries, and the kind of processor."""
+"""Versions of libraries and the kind of processor, which decide the last digits of a number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGE = "ser-fewshot"
 _LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "librosa", "soxr", "opensmile", "resemblyzer")
 _CPUINFO = Path("/proc/cpuinfo")
 MACHINE, PROCESSOR = "machine", "processor"
-"""What the two that are no versions are called among them."""
+"""The keys of the two entries that are not versions."""
 
 
 def versions() -> dict[str, str]:
@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the kind of processor: the instructions that torch takes, by which sums are rounded, and its model."""
+    """Return the instruction set that torch uses, which decides how sums are rounded, and the processor's model."""
     try:
         lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux

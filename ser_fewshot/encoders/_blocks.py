@@ -20,8 +20,7 @@ from ser_fewshot.encoders._statistics import moments
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.frontends.pretrained.architectures import blocks_key, build
-from ser_fewshot.frontends.pretrained.families import family_of
-from ser_fewshot.frontends.pretrained.frontend import Settings
+from ser_fewshot.frontends.pretrained.frontend import Settings, family_of
 from ser_fewshot.optional import not_installed
 from ser_fewshot.settings import fill
 

@@ -36,11 +36,11 @@ def default_directory() -> Path:
 
 
 class FeatureCache:
-    """Arrays by the content of their clip, for one front-end.
+    """Features of one front-end by the content of their clip.
 
     Args:
-        directory: the root that all front-ends share.
-        identity: what decides the values of the front-end's output.
+        directory: the root of the caches of all front-ends.
+        identity: all settings that decide the values of the front-end's output.
     """
 
     def __init__(self, directory: Path, identity: Mapping[str, object]) -> None:
@@ -95,7 +95,7 @@ def size(directory: Path) -> tuple[int, int]:
 
 
 def clear(directory: Path) -> None:
-    """Remove every cached feature under a root, and nothing else that may lie there.
+    """Remove every cached feature under a root, and nothing else.
 
     Raises:
         SettingsError: one cannot be removed.
@@ -107,12 +107,12 @@ def clear(directory: Path) -> None:
     except OSError as error:
         raise _unusable(directory, error) from error
     for folder in sorted({folder for path in files for folder in path.parents[:3]}, reverse=True):  # deepest first
-        with contextlib.suppress(OSError):  # it holds what is not ours, or an entry that was just written
+        with contextlib.suppress(OSError):  # it holds other files, or an entry that was just written
             folder.rmdir()
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """Yield the entries under a root, and what killed processes left of some, by their names: nothing else is ours."""
+    """Yield, by their names, the entries under a root and the temporary files of killed processes."""
     for settings in _listing(directory / "features", r"[0-9a-f]{16}"):
         for prefix in _listing(settings, r"[0-9a-f]{2}"):
             yield from _listing(prefix, rf"[0-9a-f]{{64}}\{_SUFFIX}|\.[0-9a-f]{{16}}\{TEMPORARY}")

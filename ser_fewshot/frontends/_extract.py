@@ -1,14 +1,13 @@
-"""From utterances to features: read, analyse in batches of like length, keep on disk, normalise by explicit choice.
+"""From utterances to features: read, analyse, cache on disk, normalise if chosen.
 
-Clips stream through: what is in memory at a time is some minutes of sound, and features up to a limit.
+Clips stream through: in memory at a time are some minutes of sound, and features up to a limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,26 +17,26 @@ from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Skipped, Utterance
 from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache
-from ser_fewshot.frontends._clips import FeatureSet, StoredClips, content_key
+from ser_fewshot.frontends._feature_set import FeatureSet, StoredClips, content_key
 from ser_fewshot.frontends._normalization import Normalization, check_normalization, normalize
 
 HELD_BYTES = 2**31
-"""Features that are held in memory; more than that are read from the cache whenever they are needed."""
+"""Features that are held in memory; more than that are read from the cache at every access."""
 
-_WAITING_SAMPLES = 640 * audio.SAMPLE_RATE  # what is read before it is analysed: 40 MB
+_WAITING_SAMPLES = 640 * audio.SAMPLE_RATE  # read before they are analysed: 40 MB
 
 
 class FrontEnd(Protocol):
-    """What turns waveforms into frames; frozen, so its output may be kept.
+    """Turns waveforms into frames; frozen, so its output may be cached.
 
     Attributes:
         sample_rate: Hz.
         dim: values in a frame.
-        layers: of an encoder that lie side by side in a frame, for the learner to weigh; 1 where there is no choice.
-        pooled: whether a clip is one frame, which describes all of it.
-        storage: what the values are rounded to, so that they can be kept in half the space.
-        trim: whether it is given clips without the silence at their ends.
-        spectral: whether values are logarithms of the power in bands, which augmentation may be added to.
+        layers: how many layers of an encoder lie side by side in a frame, for the learner to weigh.
+        pooled: whether a clip is one frame.
+        storage: the type that values are rounded to and cached in.
+        trim: whether it takes clips without the silence at their ends.
+        spectral: whether values are log powers of bands, which augmentation of frames needs.
     """
 
     sample_rate: int
@@ -50,18 +49,18 @@ class FrontEnd(Protocol):
 
     @property
     def network(self) -> nn.Module | None:
-        """What has weights, which a saved model holds; None where the settings say everything."""
+        """The part with weights, which a saved model holds; None for a front-end without any."""
 
     @property
     def identity(self) -> dict[str, object]:
         """Everything that decides the values of the output."""
 
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """(samples,) each, at least one -> (frames, dim) each; how to batch them is the front-end's own business."""
+        """(samples,) each, at least one -> (frames, dim) each, in whatever batches suit the front-end."""
 
 
 def analyse(frontend: FrontEnd, waveforms: Sequence[Tensor]) -> list[Tensor]:
-    """Waveforms of (samples,) each -> features of (frames, dim) each, independent of the company a clip came in.
+    """Waveforms of (samples,) each -> features of (frames, dim) each, independent of the batch.
 
     Raises:
         SettingsError: the front-end wants another sample rate than every clip has.
@@ -88,9 +87,9 @@ def extract(
     """Read and analyse utterances, from the cache where it knows them; several processes with a cache share the work.
 
     Args:
-        frontend: what analyses.
-        utterances: what to read; a clip that cannot be used is skipped, counted and listed.
-        cache: where features are kept; None analyses everything anew.
+        frontend: the front-end.
+        utterances: a clip that cannot be used is skipped, counted and listed.
+        cache: None analyses everything anew.
         normalization: see `Normalization`.
         hold: bytes of features to hold in memory; if there are more, and a cache, they stay there.
         track: wraps the utterances to show progress.
@@ -100,20 +99,33 @@ def extract(
             another front-end or cannot be written.
         DistributedError: another process is gone.
     """
-    asked = tuple(utterances)
+    every = tuple(utterances)
     check_frames(frontend, normalization)
-    check_normalization(normalization, [utterance.speaker_key for utterance in asked])
+    check_normalization(normalization, [utterance.speaker_key for utterance in every])
     if cache is not None and distributed.world_size() > 1:
-        fill(frontend, asked, cache=cache, track=track)
+        fill(frontend, every, cache=cache, track=track)
         distributed.barrier()
     stream = _Stream(frontend, cache)
-    held = _Held(cache, hold)
-    for found in stream.of(track(asked)):
-        held.add(found)
-    readable = tuple(asked[row] for row in held.rows)
-    clips = normalize(held.clips(), normalization, speakers=[item.speaker_key for item in readable])
-    whole = clips if isinstance(clips, StoredClips) else tuple(clips)
-    return FeatureSet(readable, whole, tuple(stream.skipped), tuple(held.keys[row] for row in held.rows))
+    keys: dict[int, str] = {}
+    held: dict[int, Tensor] = {}
+    n_bytes = 0
+    for clip in stream.of(track(every)):
+        keys[clip.row] = clip.key
+        n_bytes += clip.values.nbytes
+        if cache is None or n_bytes <= hold:
+            held[clip.row] = clip.values
+        else:
+            held.clear()
+    rows = sorted(keys)
+    readable, readable_keys = tuple(every[row] for row in rows), tuple(keys[row] for row in rows)
+    clips: Sequence[Tensor]
+    if cache is not None and n_bytes > hold:
+        clips = StoredClips(cache, readable_keys)
+    else:
+        clips = [held[row] for row in rows]
+    clips = normalize(clips, normalization, speakers=[item.speaker_key for item in readable])
+    clips = clips if isinstance(clips, StoredClips) else tuple(clips)
+    return FeatureSet(readable, clips, tuple(stream.skipped), readable_keys)
 
 
 def fill(
@@ -123,12 +135,12 @@ def fill(
     cache: FeatureCache,
     track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
 ) -> tuple[int, list[Skipped]]:
-    """Bring the features of utterances into the cache, holding none of them; each of several processes takes a share.
+    """Write the features of utterances to the cache, holding none of them; each of several processes takes a share.
 
     Args:
-        frontend: what analyses.
-        utterances: what to read; a clip that cannot be used is skipped.
-        cache: where features are kept.
+        frontend: the front-end.
+        utterances: a clip that cannot be used is skipped.
+        cache: the cache.
         track: wraps the utterances of this process to show progress.
 
     Returns:
@@ -142,7 +154,7 @@ def fill(
 
 
 def check_frames(frontend: FrontEnd, normalization: str) -> None:
-    """Refuse to measure a clip that is one frame against itself: nothing would be left of it.
+    """Refuse to normalise a clip that is one frame by itself, which would leave nothing of it.
 
     Raises:
         SettingsError: the normalisation is "clip" and the front-end pools.
@@ -156,22 +168,12 @@ def check_frames(frontend: FrontEnd, normalization: str) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """A clip: its row, what it is kept under, and its features (frames, dim)."""
+class _Clip(NamedTuple):
+    """A clip: its row, its key in the cache, and its features (frames, dim) or its waveform (samples,)."""
 
     row: int
     key: str
-    features: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    """A clip that is still to be analysed: its row, what to keep it under, and its waveform (samples,)."""
-
-    row: int
-    key: str
-    waveform: Tensor
+    values: Tensor
 
 
 class _Stream:
@@ -190,81 +192,39 @@ class _Stream:
         self.skipped: list[Skipped] = []
         self._hashed: dict[Path, str] = {}
 
-    def of(self, utterances: Iterable[Utterance]) -> Iterator[_Found]:
-        """Yield every clip that can be used: cached ones at once, others when enough of them wait."""
-        waiting: list[_Waiting] = []
+    def of(self, utterances: Iterable[Utterance]) -> Iterator[_Clip]:
+        """Yield the features of every clip that can be used: cached ones at once, others when enough of them wait."""
+        waiting: list[_Clip] = []
         n_waiting = 0  # samples
         for row, utterance in enumerate(utterances):
             try:
-                read = self._read(row, utterance)
+                key = content_key(utterance, self._hashed)
+                entry = None if self.cache is None else self.cache.read(key)
+                if entry is not None:
+                    yield _Clip(row, key, torch.from_numpy(entry))
+                    continue
+                sound = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
             except AudioError as error:
-                self.skipped.append(_skipped(utterance, error))
+                which = "" if utterance.start is None and utterance.end is None else f" ({utterance.id})"
+                reason = f"unusable: {error.found}; expected {error.expected}{which}"
+                self.skipped.append(Skipped(utterance.path, reason))
                 continue
-            if isinstance(read, _Found):
-                yield read
-                continue
-            waiting.append(read)
-            n_waiting += len(read.waveform)
+            waiting.append(_Clip(row, key, torch.from_numpy(sound.waveform)))
+            n_waiting += len(sound.waveform)
             if n_waiting >= _WAITING_SAMPLES:
                 yield from self._analysed(waiting)
                 waiting, n_waiting = [], 0
         yield from self._analysed(waiting)
 
-    def _read(self, row: int, utterance: Utterance) -> _Found | _Waiting:
-        """Return the cached features of a clip, or what they are to be made from."""
-        key = content_key(utterance, self._hashed)
-        entry = None if self.cache is None else self.cache.read(key)
-        if entry is not None:
-            return _Found(row, key, torch.from_numpy(entry))
-        clip = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
-        return _Waiting(row, key, torch.from_numpy(clip.waveform))
-
-    def _analysed(self, waiting: Sequence[_Waiting]) -> Iterator[_Found]:
-        for item, exact in zip(waiting, analyse(self.frontend, [item.waveform for item in waiting]), strict=True):
+    def _analysed(self, waiting: Sequence[_Clip]) -> Iterator[_Clip]:
+        for item, exact in zip(waiting, analyse(self.frontend, [item.values for item in waiting]), strict=True):
             features = _rounded(exact, self.frontend.storage)
             if self.cache is not None:
                 self.cache.write(item.key, features.numpy())
-            yield _Found(item.row, item.key, features)
-
-
-@dataclass(eq=False)
-class _Held:
-    """What was found so far: features up to a limit; beyond it, if there is a cache, only what they are kept under."""
-
-    cache: FeatureCache | None
-    limit: int
-    keys: dict[int, str] = field(default_factory=dict)
-    features: dict[int, Tensor] = field(default_factory=dict)
-    n_bytes: int = 0
-
-    @property
-    def rows(self) -> list[int]:
-        """Of the clips, in order."""
-        return sorted(self.keys)
-
-    def add(self, found: _Found) -> None:
-        """Take a clip in."""
-        self.keys[found.row] = found.key
-        self.n_bytes += found.features.nbytes
-        if self.cache is None or self.n_bytes <= self.limit:
-            self.features[found.row] = found.features
-        else:
-            self.features.clear()
-
-    def clips(self) -> Sequence[Tensor]:
-        """Return the features of all clips, in order."""
-        if self.cache is not None and self.n_bytes > self.limit:
-            return StoredClips(self.cache, [self.keys[row] for row in self.rows])
-        return [self.features[row] for row in self.rows]
-
-
-def _skipped(utterance: Utterance, error: AudioError) -> Skipped:
-    whole = utterance.start is None and utterance.end is None
-    which = "" if whole else f" ({utterance.id})"
-    return Skipped(utterance.path, f"unusable: {error.found}; expected {error.expected}{which}")
+            yield _Clip(item.row, item.key, features)
 
 
 def _rounded(features: Tensor, storage: torch.dtype) -> Tensor:
-    """(frames, dim) as they come back from the disk, so that the first run and the second have the same values."""
+    """(frames, dim) as they are read from the cache, so that the first run and the second have the same values."""
     kept = features.to(storage).to(features.dtype)
     return kept if bool(kept.isfinite().all()) else features  # half precision ends at 65,504

@@ -1,4 +1,4 @@
-"""What front-ends hand to learners: padded frames with their lengths, or one embedding a clip."""
+"""Features of several clips: padded frames with their lengths, or one embedding a clip."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def stack(clips: Sequence[Tensor]) -> Features:
     """Pad clips of (frames, dim) each to one batch; clips of (width,) each become pooled features.
 
     Raises:
-        ValueError: there is no clip, so that nobody knows how wide the batch is.
+        ValueError: there is no clip, and so no width.
     """
     if not clips:
         raise ValueError("no clips to stack")
@@ -58,6 +58,18 @@ def stack(clips: Sequence[Tensor]) -> Features:
         return Features(torch.stack(list(clips)), torch.ones(len(clips), dtype=torch.int64))
     lengths = torch.tensor([len(clip) for clip in clips])
     return Features(torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True), lengths)
+
+
+class FrontEndModule(nn.Module):
+    """A front-end whose `analyse` is called with padded clips too."""
+
+    def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """(samples,) each -> (frames, dim) each."""
+        raise NotImplementedError
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
+        """(batch, samples) at 16 kHz and (batch,) samples of each -> features; what lies beyond a length is ignored."""
+        return stack(self.analyse([row[:length] for row, length in zip(waveform, lengths.tolist(), strict=True)]))
 
 
 def halved(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whose mean and spread each band of a clip is measured against."""
+"""Normalisation of features, per clip or per speaker."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._clips import Scale, StoredClips
+from ser_fewshot.frontends._feature_set import Standardization, StoredClips
 
 Normalization = Literal["none", "clip", "speaker"]
-"""Whose mean and spread each band is measured against: nobody's, the clip's own, or those of all the speaker's clips.
+"""Whose mean and standard deviation each band is standardized by: the clip's own, or those of all the speaker's clips.
 
 Per-speaker statistics use every clip of a speaker without their labels, queries included: say so next to such a number.
 """
@@ -24,36 +24,28 @@ def normalize(
     """Bring each band to mean 0 and standard deviation 1, over a clip or over all clips of its speaker.
 
     Args:
-        clips: (frames, dim) each; those that are stored stay there, and are normalised when they are read.
+        clips: (frames, dim) each; stored ones are normalised when they are read.
         how: see `Normalization`.
         speakers: (n_clips,) whose clip each is; needed for "speaker".
 
     Raises:
-        SettingsError: "speaker" is asked for and a clip has no speaker, or nobody knows what is asked for.
+        SettingsError: `how` is unknown, or "speaker" and a clip has no speaker.
     """
     owners = [None] * len(clips) if speakers is None else speakers
     check_normalization(how, owners)
     if how == "none":
         return clips
-    scales = [Scale.own()] * len(clips) if how == "clip" else _of_speakers(clips, owners)
+    by = [Standardization()] * len(clips) if how == "clip" else _of_speakers(clips, owners)
     if isinstance(clips, StoredClips):
-        return clips.scaled(scales)
-    return [scale(clip) for scale, clip in zip(scales, clips, strict=True)]
+        return StoredClips(clips.cache, clips.keys, by)
+    return [standardized(clip) for standardized, clip in zip(by, clips, strict=True)]
 
 
 def check_normalization(how: str, speakers: Sequence[str | None]) -> None:
-    """Refuse a normalisation that nobody knows, or one by speakers where one of them is unknown.
-
-    Raises:
-        SettingsError: with how many speakers are known.
-    """
+    """Refuse an unknown normalisation, or one by speakers where one of them is unknown."""
     if how not in get_args(Normalization):
-        raise SettingsError(
-            "normalisation",
-            found=repr(how),
-            expected=" | ".join(get_args(Normalization)),
-            remedy="Choose one of these.",
-        )
+        expected = " | ".join(get_args(Normalization))
+        raise SettingsError("normalisation", found=repr(how), expected=expected, remedy="Choose one of these.")
     known = sum(speaker is not None for speaker in speakers)
     if how == "speaker" and known < len(speakers):
         raise SettingsError(
@@ -64,10 +56,10 @@ def check_normalization(how: str, speakers: Sequence[str | None]) -> None:
         )
 
 
-def _of_speakers(clips: Sequence[Tensor], owners: Sequence[str | None]) -> list[Scale]:
-    """Return the scale of each clip's speaker; the clips of one speaker at a time are in memory."""
+def _of_speakers(clips: Sequence[Tensor], owners: Sequence[str | None]) -> list[Standardization]:
+    """Return that of each clip's speaker; the clips of one speaker at a time are in memory."""
     groups: dict[str | None, list[int]] = {}
     for row, speaker in enumerate(owners):
         groups.setdefault(speaker, []).append(row)
-    scales = {speaker: Scale.of(torch.cat([clips[row] for row in rows])) for speaker, rows in groups.items()}
-    return [scales[speaker] for speaker in owners]
+    by = {speaker: Standardization.of(torch.cat([clips[row] for row in rows])) for speaker, rows in groups.items()}
+    return [by[speaker] for speaker in owners]

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._features import Features, stack
-from ser_fewshot.frontends._waves import windowed_waves
+from ser_fewshot.frontends._features import FrontEndModule
+from ser_fewshot.frontends._stft import stft_kernels
 
 _LOWEST_FLOOR = 1e-30  # well above the smallest float32
 
 _BUFFER_FRAMES = 2_048  # 4 MB: small enough for the processor's cache, large enough for its two or more cores
 
 _BLOCK_EDGES = (0.0, 0.3, 0.6, 0.8, 1.0)
-"""Where the bands are cut: high bands are wide, so fewer of them stand together."""
+"""Where the bands are cut: high bands are wide, so their blocks hold fewer of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Settings:
             )
 
 
-class LogMel(nn.Module):
+class LogMel(FrontEndModule):
     """Waveforms (batch, samples) in, natural log of mel power (batch, frames, n_mels) out.
 
     Raises:
@@ -94,12 +94,9 @@ class LogMel(nn.Module):
         filters = mel_filters(self.settings)
         empty = int((filters.sum(0) == 0).sum())
         if empty:
-            raise SettingsError(
-                "log-mel",
-                found=f"{empty} of {self.dim} bands without a frequency of a {self.settings.n_fft}-sample transform",
-                expected="a frequency in every band",
-                remedy="Lower n_mels, or raise n_fft.",
-            )
+            found = f"{empty} of {self.dim} bands without a frequency of a {self.settings.n_fft}-sample transform"
+            remedy = "Lower n_mels, or raise n_fft."
+            raise SettingsError("log-mel", found=found, expected="a frequency in every band", remedy=remedy)
         self._blocks = _blocks(torch.from_numpy(filters))
 
     @property
@@ -108,18 +105,6 @@ class LogMel(nn.Module):
         settings = self.settings
         hertz = {"f_min": float(settings.f_min), "f_max": float(settings.f_max)}  # 20 and 20.0 are one setting
         return {"frontend": "logmel", "version": 2, **asdict(settings), **hertz}
-
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
-        """Analyse padded clips.
-
-        Args:
-            waveform: (batch, samples) at 16 kHz; values beyond a clip's length are ignored.
-            lengths: (batch,) samples of each clip.
-
-        Returns:
-            (batch, frames, n_mels) and the frames of each clip; zero beyond a clip's length.
-        """
-        return stack(self.analyse([row[:length] for row, length in zip(waveform, lengths.tolist(), strict=True)]))
 
     @torch.no_grad()
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
@@ -163,13 +148,13 @@ class LogMel(nn.Module):
     def traceable(self) -> nn.Module:
         """Return a module from one clip (1, samples) to the same frames (1, frames, n_mels), without a loop to unroll.
 
-        Export needs it. Its values differ from those of `analyse` by rounding.
+        For export. Its values differ from those of `analyse` by rounding.
         """
         return _Traceable(self)
 
 
 class _Traceable(nn.Module):
-    """What `analyse` does with one clip, without an FFT."""
+    """`analyse` for one clip, without an FFT."""
 
     waves: Tensor
     filters: Tensor
@@ -180,7 +165,7 @@ class _Traceable(nn.Module):
         self.hop, self.floor = settings.hop, settings.floor
         before = settings.n_fft // 2 - (settings.n_fft - settings.window) // 2
         self.beyond = (before, settings.window - before)
-        self.register_buffer("waves", windowed_waves(logmel.window, settings.n_fft))  # (n_fft + 2, 1, window)
+        self.register_buffer("waves", stft_kernels(logmel.window, settings.n_fft))  # (n_fft + 2, 1, window)
         self.register_buffer("filters", torch.zeros(len(self.waves), logmel.dim))
         for bands, values, weights in logmel._blocks:
             self.filters[values, bands] = weights
@@ -212,10 +197,10 @@ def mel_filters(settings: Settings) -> NDArray[np.float32]:
 
 
 def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """Cut filters (frequencies, n_mels) into blocks of neighbouring bands, which see few frequencies each.
+    """Cut filters (frequencies, n_mels) into blocks of neighbouring bands, which depend on few frequencies each.
 
     Returns:
-        Which bands, which of the interleaved real and imaginary parts they see, and the weights of those.
+        The bands, the interleaved real and imaginary parts that they depend on, and the weights of those.
     """
     blocks = []
     n_mels = filters.shape[1]
@@ -223,8 +208,8 @@ def _blocks(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
     for first, last in pairwise(edges):
         if first == last:
             continue
-        seen = filters[:, first:last].sum(1).nonzero()[:, 0]
-        low, high = int(seen[0]), int(seen[-1]) + 1
+        used = filters[:, first:last].sum(1).nonzero()[:, 0]
+        low, high = int(used[0]), int(used[-1]) + 1
         weights = filters[low:high, first:last].repeat_interleave(2, dim=0).contiguous()
         blocks.append((slice(first, last), slice(2 * low, 2 * high), weights))
     return blocks

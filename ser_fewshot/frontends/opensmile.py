@@ -48,11 +48,14 @@ class OpenSmile:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        library = required()
-        self._smile = library.Smile(
-            feature_set=library.FeatureSet[self.settings.features], feature_level=library.FeatureLevel.Functionals
+        try:
+            opensmile: Any = importlib.import_module("opensmile")
+        except ImportError as error:
+            raise not_installed(error, extra="bench", subject="opensmile") from error
+        self._smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet[self.settings.features], feature_level=opensmile.FeatureLevel.Functionals
         )
-        self._version = library.__version__
+        self._version = opensmile.__version__
         self.dim = len(self._smile.feature_names)
 
     @property
@@ -62,23 +65,8 @@ class OpenSmile:
 
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Waveforms (samples,) each -> functionals (1, dim) each."""
-        return [self._functionals(waveform) for waveform in waveforms]
-
-    def _functionals(self, waveform: Tensor) -> Tensor:
-        values = self._smile(waveform.numpy(), self.sample_rate)  # (1, dim, 1)
-        return torch.from_numpy(values.reshape(1, -1).astype("float32")).nan_to_num(0.0, 0.0, 0.0)
-
-
-def required() -> Any:
-    """Return the library.
-
-    Raises:
-        SettingsError: it is not installed.
-    """
-    try:
-        return importlib.import_module("opensmile")
-    except ImportError as error:
-        raise not_installed(error, extra="bench", subject="opensmile") from error
+        values = [self._smile(waveform.numpy(), self.sample_rate) for waveform in waveforms]  # (1, dim, 1) each
+        return [torch.from_numpy(x.reshape(1, -1).astype("float32")).nan_to_num(0.0, 0.0, 0.0) for x in values]
 
 
 FRONTEND = OpenSmile

@@ -21,7 +21,7 @@ from torch import Tensor
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.optional import not_installed
 
-_LEAST_SAMPLES = 400  # one window: where the voice detector leaves less, the clip is taken as it is
+_LEAST_SAMPLES = 400  # one window: where voice activity detection leaves less, the whole clip is taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,12 @@ class Resemblyzer:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self._library = required()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of a module of scipy, under its older name
+                self._library: Any = importlib.import_module("resemblyzer")
+        except ImportError as error:
+            raise not_installed(error, extra="bench", subject="resemblyzer") from error
         self._encoder = self._library.VoiceEncoder("cpu", verbose=False)
         self.dim = self._encoder.linear.out_features
 
@@ -65,20 +70,6 @@ class Resemblyzer:
         voiced = self._library.preprocess_wav(wave)
         embedding = self._encoder.embed_utterance(voiced if len(voiced) >= _LEAST_SAMPLES else wave)
         return torch.from_numpy(embedding)[None]
-
-
-def required() -> Any:
-    """Return the library.
-
-    Raises:
-        SettingsError: it is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of a module of scipy, under its older name
-            return importlib.import_module("resemblyzer")
-    except ImportError as error:
-        raise not_installed(error, extra="bench", subject="resemblyzer") from error
 
 
 FRONTEND = Resemblyzer

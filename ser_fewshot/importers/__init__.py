@@ -14,10 +14,9 @@ from ser_fewshot import plugins
 from ser_fewshot.classifier.enrollment import Enrolled
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.importers._checkpoint import Checkpoint, Head, KeyReport
-from ser_fewshot.importers._head import model_with_head, reads_layer
-from ser_fewshot.importers._model import Choice, Layer, build, frontend_settings
+from ser_fewshot.importers._emotion_head import layer_of, model_with_head
+from ser_fewshot.importers._model import Choice, Layer, build, demo_features, fit_scale, frontend_settings
 from ser_fewshot.importers._source import Source, find
-from ser_fewshot.importers._speech import demo_features, fit_scale
 from ser_fewshot.learners import settings_of
 from ser_fewshot.models import Model
 from ser_fewshot.storage.paths import what_is
@@ -32,10 +31,10 @@ class Imported:
     """A model made of a checkpoint.
 
     Attributes:
-        checkpoint: what was read.
-        model: its encoder with a learner on top.
+        checkpoint: the encoder as it was stored.
+        model: this encoder with a learner on top.
         report: what became of every key.
-        prior: a model and enrolled classes that say what the checkpoint's emotion head says; None without such a head.
+        prior: a model and enrolled classes that predict what the checkpoint's emotion head predicts; None without one.
         notes: what had to be assumed or left out, one sentence each.
     """
 
@@ -47,7 +46,7 @@ class Imported:
 
     @property
     def tuned(self) -> int:
-        """How many blocks the learner goes on with, which can be trained."""
+        """How many of the encoder's blocks belong to the learner, so that they can be trained."""
         config = self.model.config
         n_blocks: int = config.settings["encoder"]["blocks"] if config.encoder_name == "blocks" else 0
         return n_blocks
@@ -89,17 +88,17 @@ def import_model(
         name: a folder, a file, or a hub id, which is downloaded.
         choice: what to make of it.
         bundle: the torchaudio bundle that its weights are of.
-        say: is told what is about to be downloaded.
+        say: called with a sentence before a download.
 
     Raises:
         CheckpointError: it cannot be read, cannot be trusted, or does not fill the model.
         SettingsError: the learner does not exist or does not fit.
     """
-    settings_of(choice.learner, {})  # a wrong name is known before anything is read
+    settings_of(choice.learner, {})  # a wrong name is refused before anything is read
     checkpoint = read(find(name, bundle=bundle, say=say))
     head, notes = checkpoint.head, checkpoint.notes
     if head is not None:
-        layer = reads_layer(head, frontend_settings(checkpoint, Choice(), origin=name).n_blocks)
+        layer = layer_of(head, frontend_settings(checkpoint, Choice(), origin=name).n_blocks)
         fits = choice.layer in (None, layer) and choice.pooling in (None, "mean")
         fits = fits and choice.learner == "ridge" and not choice.tune
         choice = replace(choice, layer=layer, pooling="mean") if fits else choice

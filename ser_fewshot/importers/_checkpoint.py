@@ -1,4 +1,4 @@
-"""What a layout makes of a source, and the account of its keys."""
+"""A checkpoint in the terms of transformers, and the report of its keys."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ser_fewshot.errors import CheckpointError
-
-_LISTED = 3  # names of one kind in an error; the command prints all of them
+from ser_fewshot.storage.tensors import listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +19,7 @@ class Head:
     Attributes:
         weight: (n_classes, width).
         bias: (n_classes,).
-        labels: (n_classes,) what its rows stand for.
+        labels: (n_classes,) of its rows.
         layers: (n_layers,) shares of all layers before their softmax; None where it reads the last alone.
     """
 
@@ -37,9 +36,9 @@ class Checkpoint:
     Attributes:
         layout: the plug-in that read it.
         architecture: its configuration, as transformers names it.
-        preprocessor: what a waveform goes through before it, as in preprocessor_config.json.
+        preprocessor: as in preprocessor_config.json.
         tensors: its weights by the names of the base model, floating point ones as float32.
-        dropped: name in the file -> why it is left behind.
+        dropped: name in the file -> why it is left out.
         head: its emotion head, if it has one that can be carried over.
         notes: what had to be assumed, one sentence each.
         random: how many of its tensors were random already.
@@ -61,9 +60,9 @@ class KeyReport:
 
     Attributes:
         matched: names that go into the model.
-        dropped: name -> why it is left behind on purpose.
+        dropped: name -> why it is left out on purpose.
         missing: names that the model needs and the source lacks.
-        unexpected: names that the model has no place for and no rule knows.
+        unexpected: names that the model has no place for and no rule drops.
         misshapen: name -> both shapes, in words.
     """
 
@@ -75,7 +74,7 @@ class KeyReport:
 
     @property
     def reasons(self) -> dict[str, tuple[str, ...]]:
-        """Why keys were dropped -> which, sorted."""
+        """Reason -> the keys that were dropped for it, sorted."""
         return {
             reason: tuple(sorted(name for name, why in self.dropped.items() if why == reason))
             for reason in sorted(set(self.dropped.values()))
@@ -83,12 +82,9 @@ class KeyReport:
 
 
 def compare(
-    expected: Mapping[str, Sequence[int]],
-    tensors: Mapping[str, Tensor],
-    *,
-    dropped: Mapping[str, str],
+    expected: Mapping[str, Sequence[int]], tensors: Mapping[str, Tensor], *, dropped: Mapping[str, str]
 ) -> KeyReport:
-    """Hold the weights of a source against the shapes that a model expects, by name."""
+    """Compare the weights of a source with the shapes that a model expects, by name."""
     shared = sorted(set(expected) & set(tensors))
     misshapen = {
         name: f"{tuple(tensors[name].shape)} instead of {tuple(expected[name])}"
@@ -105,32 +101,18 @@ def compare(
 
 
 def check_complete(report: KeyReport, *, origin: str, allow_partial: bool) -> None:
-    """Refuse a source that does not fill the model, so that nobody runs on random weights without knowing it.
-
-    Raises:
-        CheckpointError: a weight has another shape, or none matches; or one is missing or left over, unless
-            `allow_partial`.
-    """
+    """Refuse a source that does not fill the model, so that nobody unknowingly runs on random weights."""
     faults = [f"{name} of shape {shapes}" for name, shapes in report.misshapen.items()]
     partial = not allow_partial and (report.missing or report.unexpected)
     if not (faults or partial or not report.matched):
         return
-    parts = [
-        some(faults) if faults else "",
-        f"missing: {some(report.missing)}" if report.missing else "",
-        f"unexpected: {some(report.unexpected)}" if report.unexpected else "",
-    ]
+    parts = {"": faults, "missing: ": report.missing, "unexpected: ": report.unexpected}
     advice = "" if faults or not report.matched else "; --allow-partial takes what matches and leaves the rest random"
     n_expected = len(report.matched) + len(report.missing) + len(faults)
     raise CheckpointError(
         origin,
-        found=f"{len(report.matched)} matching weights; " + "; ".join(part for part in parts if part),
+        found=f"{len(report.matched)} matching weights; "
+        + "; ".join(f"{part}{listed(names)}" for part, names in parts.items() if names),
         expected=f"all {n_expected} weights of its architecture, and no others",
         remedy=f"Take weights and configuration from one source{advice}.",
     )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names and how many more there are."""
-    rest = len(names) - _LISTED
-    return ", ".join(f"{name:.80}" for name in names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

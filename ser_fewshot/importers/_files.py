@@ -1,4 +1,4 @@
-"""Weights out of strangers' files: sizes and paths are checked first, and nothing in a file is ever run."""
+"""Reading weights from untrusted files: sizes and paths are checked first, and nothing in a file is ever run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_SHARED = 2  # times its own size that a file may claim, since tensors that
 
 
 class Plain:
-    """Stands for a class that a file names and nobody here needs: it keeps the attributes and does nothing.
+    """A stand-in for a class that a file names: it keeps the attributes and does nothing.
 
-    fairseq keeps its options in an argparse.Namespace and HuBERT's letters in a Dictionary. Their names lead here, so
-    that neither is imported, built or called.
+    fairseq keeps its options in an argparse.Namespace and HuBERT's letters in a Dictionary. Neither is imported, built
+    or called.
     """
 
     def __setstate__(self, state: object) -> None:
@@ -38,9 +38,6 @@ def inside(folder: Path, name: str) -> Path:
     """Return the path of a file of a folder, after making sure that it lies there.
 
     A snapshot in the cache of huggingface_hub consists of links to the folder `blobs` beside it; those are followed.
-
-    Raises:
-        CheckpointError: the name, or the link that it is, leads elsewhere.
     """
     root = folder.resolve()
     if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
@@ -57,11 +54,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def read_folder(folder: Path) -> dict[str, Tensor]:
-    """Return the weights of a Hugging Face folder: safetensors where it has them, else .bin; in one file or several.
-
-    Raises:
-        CheckpointError: it has none, one is damaged or dangerous, or the index of several names what is not there.
-    """
+    """Return the weights of a Hugging Face folder: safetensors where it has them, else .bin; in one file or several."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return _read_file(inside(folder, name))
@@ -91,18 +84,13 @@ def _read_sharded(folder: Path, index: str) -> dict[str, Tensor]:
     for path in paths:
         tensors |= _read_file(path)
     if lost := sorted(set(places) - set(tensors)):
-        raise _damaged(
-            folder / index, f"{len(lost)} names without a tensor, such as {lost[0]:.80}", "a tensor for each"
-        )
+        found = f"{len(lost)} names without a tensor, such as {lost[0]:.80}"
+        raise _damaged(folder / index, found, "a tensor for each")
     return tensors
 
 
 def read_pickled(path: Path) -> Any:
-    """Return what torch.save wrote, as far as it is tensors, numbers, texts, lists and dictionaries.
-
-    Raises:
-        CheckpointError: it is damaged, unpacks to more than it is, or holds anything that would have to be run.
-    """
+    """Return what torch.save wrote, as far as it is tensors, numbers, texts, lists and dictionaries."""
     try:
         _check_unpacked_size(path)
         with torch.serialization.safe_globals(_STANDINS), warnings.catch_warnings():
@@ -110,7 +98,7 @@ def read_pickled(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
-    except Exception as error:  # a stranger's bytes can raise anything
+    except Exception as error:  # untrusted bytes can raise anything
         raise _unreadable(path, error) from error
 
 
@@ -126,15 +114,12 @@ def _check_unpacked_size(path: Path) -> None:
     size, claimed = path.stat().st_size, sum(entry.file_size for entry in entries)
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if claimed > size or packed or len(entries) > _MOST_ENTRIES:
-        raise _damaged(
-            path,
-            f"{len(entries)} parts that unpack to {claimed} bytes, in a file of {size}",
-            "parts that are stored as they are, as torch.save does",
-        )
+        found = f"{len(entries)} parts that unpack to {claimed} bytes, in a file of {size}"
+        raise _damaged(path, found, "parts that are stored as they are, as torch.save does")
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    """Say what a file holds that is not read, or that it is damaged."""
+    """Return the error that names the object that a file holds, or says that the file is damaged."""
     named = re.search(r"GLOBAL (\S+)", str(error))
     if named is None:
         return _damaged(path, f"{type(error).__name__}: {error!s:.150}", "a whole file that torch.save wrote")
@@ -147,11 +132,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 def as_tensors(state: object, path: Path) -> dict[str, Tensor]:
-    """Return a state dict with its floating point values as float32.
-
-    Raises:
-        CheckpointError: it is none, or a tensor, or all together, claim more values than the file has bytes for.
-    """
+    """Return a state dict with its floating point values as float32."""
     named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
     if not isinstance(state, dict) or not named or not state:
         raise _damaged(path, f"a {type(state).__name__} that does not name tensors", "a state dict")

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model: the encoder at a layer, a learner on top, and an account of every key."""
+"""From a checkpoint to a model: the encoder at a layer, a learner on top, and a report of every key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ser_fewshot import corpora
+from ser_fewshot.assets import DEMO
 from ser_fewshot.errors import CheckpointError, SettingsError
+from ser_fewshot.frontends import FeatureSet, extract
 from ser_fewshot.frontends.pretrained.frontend import FRONTEND, Pooling, Settings
 from ser_fewshot.importers._checkpoint import Checkpoint, KeyReport, check_complete, compare
 from ser_fewshot.learners import settings_of
@@ -24,14 +27,14 @@ _BEYOND = "blocks and norms beyond the chosen layer"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the user asks for; None leaves it to the checkpoint and to the defaults of the front-end.
+    """How to import a checkpoint; None leaves it to the checkpoint and to the defaults of the front-end.
 
     Attributes:
         layer: which layer of the encoder; "weighted" for all of them.
         pooling: what a clip becomes.
         trim: whether clips lose the silence at their ends.
-        learner: what is put on top.
-        allow_partial: take what matches, and leave the rest of the weights random.
+        learner: the learner on top.
+        allow_partial: take the weights that match, and leave the others random.
         tune: how many blocks, up to the layer, become the learner's encoder, so that they can be trained.
         lora: rank of the adapters that are trained in them instead of their weights; 0 for none.
     """
@@ -46,24 +49,16 @@ class Choice:
 
 
 def frontend_settings(checkpoint: Checkpoint, choice: Choice, *, origin: str) -> Settings:
-    """Return what the front-end is told, if it runs the blocks that are to be trained too.
-
-    Raises:
-        CheckpointError: the architecture, or what is asked of it, is not legal.
-        SettingsError: blocks are to be trained that it does not have, or that another choice leaves no place for.
-    """
-    asked: dict[str, Any] = {"layer": choice.layer, "pooling": choice.pooling, "trim": choice.trim}
-    told: dict[str, Any] = {"architecture": checkpoint.architecture, "preprocessor": checkpoint.preprocessor}
-    told |= {name: value for name, value in asked.items() if value is not None}
+    """Return the settings of a front-end that runs all blocks, those that are to be trained too."""
+    chosen: dict[str, Any] = {"layer": choice.layer, "pooling": choice.pooling, "trim": choice.trim}
+    values: dict[str, Any] = {"architecture": checkpoint.architecture, "preprocessor": checkpoint.preprocessor}
+    values |= {name: value for name, value in chosen.items() if value is not None}
     try:
-        settings = fill(Settings, told, where="pretrained")
+        settings = fill(Settings, values, where="pretrained")
     except SettingsError as error:
         raise _illegal(error, origin) from error
-    return _tunable(settings, choice) if choice.tune or choice.lora else settings
-
-
-def _tunable(settings: Settings, choice: Choice) -> Settings:
-    """Return the settings for the frames of one layer, up to which blocks are to be trained."""
+    if not choice.tune and not choice.lora:
+        return settings
     most = settings.n_blocks
     if choice.layer == "weighted" or choice.pooling not in (None, "frames") or not 1 <= choice.tune <= most:
         raise SettingsError(
@@ -75,12 +70,8 @@ def _tunable(settings: Settings, choice: Choice) -> Settings:
     return replace(settings, layer=most, pooling="frames")
 
 
-def account(checkpoint: Checkpoint, settings: Settings, *, origin: str) -> KeyReport:
-    """Return what becomes of every key, before any memory is taken for the model.
-
-    Raises:
-        CheckpointError: the architecture makes no encoder.
-    """
+def _report(checkpoint: Checkpoint, settings: Settings, *, origin: str) -> KeyReport:
+    """Return what becomes of every key, before any memory is taken for the model."""
     expected = _shapes(settings, origin=origin)
     full = _shapes(replace(settings, layer="weighted"), origin=origin)
     beyond = {name for name in checkpoint.tensors if name in full and name not in expected}
@@ -89,13 +80,8 @@ def account(checkpoint: Checkpoint, settings: Settings, *, origin: str) -> KeyRe
 
 
 def build(checkpoint: Checkpoint, settings: Settings, choice: Choice, *, origin: str) -> tuple[Model, KeyReport]:
-    """Return the model with the checkpoint's encoder, and what became of every key.
-
-    Raises:
-        CheckpointError: a weight is missing or left over, unless that is allowed; or one is not finite.
-        SettingsError: the learner does not exist, or does not fit such a front-end.
-    """
-    report = account(checkpoint, settings, origin=origin)
+    """Return the model with the checkpoint's encoder, and what became of every key."""
+    report = _report(checkpoint, settings, origin=origin)
     check_complete(report, origin=origin, allow_partial=choice.allow_partial)
     settings = replace(settings, random_weights=checkpoint.random + len(report.missing))
     frozen = replace(settings, layer=settings.n_blocks - choice.tune) if choice.tune else settings
@@ -116,13 +102,13 @@ def build(checkpoint: Checkpoint, settings: Settings, choice: Choice, *, origin:
 
 
 def _load_known(network: nn.Module, names: Mapping[str, str], known: Mapping[str, Tensor], *, origin: str) -> None:
-    """Copy weights into a network, by their names in it and among those known; the others stay random."""
+    """Copy weights into a network, by {its name: their name among those known}; the others stay random."""
     found = {own: known[name] for own, name in names.items() if name in known}
     load_weights(network, {**network.state_dict(), **found}, origin=origin)
 
 
 def _learner_settings(choice: Choice, settings: Settings) -> dict[str, Any]:
-    """Return what a learner is told: as usual, but a network over time has nothing to do where a clip is one frame."""
+    """Return a learner's settings: its defaults, but no network over time where a clip is one frame."""
     if choice.tune:
         return {"encoder": {"name": "blocks", "blocks": choice.tune, "lora": choice.lora}}
     encoder = getattr(settings_of(choice.learner, {}), "encoder", None)
@@ -132,17 +118,28 @@ def _learner_settings(choice: Choice, settings: Settings) -> dict[str, Any]:
 
 
 def _shapes(settings: Settings, *, origin: str) -> Mapping[str, torch.Size]:
-    """Return the shape of every weight of a front-end, without its memory.
-
-    Raises:
-        CheckpointError: there is no such encoder.
-    """
+    """Return the shape of every weight of a front-end, without its memory."""
     try:
         with torch.device("meta"):
             weights: Mapping[str, Tensor] = FRONTEND(settings).network.state_dict()
     except SettingsError as error:
         raise _illegal(error, origin) from error
     return {name: tensor.shape for name, tensor in weights.items()}
+
+
+def demo_features(model: Model) -> FeatureSet:
+    """Return the features of demo clips, one of every speaker and emotion: speech to fit a scale to."""
+    first: dict[tuple[str | None, str | None], corpora.Utterance] = {}
+    for utterance in corpora.read_manifest(DEMO / "clips.csv").utterances:
+        first.setdefault((utterance.speaker, utterance.emotion), utterance)
+    return extract(model.frontend, first.values())
+
+
+def fit_scale(model: Model, features: FeatureSet) -> None:
+    """Fit the scale of a model's learner to features: on an encoder that it was not trained on it has none."""
+    emotions = sorted({str(utterance.emotion) for utterance in features.utterances})
+    y = torch.tensor([emotions.index(str(utterance.emotion)) for utterance in features.utterances])
+    model.learner.fit_scale(features.batch(range(len(features))), y)
 
 
 def _illegal(error: SettingsError, origin: str) -> CheckpointError:

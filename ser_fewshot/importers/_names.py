@@ -1,4 +1,4 @@
-"""From the names of one layout to those of transformers, by declared rules."""
+"""Rules that translate the names of weights in a layout to those of transformers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADS: tuple[tuple[str, str], ...] = (
     (r"encoder\.upsample\..*", "return to the full frame rate, behind the last block"),
     (r"mask_emb|masked_spec_embed|mask_generator\..*", "mask embedding, used only in the pretraining"),
 )
-"""What an encoder of features does without, and what to call it."""
+"""Pattern -> what it is, of weights that a front-end does not use."""
 
 _WEIGHT_NORM = (
     (r"(.*\.)?weight_g", r"\1parametrizations.weight.original0"),
@@ -41,7 +41,7 @@ class KeyMap:
     Attributes:
         prefix: a pattern that names may begin with, cut off first.
         renames: pattern -> name in transformers; names that match none stay as they are.
-        drops: pattern -> why such weights are left behind, tried before the renames.
+        drops: pattern -> why such weights are left out, tried before the renames.
     """
 
     prefix: str = ""
@@ -50,11 +50,7 @@ class KeyMap:
 
 
 def translate(tensors: Mapping[str, Tensor], rules: KeyMap, *, origin: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors by their names in transformers, and name in the file -> why it was dropped.
-
-    Raises:
-        CheckpointError: two names become one.
-    """
+    """Return the tensors by their names in transformers, and name in the file -> why it was dropped."""
     kept: dict[str, Tensor] = {}
     dropped: dict[str, str] = {}
     for name, tensor in tensors.items():
@@ -65,12 +61,8 @@ def translate(tensors: Mapping[str, Tensor], rules: KeyMap, *, origin: str) -> t
             continue
         new = _renamed(_renamed(bare, rules.renames), _WEIGHT_NORM)
         if new in kept:
-            raise CheckpointError(
-                origin,
-                found=f"two weights for {new:.80}",
-                expected="each once",
-                remedy="The file mixes two models or two spellings: take it from its source again.",
-            )
+            found, remedy = f"two weights for {new:.80}", "The file mixes two models: take it from its source again."
+            raise CheckpointError(origin, found=found, expected="each once", remedy=remedy)
         kept[new] = tensor
     return kept, dropped
 

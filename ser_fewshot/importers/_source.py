@@ -1,4 +1,4 @@
-"""What a user names: a folder, a file, or a model on the Hugging Face hub."""
+"""The source of an import: a folder, a file, or a model on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ser_fewshot.errors import CheckpointError
-from ser_fewshot.importers._files import inside, read_pickled
-from ser_fewshot.importers._hub import download
-from ser_fewshot.storage.hub import is_id
+from ser_fewshot.importers._files import as_tensors, inside, read_pickled
+from ser_fewshot.storage.hub import fetch, is_id
 from ser_fewshot.storage.paths import url_in
 from ser_fewshot.storage.tensors import read_config
 
@@ -21,12 +22,12 @@ _SPEECHBRAIN = ("wav2vec2.ckpt", "hubert.ckpt", "wavlm.ckpt")
 
 @dataclass(frozen=True)
 class Source:
-    """A place to import from; its files are read when they are first asked for.
+    """A place to import from; its files are read when they are first needed.
 
     Attributes:
-        name: what the user called it.
+        name: as the user gave it.
         path: a folder or a file.
-        bundle: the bundle of torchaudio.pipelines whose architecture it has, where the user says so.
+        bundle: the bundle of torchaudio.pipelines whose architecture it has, if the user names one.
     """
 
     name: str
@@ -40,15 +41,15 @@ class Source:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What config.json says; empty where there is none."""
+        """config.json; empty where there is none."""
         return self._json("config.json")
 
     @cached_property
     def preprocessor(self) -> dict[str, Any]:
-        """What the feature extractor is told; empty where no file says it.
+        """The settings of the feature extractor; empty where no file has them.
 
-        transformers 5 stores it inside processor_config.json, which counts more than a preprocessor_config.json that an
-        older version left beside it.
+        transformers 5 stores them inside processor_config.json, which counts more than a preprocessor_config.json that
+        an older version left beside it.
         """
         return self._inner or self._json("preprocessor_config.json")
 
@@ -81,6 +82,13 @@ class Source:
         """What the file of pickled weights holds; None where there is none."""
         return None if self.state_file is None else read_pickled(self.state_file)
 
+    def weights(self, *path: str) -> dict[str, Tensor]:
+        """Return the pickled weights, or those under some keys of what was pickled."""
+        state = self.state
+        for key in path:
+            state = state[key]
+        return as_tensors(state, self.state_file or self.path)
+
     @property
     def names(self) -> frozenset[str]:
         """The keys of the pickled weights, if they are a dictionary."""
@@ -91,22 +99,20 @@ class Source:
 
 
 def find(name: str, *, bundle: str | None = None, say: Callable[[str], None] = lambda _: None) -> Source:
-    """Return the source that a user named; what is no path here but looks like a hub id is downloaded.
-
-    Raises:
-        CheckpointError: it is neither, or the download fails.
-    """
+    """Return the source of a name; what is no path here but looks like a hub id is downloaded."""
     path = Path(name).expanduser()
     if path.exists():
         return Source(name, path, bundle)
     if not is_id(name):
+        remedy = "Name a model of the hub by its account and name, and download others first."
         raise CheckpointError(
             name,
             found="an address" if url_in(name) else "no such file or folder",
             expected="a folder, a .pt, .pth or .ckpt file, or a hub id such as facebook/wav2vec2-base",
-            remedy="Name a model of the hub by its account and name, and download others first."
-            if url_in(name)
-            else "Check the path.",
+            remedy=remedy if url_in(name) else "Check the path.",
         )
     say(f"{name} is no path here: asking the Hugging Face hub for the model of that name")
-    return Source(name, download(name, also=_SPEECHBRAIN), bundle)
+    folder = fetch(name, ["*.json", "*.safetensors"])
+    if not any(folder.glob("*.safetensors")):  # only then, since most models have pickled weights too
+        folder = fetch(name, ["*.json", "pytorch_model*.bin", *_SPEECHBRAIN])
+    return Source(name, folder, bundle)

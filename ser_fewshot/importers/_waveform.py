@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from ser_fewshot.errors import CheckpointError
+from ser_fewshot.importers._checkpoint import Checkpoint
+from ser_fewshot.importers._source import Source
 
 _KERNELS = [10, 3, 3, 3, 3, 2, 2]
 _STRIDES = [5, 2, 2, 2, 2, 2, 2]  # of the convolutions with these kernels, in every published model
@@ -19,23 +21,19 @@ _FIRST_NORM = "feature_extractor.conv_layers.0.layer_norm.weight"
 
 
 def deduce(
-    tensors: Mapping[str, Tensor], *, told: Mapping[str, Any], origin: str
+    tensors: Mapping[str, Tensor], *, stated: Mapping[str, Any], origin: str
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return an architecture as transformers names it, and what had to be assumed, one sentence each.
 
-    Shapes do not tell the strides, where the layer norms of the blocks stand and, but for WavLM, the number of heads.
+    Shapes do not show the strides, where the layer norms of the blocks stand and, but for WavLM, the number of heads.
 
     Args:
         tensors: by their names in transformers.
-        told: what is known of it from elsewhere, by the same names; it counts more than an assumption, and a shape
-            counts more than it.
+        stated: what the source states, by the same names; it counts less than a shape and more than an assumption.
         origin: what errors call it.
-
-    Raises:
-        CheckpointError: these are not the weights of such an encoder, or what cannot be deduced is not usual.
     """
     try:
-        seen = _shapes(tensors)
+        shaped = _shapes(tensors)
     except (KeyError, IndexError, ValueError, StopIteration) as error:
         raise CheckpointError(
             origin,
@@ -43,19 +41,19 @@ def deduce(
             expected="the convolutions and transformer blocks of a wav2vec2, HuBERT or WavLM",
             remedy="Import it in another format, or put the config.json of its architecture beside it.",
         ) from error
-    assumed = _assumed(seen, told, origin=origin)
+    assumed = _assumed(shaped, stated, origin=origin)
     notes = tuple(f"{name} is taken to be {value}, as is usual for such shapes" for name, value in assumed.items())
-    return {"model_type": "wavlm" if "num_buckets" in seen else "wav2vec2", **assumed, **told, **seen}, notes
+    return {"model_type": "wavlm" if "num_buckets" in shaped else "wav2vec2", **assumed, **stated, **shaped}, notes
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what shapes and names tell."""
+    """Return what shapes and names show."""
     convolutions = _numbered(tensors, r"feature_extractor\.conv_layers\.(\d+)\.conv\.weight")
     kernels = [tensors[f"feature_extractor.conv_layers.{n}.conv.weight"] for n in convolutions]
     positions = tensors[_WEIGHT_NORM]  # (hidden, hidden / groups, kernel)
     hidden = tensors["feature_projection.projection.weight"].shape[0]
     grouped = tensors[_FIRST_NORM].numel() > 0 and "feature_extractor.conv_layers.1.layer_norm.weight" not in tensors
-    seen: dict[str, Any] = {
+    shaped: dict[str, Any] = {
         "hidden_size": hidden,
         "num_hidden_layers": len(_numbered(tensors, r"encoder\.layers\.(\d+)\.final_layer_norm\.weight")),
         "intermediate_size": tensors["encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0],
@@ -69,8 +67,8 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     gate = "encoder.layers.0.attention.gru_rel_pos_const"
     if gate in tensors:
         buckets = tensors["encoder.layers.0.attention.rel_attn_embed.weight"]
-        seen |= {"num_attention_heads": tensors[gate].shape[1], "num_buckets": buckets.shape[0]}
-    return seen
+        shaped |= {"num_attention_heads": tensors[gate].shape[1], "num_buckets": buckets.shape[0]}
+    return shaped
 
 
 def _numbered(tensors: Mapping[str, Tensor], pattern: str) -> list[int]:
@@ -81,48 +79,50 @@ def _numbered(tensors: Mapping[str, Tensor], pattern: str) -> list[int]:
     return found
 
 
-def _assumed(seen: Mapping[str, Any], told: Mapping[str, Any], *, origin: str) -> dict[str, Any]:
-    """Return what nobody told and no shape shows.
-
-    Raises:
-        CheckpointError: there is no usual value.
-    """
+def _assumed(shaped: Mapping[str, Any], stated: Mapping[str, Any], *, origin: str) -> dict[str, Any]:
+    """Return the usual values of what is neither stated nor shown by a shape."""
     assumed: dict[str, Any] = {}
-    hidden = seen["hidden_size"]
-    if "conv_stride" not in told and seen["conv_kernel"] == _KERNELS:
+    hidden = shaped["hidden_size"]
+    if "conv_stride" not in stated and shaped["conv_kernel"] == _KERNELS:
         assumed["conv_stride"] = _STRIDES
-    if not {"num_attention_heads"} & {*told, *seen} and hidden % _HEAD_WIDTH == 0:
+    if not {"num_attention_heads"} & {*stated, *shaped} and hidden % _HEAD_WIDTH == 0:
         assumed["num_attention_heads"] = _HEADS.get(hidden, hidden // _HEAD_WIDTH)
-    if "do_stable_layer_norm" not in told:
-        assumed["do_stable_layer_norm"] = seen["feat_extract_norm"] == "layer"
-    if lacking := sorted({"conv_stride", "num_attention_heads"} - {*assumed, *told, *seen}):
+    if "do_stable_layer_norm" not in stated:
+        assumed["do_stable_layer_norm"] = shaped["feat_extract_norm"] == "layer"
+    if lacking := sorted({"conv_stride", "num_attention_heads"} - {*assumed, *stated, *shaped}):
         raise CheckpointError(
             origin,
-            found=f"convolution kernels {seen['conv_kernel']} and width {hidden}, which no published model has",
+            found=f"convolution kernels {shaped['conv_kernel']} and width {hidden}, which no published model has",
             expected=f"kernels {_KERNELS} and a width that is a multiple of {_HEAD_WIDTH}",
             remedy=f"Put the config.json of its architecture beside it, for {' and '.join(lacking)}.",
         )
     return assumed
 
 
-def described(
-    tensors: Mapping[str, Tensor], *, config: Mapping[str, Any], told: Mapping[str, Any], origin: str
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the architecture that a config.json beside the weights states, else the one that `deduce` finds."""
-    return (dict(config), ()) if config else deduce(tensors, told=told, origin=origin)
-
-
-def preprocessor_of(
-    architecture: Mapping[str, Any], *, given: Mapping[str, Any], normalize: bool | None = None
-) -> dict[str, Any]:
-    """Return what a waveform goes through before an encoder.
+def waveform_checkpoint(
+    layout: str,
+    source: Source,
+    tensors: dict[str, Tensor],
+    dropped: dict[str, str],
+    *,
+    stated: Mapping[str, Any],
+    normalize: bool | None = None,
+) -> Checkpoint:
+    """Return a checkpoint with the architecture of the config.json beside it, or else the one that `deduce` finds.
 
     Args:
-        architecture: of the encoder.
-        given: what a preprocessor_config.json says; it wins.
-        normalize: what the file says about bringing a clip to mean 0 and variance 1; where it says nothing, encoders
-            with layer norm in their convolutions were trained so, and to those with group norm it hardly matters.
+        layout: the plug-in.
+        source: where the weights are from.
+        tensors: by their names in transformers.
+        dropped: name in the file -> why it is left out.
+        stated: what the file states of the architecture.
+        normalize: whether clips are brought to mean 0 and variance 1, if the file states it; otherwise as the
+            architecture suggests: encoders with layer norm in their convolutions were trained so, and to those with
+            group norm it hardly matters.
     """
-    if given:
-        return dict(given)
-    return {"do_normalize": architecture.get("feat_extract_norm") == "layer" if normalize is None else normalize}
+    found = (dict(source.config), ()) if source.config else deduce(tensors, stated=stated, origin=source.name)
+    architecture, notes = found
+    if normalize is None:
+        normalize = architecture.get("feat_extract_norm") == "layer"
+    preprocessor = dict(source.preprocessor) or {"do_normalize": normalize}
+    return Checkpoint(layout, architecture, preprocessor, tensors, dropped, notes=notes)

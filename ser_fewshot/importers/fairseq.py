@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ser_fewshot.importers._checkpoint import Checkpoint
-from ser_fewshot.importers._files import as_tensors
 from ser_fewshot.importers._names import KeyMap, translate
 from ser_fewshot.importers._source import Source
-from ser_fewshot.importers._waveform import described, preprocessor_of
+from ser_fewshot.importers._waveform import waveform_checkpoint
 
 _LAYER = r"(encoder\.layers\.\d+\.)"
 _RULES = KeyMap(
@@ -39,7 +38,7 @@ _OPTIONS = {
     "layer_norm_first": ("do_stable_layer_norm", bool),
     "max_distance": ("max_bucket_distance", int),
 }
-"""fairseq's name -> that of transformers and the type, of what shapes do not tell."""
+"""fairseq's name -> that of transformers and the type, of what shapes do not show."""
 _NESTED = ("cfg", "args", "model", "w2v_args", "task")  # where options stand, from the outside in
 _CONVOLUTION = r"\(\s*\d{1,5}\s*,\s*\d{1,5}\s*,\s*(\d{1,5})\s*\)"
 _MOST_REPEATS = 32
@@ -56,19 +55,14 @@ def read(source: Source) -> Checkpoint:
     Raises:
         CheckpointError: its architecture cannot be deduced, or is not that of its options.
     """
-    assert source.state_file is not None  # noqa: S101  # `recognises` has seen the names in it
-    tensors, dropped = translate(as_tensors(source.state["model"], source.state_file), _RULES, origin=source.name)
+    tensors, dropped = translate(source.weights("model"), _RULES, origin=source.name)
     options = _options(source.state)
-    told = {new: kind(options[old]) for old, (new, kind) in _OPTIONS.items() if isinstance(options.get(old), int)}
+    stated = {new: kind(options[old]) for old, (new, kind) in _OPTIONS.items() if isinstance(options.get(old), int)}
     strides = _strides(options.get("conv_feature_layers"))
-    told |= {"conv_stride": strides} if strides else {}
-    told |= {"model_type": "hubert"} if "label_embs_concat" in source.state["model"] else {}
-    architecture, notes = described(tensors, config=source.config, told=told, origin=source.name)
-    normalize = options.get("normalize")
-    preprocessor = preprocessor_of(
-        architecture, given=source.preprocessor, normalize=normalize if isinstance(normalize, bool) else None
-    )
-    return Checkpoint("fairseq", architecture, preprocessor, tensors, dropped, notes=notes)
+    stated |= {"conv_stride": strides} if strides else {}
+    stated |= {"model_type": "hubert"} if "label_embs_concat" in source.state["model"] else {}
+    normalize = options["normalize"] if isinstance(options.get("normalize"), bool) else None
+    return waveform_checkpoint("fairseq", source, tensors, dropped, stated=stated, normalize=normalize)
 
 
 def _options(state: Mapping[str, Any]) -> dict[str, Any]:

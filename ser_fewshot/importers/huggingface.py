@@ -24,7 +24,7 @@ _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.
 _MOST_WEIGHTS = 100_000_000  # of a head; the product of two thin matrices can be far larger than both
 _UNSTATED = "it has no preprocessor_config.json: clips are prepared as is usual for its family"
 _ONE_OF_SEVERAL = (None, "single_label_classification")
-"""The problem_type of a head whose softmax says which of several labels a clip has; None where nobody states it."""
+"""The problem_type of a head whose softmax chooses one of several labels; None where it is not stated."""
 _DIMENSIONS = {"activation", "arousal", "dominance", "valence"}
 _CODE = "it brings code of its own (auto_map), which is not run: its weights go into the architecture of transformers"
 
@@ -43,12 +43,8 @@ def read(source: Source) -> Checkpoint:
     """
     model_type = source.config.get("model_type")
     if model_type not in KNOWN:
-        raise CheckpointError(
-            source.name,
-            found=f"the model_type {model_type!r:.80}",
-            expected=" | ".join(KNOWN),
-            remedy="Import an encoder of one of these families.",
-        )
+        found, remedy = f"the model_type {model_type!r:.80}", "Import an encoder of one of these families."
+        raise CheckpointError(source.name, found=found, expected=" | ".join(KNOWN), remedy=remedy)
     raw = read_folder(source.path)
     tensors, dropped = translate(raw, KeyMap(prefix=prefix_of(str(model_type))), origin=source.name)
     other = _other_purpose(source.config, raw)

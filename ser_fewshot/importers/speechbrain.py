@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 
 from ser_fewshot.importers._checkpoint import Checkpoint
-from ser_fewshot.importers._files import as_tensors
 from ser_fewshot.importers._names import KeyMap, translate
 from ser_fewshot.importers._source import Source
-from ser_fewshot.importers._waveform import described, preprocessor_of
+from ser_fewshot.importers._waveform import waveform_checkpoint
 
 _RULES = KeyMap(prefix=r"model\.(?:(?:wav2vec2|hubert|wavlm)\.)?")
 
@@ -29,8 +28,5 @@ def read(source: Source) -> Checkpoint:
     Raises:
         CheckpointError: there is no configuration beside it and its architecture cannot be deduced.
     """
-    assert source.state_file is not None  # noqa: S101  # `recognises` has seen the names in it
-    tensors, dropped = translate(as_tensors(source.state, source.state_file), _RULES, origin=source.name)
-    architecture, notes = described(tensors, config=source.config, told={}, origin=source.name)
-    preprocessor = preprocessor_of(architecture, given=source.preprocessor)
-    return Checkpoint("speechbrain", architecture, preprocessor, tensors, dropped, notes=notes)
+    tensors, dropped = translate(source.weights(), _RULES, origin=source.name)
+    return waveform_checkpoint("speechbrain", source, tensors, dropped, stated={})

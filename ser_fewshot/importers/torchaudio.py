@@ -13,10 +13,9 @@ from torch import Tensor
 
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.importers._checkpoint import Checkpoint
-from ser_fewshot.importers._files import as_tensors
 from ser_fewshot.importers._names import KeyMap, translate
 from ser_fewshot.importers._source import Source
-from ser_fewshot.importers._waveform import described, preprocessor_of
+from ser_fewshot.importers._waveform import waveform_checkpoint
 from ser_fewshot.optional import unpaired
 
 _RULES = KeyMap(
@@ -27,13 +26,13 @@ _RULES = KeyMap(
         (r"encoder\.transformer\.(.*)", r"encoder.\1"),
     ),
 )
-_JOINED = r"(encoder\.layers\.\d+\.attention\.)attention\.in_proj_(weight|bias)"
+_JOINT = r"(encoder\.layers\.\d+\.attention\.)attention\.in_proj_(weight|bias)"
 _SIZES = {
     "encoder_num_heads": "num_attention_heads",
     "encoder_layer_norm_first": "do_stable_layer_norm",
     "encoder_max_distance": "max_bucket_distance",
 }
-"""torchaudio's name -> that of transformers, of what shapes do not tell."""
+"""torchaudio's name -> that of transformers, of what shapes do not show."""
 
 
 def recognises(source: Source) -> bool:
@@ -47,36 +46,29 @@ def read(source: Source) -> Checkpoint:
     Raises:
         CheckpointError: its architecture is not that of the bundle, or cannot be deduced.
     """
-    assert source.state_file is not None  # noqa: S101  # `recognises` has seen the names in it
-    raw = as_tensors(source.state, source.state_file)
-    tensors, dropped = translate(raw, _RULES, origin=source.name)
-    tensors = _parted(tensors)
-    told, normalize = _bundle(source.bundle)
-    architecture, notes = described(tensors, config=source.config, told=told, origin=source.name)
+    tensors, dropped = translate(source.weights(), _RULES, origin=source.name)
+    stated, normalize = _bundle(source.bundle)
+    tensors = _split_projections(tensors)
+    checkpoint = waveform_checkpoint("torchaudio", source, tensors, dropped, stated=stated, normalize=normalize)
     if source.bundle is not None:
-        _check_bundle(source.bundle, architecture, origin=source.name)
-    preprocessor = preprocessor_of(architecture, given=source.preprocessor, normalize=normalize)
-    return Checkpoint("torchaudio", architecture, preprocessor, tensors, dropped, notes=notes)
+        _check_bundle(source.bundle, checkpoint.architecture, origin=source.name)
+    return checkpoint
 
 
-def _parted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Part the joined projections of WavLM's attention into query, key and value."""
-    parted: dict[str, Tensor] = {}
+def _split_projections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Split the joint projections of WavLM's attention into query, key and value."""
+    split: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if match := re.fullmatch(_JOINED, name):
+        if match := re.fullmatch(_JOINT, name):
             parts = zip("qkv", tensor.chunk(3), strict=False)  # what is not three thirds shows by its shapes
-            parted |= {f"{match[1]}{letter}_proj.{match[2]}": part for letter, part in parts}
+            split |= {f"{match[1]}{letter}_proj.{match[2]}": part for letter, part in parts}
         else:
-            parted[name] = tensor
-    return parted
+            split[name] = tensor
+    return split
 
 
 def _check_bundle(name: str, architecture: Mapping[str, Any], *, origin: str) -> None:
-    """Refuse weights whose shapes are those of another bundle.
-
-    Raises:
-        CheckpointError: width, number of blocks or normalisation differ.
-    """
+    """Refuse weights whose width, number of blocks or normalisation are those of another bundle."""
     parameters = _bundles()[name]._params
     norms = {"group_norm": "group", "layer_norm": "layer"}
     stated = {
@@ -86,47 +78,31 @@ def _check_bundle(name: str, architecture: Mapping[str, Any], *, origin: str) ->
     }
     wrong = [f"{key} {architecture[key]}, not {value}" for key, value in stated.items() if architecture[key] != value]
     if wrong:
-        raise CheckpointError(
-            origin,
-            found="; ".join(wrong),
-            expected=f"the weights of {name}",
-            remedy="Name the bundle that they are of, or leave --bundle out.",
-        )
+        remedy = "Name the bundle that they are of, or leave --bundle out."
+        raise CheckpointError(origin, found="; ".join(wrong), expected=f"the weights of {name}", remedy=remedy)
 
 
 def _bundle(name: str | None) -> tuple[dict[str, Any], bool | None]:
-    """Return what a bundle says of its architecture, and whether it normalises; nothing for no bundle.
-
-    Raises:
-        CheckpointError: torchaudio has no such bundle, or cannot be imported.
-    """
+    """Return what a bundle states of its architecture, and whether it normalises; nothing for no bundle."""
     if name is None:
         return {}, None
     known = _bundles()
     if name not in known:
-        raise CheckpointError(
-            "--bundle",
-            found=f"{name!r:.80}",
-            expected=" | ".join(sorted(known)),
-            remedy="Choose one of these, or leave it out: most architectures show in their shapes.",
-        )
+        remedy = "Choose one of these, or leave it out: most architectures show in their shapes."
+        raise CheckpointError("--bundle", found=f"{name!r:.80}", expected=" | ".join(sorted(known)), remedy=remedy)
     # torchaudio states them nowhere else.
     parameters = known[name]._params
-    told = {new: parameters[old] for old, new in _SIZES.items() if old in parameters}
+    stated = {new: parameters[old] for old, new in _SIZES.items() if old in parameters}
     convolutions = parameters.get("extractor_conv_layer_config")
     if convolutions:
-        told["conv_stride"] = [stride for _, _, stride in convolutions]
+        stated["conv_stride"] = [stride for _, _, stride in convolutions]
     if name.startswith("HUBERT"):
-        told["model_type"] = "hubert"
-    return told, known[name]._normalize_waveform
+        stated["model_type"] = "hubert"
+    return stated, known[name]._normalize_waveform
 
 
 def _bundles() -> dict[str, Any]:
-    """Return torchaudio's bundles by name. Only what they say is taken from it: its checkpoints are read without it.
-
-    Raises:
-        CheckpointError: torchaudio cannot be imported, for instance because it was built for another torch.
-    """
+    """Return torchaudio's bundles by name: their architectures, since checkpoints are read without torchaudio."""
     try:
         from torchaudio import pipelines  # noqa: PLC0415 - it may not fit the installed torch
     except (ImportError, OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Writing files so that they are there whole or not at all."""
+"""Writing files atomically."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from ser_fewshot.errors import SettingsError
 
 TEMPORARY = ".tmp"
-"""How the name of a file ends that is being written; one that stays was left by a process that was killed."""
+"""The suffix of a file while it is written; one that stays was left by a process that was killed."""
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Write a file under a temporary name and rename it, so that no reader ever sees part of it.
 
-    A link is followed. What stood there keeps standing there if anything goes wrong.
+    A link is followed. The old file stays if anything goes wrong.
 
     Args:
-        path: where it goes; missing parent folders are made.
+        path: of the file; missing parent folders are made.
         content: text is written as UTF-8.
-        durable: wait until the disk has it, so that even after a power cut the old or the new content is there whole.
+        durable: wait for the disk, so that even after a power cut the old or the new content is there whole.
 
     Raises:
-        SettingsError: the file cannot be written there; a folder, or a device such as /dev/null, stands there; or the
+        SettingsError: the file cannot be written there; the path is a folder, or a device such as /dev/null; or the
             text is not valid Unicode.
     """
     try:
@@ -69,9 +69,5 @@ def _replace(target: Path, body: bytes, *, durable: bool) -> None:
 
 
 def _cannot_write(path: Path, found: str) -> SettingsError:
-    return SettingsError(
-        str(path),
-        found=found,
-        expected="a place that can be written",
-        remedy="Choose another place, or free it; what stood there before is untouched.",
-    )
+    remedy = "Choose another place, or free it; what stood there before is untouched."
+    return SettingsError(str(path), found=found, expected="a place that can be written", remedy=remedy)

@@ -1,7 +1,7 @@
-"""The Hugging Face hub: the one place in the program that uses a network, and only for what the user names.
+"""Models on the Hugging Face hub: the only network access of the library, and only to what the user names.
 
-A saved model is a repository as it stands: a card with its metadata, a configuration and weights, as Markdown, JSON and
-safetensors. Nothing else is sent, and nothing else is fetched: no pickle and no code, whatever lies beside them there.
+A saved model is a repository: a card with its metadata, a configuration and weights, as Markdown, JSON and safetensors.
+Nothing else is sent or fetched: no pickle and no code, whatever lies beside them there.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ser_fewshot.storage.tensors import read_config
 
 CONFIG, WEIGHTS, PRIOR = "config.json", "model.safetensors", "prior.safetensors"
 FILES = (CARD, CONFIG, WEIGHTS, PRIOR)
-"""What a model's folder holds; the last is what the emotion head of an imported encoder knows, where it had one."""
+"""The files of a model's folder; the last is the emotion head of an imported encoder, if it has one."""
 
 _NAME = r"\w[\w.-]*"
-_ID = rf"(?P<repo>{_NAME}/{_NAME})(@(?P<revision>{_NAME}(/{_NAME})*))?"
+_ID = rf"{_NAME}/{_NAME}(@{_NAME}(/{_NAME})*)?"
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was sent: the id of the repository, the commit that holds it, and its page."""
+    """A commit that was sent: the id of the repository, the commit's hash, and its page."""
 
     repo: str
     revision: str
@@ -57,9 +57,7 @@ def locate(name: Path | str) -> Path:
 
 
 def pull(name: str, *, out: Path | None = None) -> Path:
-    """Fetch a model of this program from the hub and return its folder.
-
-    What was fetched before is not fetched again; it lies in the cache that other programs share (HF_HOME).
+    """Fetch a model of this program from the hub, if it is not in the shared cache (HF_HOME), and return its folder.
 
     Args:
         name: its id, such as "user/model", or "user/model@revision" for one commit, branch or tag.
@@ -70,9 +68,10 @@ def pull(name: str, *, out: Path | None = None) -> Path:
         SettingsError: something is in that folder already, or it cannot be written.
     """
     _require_id(name)
-    if out is not None:
-        _require_empty(out)
-    # The page of text comes first: it tells whether a gigabyte is worth fetching.
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        found, expected = "something there already", "a new folder"
+        raise SettingsError(str(out), found=found, expected=expected, remedy="Choose another place.")
+    # First the configuration, before a gigabyte of weights.
     config = read_config(_require(fetch(name, [CONFIG]), CONFIG, name))
     if config.get("model_type") != "ser_fewshot":
         raise CheckpointError(
@@ -105,9 +104,9 @@ def fetch(name: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - for the few who use a hub
 
     _require_id(name)
-    repo, revision = _parts(name)
-    with _asking(name):
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns)))
+    repo, _, revision = name.partition("@")
+    with _errors_of_hub(name):
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(patterns)))
 
 
 def push(
@@ -124,11 +123,11 @@ def push(
     The account is that of `hf auth login`, or of the token in HF_TOKEN. The card that is sent names the repository.
 
     Args:
-        folder: a model that `save_model` wrote; what else lies there stays here.
+        folder: a model that `save_model` wrote; other files in it are not sent.
         name: the id of the repository, such as "user/model".
         licence: its identifier on the hub, such as "cc-by-4.0", instead of the one that the card states.
-        results: what `evaluate --json` wrote of this model, for the index that the hub shows beside it.
-        private: whether a repository that is made is for its owner's eyes.
+        results: of `evaluate --json` for this model, for the index that the hub shows beside it.
+        private: whether a new repository is private.
         message: of the commit.
 
     Raises:
@@ -141,7 +140,7 @@ def push(
     root = Path(folder).expanduser()
     card = hub_card(root, name, licence=licence, results=results)
     parts = [CommitOperationAdd(file, root / file) for file in FILES[1:] if (root / file).is_file()]
-    with _asking(name):
+    with _errors_of_hub(name):
         api = HfApi()
         api.create_repo(name, private=private, exist_ok=True)
         done = api.create_commit(name, [CommitOperationAdd(CARD, card.encode()), *parts], commit_message=message)
@@ -160,37 +159,17 @@ def _require(folder: Path, file: str, name: str) -> Path:
     return path
 
 
-def _require_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingsError(
-            str(out), found="something there already", expected="a new folder", remedy="Choose another place."
-        )
-
-
-def _parts(name: str) -> tuple[str, str | None]:
-    """Return the id of a repository, and the revision if one is named."""
-    found = re.fullmatch(_ID, name)
-    return (found["repo"], found["revision"]) if found else (name, None)
-
-
 def _require_id(name: str, *, revision: bool = True) -> None:
     if not is_id(name) or (not revision and "@" in name):
-        raise SettingsError(
-            "hub",
-            found=f"{name!r:.80}",
-            expected=f"an id such as user/model{', or user/model@revision' if revision else ''}",
-            remedy=f"Name it as {url['id']}."
-            if (url := re.search(rf"huggingface\.co/(?P<id>{_NAME}/{_NAME})", name))
-            else "Name the account and the model, with a slash between them.",
-        )
+        url = re.search(rf"huggingface\.co/({_NAME}/{_NAME})", name)
+        remedy = f"Name it as {url[1]}." if url else "Name the account and the model, with a slash between them."
+        expected = f"an id such as user/model{', or user/model@revision' if revision else ''}"
+        raise SettingsError("hub", found=f"{name!r:.80}", expected=expected, remedy=remedy)
 
 
 @contextmanager
-def _asking(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong on the way to the hub into one error.
-
-    Its client changes the HTTP library that it is built on, and the errors of that, between versions.
-    """
+def _errors_of_hub(name: str) -> Iterator[None]:
+    """Turn every error of the hub's client, which change between its versions, into CheckpointError."""
     try:
         yield
     except Exception as error:

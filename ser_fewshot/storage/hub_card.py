@@ -1,4 +1,4 @@
-"""The card of a saved model as the Hugging Face hub wants it: with the metadata that models are found and judged by."""
+"""The card of a saved model with the metadata of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -12,25 +12,19 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 CARD = "README.md"
-_PLACE = "THIS_FOLDER"  # what cards call the place of their model
+_PLACE = "THIS_FOLDER"  # in cards, for the path or the id of their model
 _TASK = "audio-classification"
 _TAGS = (_TASK, "speech-emotion-recognition", "few-shot")
 _NOT_LOOKED_UP = "see-source"  # the licence's name on the card of an import
 
 
 def hub_card(folder: Path, name: str, *, licence: str | None = None, results: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Return the card of a saved model with its id on the hub, and the metadata that is still missing.
-
-    Args:
-        folder: the model.
-        name: its id on the hub.
-        licence: its identifier on the hub, instead of the one that the card states.
-        results: what `evaluate --json` wrote, for the index of the model.
+    """Return the card of a saved model with its id on the hub, and the metadata that is still missing; see `push`.
 
     Raises:
         CheckpointError: the folder has no card.
-        SettingsError: the metadata cannot be read, nobody has said under which licence the weights are, or a result is
-            of another model or of a corpus that the model was trained on.
+        SettingsError: the metadata cannot be read, no licence of the weights is stated, or a result is of another model
+            or of a corpus that the model was trained on.
     """
     card = read_card(folder / CARD)
     data = cast("ModelCardData", card.data)
@@ -47,15 +41,15 @@ def hub_card(folder: Path, name: str, *, licence: str | None = None, results: Se
     data.tags = list(dict.fromkeys([*(data.tags or ()), *_TAGS]))
     if results:
         data.model_name = name.rpartition("/")[2]
-        data.eval_results = [_result(told, folder, known=corpora_of(card)) for told in results]
+        data.eval_results = [_result(scores, folder, trained_on=corpora_of(card)) for scores in results]
     card.text = card.text.replace(_PLACE, name)
     return str(card)
 
 
 def corpora_of(card: ModelCard) -> list[str]:
-    """Return the corpora that a card says its model was trained on, in whatever way YAML writes one or several."""
-    told = cast("ModelCardData", card.data).datasets or []
-    return [told] if isinstance(told, str) else [str(name) for name in told]
+    """Return the corpora that a card states its model was trained on, one or several."""
+    names = cast("ModelCardData", card.data).datasets or []
+    return [names] if isinstance(names, str) else [str(name) for name in names]
 
 
 def read_card(path: Path) -> ModelCard:
@@ -70,31 +64,29 @@ def read_card(path: Path) -> ModelCard:
     try:
         return ModelCard(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(
-            str(path), found=error.strerror or "no card", expected="a card", remedy="Save the model again."
-        ) from error
-    except Exception as error:  # of YAML, or of what the hub makes of it
-        raise SettingsError(
-            str(path), found=f"{error!s:.200}", expected="metadata in YAML", remedy="Correct its first lines."
-        ) from error
+        found, remedy = error.strerror or "no card", "Save the model again."
+        raise CheckpointError(str(path), found=found, expected="a card", remedy=remedy) from error
+    except Exception as error:  # of YAML, or of the hub's client
+        found, remedy = f"{error!s:.200}", "Correct its first lines."
+        raise SettingsError(str(path), found=found, expected="metadata in YAML", remedy=remedy) from error
 
 
-def _result(told: Mapping[str, Any], folder: Path, *, known: Sequence[str]) -> EvalResult:
+def _result(scores: Mapping[str, Any], folder: Path, *, trained_on: Sequence[str]) -> EvalResult:
     """Return a score as the hub lists it: UAR, which is the mean recall of the classes."""
     from huggingface_hub import EvalResult  # noqa: PLC0415 - for the few who use a hub
 
     try:
-        corpora = [str(name) for name in told["corpora"]]
-        learner, score = next(iter(told["learners"].items()))
+        corpora = [str(name) for name in scores["corpora"]]
+        learner, score = next(iter(scores["learners"].items()))
         episodes = f"{score['episodes']}, {score['episodes_sha256'][:12]}"
         name, uar, spread = f"UAR, {score['protocol']}", float(score["uar"]["mean"]), score["uar"]["ci95"]
-        model = Path(told["model"])
+        model = Path(scores["model"])
     except (AttributeError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise _refused(f"{type(error).__name__}: {error}", "what 'evaluate --json' wrote") from error
     if model.resolve() != folder.resolve():
         raise _refused(f"scores of {model}", f"those of {folder}")
-    again = sorted({*corpora} & {*known})
-    if again or told.get("training_set", {}).get("found"):
+    again = sorted({*corpora} & {*trained_on})
+    if again or scores.get("training_set", {}).get("found"):
         raise _refused(f"scores on {', '.join(again or corpora)}", "a corpus that the model was not trained on")
     return EvalResult(
         task_type=_TASK,

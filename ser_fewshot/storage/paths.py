@@ -1,4 +1,4 @@
-"""What stands at a path where something else is needed, in words for an error: arguments get swapped, links pasted."""
+"""Descriptions of what lies at a path, for errors where something else is needed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _KINDS = (
     (0, rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive"),
     (4, rb"\0\0\0\0\{", "a safetensors file, as an enrolment is"),  # behind a length of 8 bytes, less than 4 GiB
 )
-"""Where the bytes begin that tell a kind of file, what they are, and what to call it."""
-_HEAD = 512  # bytes, enough for all of them, and to see whether it is text
+"""Offset and pattern of the bytes that identify a kind of file, and its name."""
+_HEAD = 512  # bytes: enough for all of them, and to recognise text
 
 
 def url_in(path: Path | str) -> str | None:
@@ -32,19 +32,11 @@ def what_is(path: Path) -> str:
             head = file.read(_HEAD)
     except OSError as error:
         return f"a path that cannot be opened ({error.strerror})"
-    return _kind_of(head)
-
-
-def _kind_of(head: bytes) -> str:
-    """Return what a file is by its first bytes."""
-    for place, begins, kind in _KINDS:
-        if re.match(begins, head[place:], re.DOTALL):
-            return kind
-    if not head:
-        return "an empty file"
-    return "a file of another kind" if b"\0" in head else "a text file"
+    kinds = (kind for offset, begins, kind in _KINDS if re.match(begins, head[offset:], re.DOTALL))
+    other = "a file of another kind" if b"\0" in head else "a text file"
+    return next(kinds, other if head else "an empty file")
 
 
 def remedy_for(path: Path, otherwise: str) -> str:
-    """Return what to do about a wrong path: addresses have to be downloaded first."""
+    """Return the remedy for a wrong path: addresses have to be downloaded first."""
     return "Addresses are not read: download it first, and give the file." if url_in(path) else otherwise

@@ -1,11 +1,11 @@
-"""Reading what a model is stored as: a JSON object and a safetensors file; whatever else is there is refused."""
+"""Reading the files of a model: a JSON object and a safetensors file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.storage.paths import remedy_for, what_is
 
 _CONFIG_BYTES = 1_000_000  # a config is a page of text
-_OTHER_DOOR = {
+_REMEDIES = {
     "a folder": "The folder of a saved model is opened with FewShotClassifier.from_pretrained, or given as --model.",
     "a sound file": "Give the file that 'enroll' wrote here, and sound files where clips are expected.",
 }
-"""What to do about a path that is something else of this program."""
+"""Kind of a file that is given where an enrolment is needed -> remedy."""
 
 
 def model_folder(folder: Path | str) -> Path:
@@ -39,12 +39,8 @@ def model_folder(folder: Path | str) -> Path:
     remedy = f"Check the path; a model of the hub is fetched with: ser-fewshot pull {folder} --out DIR."
     if "file" in kind and kind != "no such file":
         remedy = "An enrolment file is opened with FewShotClassifier.load, or given to 'enroll --to' and 'predict'."
-    raise CheckpointError(
-        str(folder),
-        found=kind,
-        expected="the folder of a saved model, with config.json and model.safetensors",
-        remedy=remedy_for(path, remedy),
-    )
+    expected = "the folder of a saved model, with config.json and model.safetensors"
+    raise CheckpointError(str(folder), found=kind, expected=expected, remedy=remedy_for(path, remedy))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -61,12 +57,9 @@ def read_config(path: Path) -> dict[str, Any]:
         if not isinstance(config, dict):
             raise ValueError(f"a JSON {type(config).__name__}")
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            str(path),
-            found=_reason(error),
-            expected="a JSON object of a saved model: a folder with config.json and model.safetensors",
-            remedy="Check the path, or save the model again.",
-        ) from error
+        expected = "a JSON object of a saved model: a folder with config.json and model.safetensors"
+        remedy = "Check the path, or save the model again."
+        raise CheckpointError(str(path), found=_reason(error), expected=expected, remedy=remedy) from error
     return config
 
 
@@ -77,7 +70,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: the file is missing, truncated or not safetensors.
     """
     with _opened(path) as file:
-        # Cloned, because they are views of the file: who writes into it would change them.
+        # Cloned, because they are views of the file, which may change.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
@@ -105,7 +98,7 @@ def _opened(path: Path) -> Iterator[Any]:
             str(path),
             found=_reason(error) if kind.startswith("a safetensors") else kind,
             expected="a whole safetensors file, such as an enrolment",
-            remedy=remedy_for(path, _OTHER_DOOR.get(kind, "Check the path, or take the file from its source again.")),
+            remedy=remedy_for(path, _REMEDIES.get(kind, "Check the path, or take the file from its source again.")),
         ) from error
 
 
@@ -145,11 +138,12 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: st
         CheckpointError: a weight is missing, left over, of another shape or type, or not finite; the error lists them.
     """
     _check_fit(module.state_dict(), tensors, origin=origin)
-    damaged = sorted(name for name, tensor in tensors.items() if not _is_finite(tensor))
-    if damaged:
+    # All values are finite if their sum is, which takes one pass; but a sum may overflow.
+    infinite = (name for name, x in tensors.items() if not (x.sum().isfinite() or x.isfinite().all()))
+    if damaged := sorted(infinite):
         raise CheckpointError(
             origin,
-            found=f"NaN or infinite values in {_some(damaged)}",
+            found=f"NaN or infinite values in {listed(damaged)}",
             expected="finite weights",
             remedy="The training that made them failed, or the file was changed: take another checkpoint.",
         )
@@ -163,11 +157,6 @@ def in_single(tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> dic
     return {**tensors, **{name: tensors[name].float() for name in single & halves}}
 
 
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite. They are if their sum is, which takes one pass; but a sum may overflow."""
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
-
-
 def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:
     shared = sorted(set(expected) & set(tensors))
     faults = {
@@ -179,21 +168,19 @@ def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *,
     if any(faults.values()):
         raise CheckpointError(
             origin,
-            found="; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names),
+            found="; ".join(f"{fault}: {listed(names)}" for fault, names in faults.items() if names),
             expected=f"exactly the {len(expected)} tensors of its config",
             remedy="Weights and config are not from one model: take both from one source.",
         )
 
 
-def _some(names: list[str]) -> str:
-    return (
-        ", ".join(f"{name:.80}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        or "none"
-    )
+def listed(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    return ", ".join(f"{name:.80}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _check_is_file(path: Path) -> None:
-    """Refuse what would be read for ever, such as a pipe, or not at all."""
+    """Refuse what is not a file; a pipe would be read for ever."""
     if not path.is_file():
         raise OSError(what_is(path))
 

@@ -1,7 +1,7 @@
-"""The encoders of the transformers library that can be a front-end: their configurations, checked before any is built.
+"""The encoders of transformers that can be a front-end: their configurations, checked before any is built.
 
 A configuration comes from whoever made the checkpoint, so only what shapes an encoder is taken from it, and each value
-has a range. Dropout, layer drop and masking are for training: without them an encoder says the same every time.
+has a range. Dropout, layer drop and masking are for training: without them an encoder is deterministic.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
+from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.optional import unpaired
 
@@ -30,7 +31,7 @@ _MOST_BLOCKS = 128
 _MOST_CONVOLUTIONS = 32
 
 _OFF: dict[str, Any] = {
-    "mask_time_prob": 0.0,  # without masking there is no embedding of the masked, which nothing here would use
+    "mask_time_prob": 0.0,  # without masking there is no mask embedding, which would be unused
     "mask_feature_prob": 0.0,
     "layerdrop": 0.0,
     "encoder_layerdrop": 0.0,
@@ -47,10 +48,15 @@ _OFF: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Legal:
-    """What a value of a configuration may be, in words and as a test."""
+    """The legal values of a setting, in words and as a test."""
 
     words: str
     test: Callable[[Any], bool]
+
+    def check(self, key: str, value: object, remedy: str = "Correct the config.") -> None:
+        """Refuse a value that is not legal."""
+        if not self.test(value):
+            raise SettingsError(key, found=f"{value!r:.80}", expected=self.words, remedy=remedy)
 
 
 def _whole(most: int, *, least: int = 1) -> _Legal:
@@ -116,6 +122,25 @@ _KEYS: dict[str, _Legal] = {
     "max_source_positions": _SIZE,
 }
 
+_OF_WAVES: dict[str, Any] = {"feature_size": 1, "sampling_rate": SAMPLE_RATE, "do_normalize": True}
+_PREPROCESSORS: dict[str, dict[str, Any]] = {
+    "wav2vec2-bert": {"num_mel_bins": 80, "stride": 2, "sampling_rate": SAMPLE_RATE},
+    "whisper": {"feature_size": 80, "hop_length": 160, "n_fft": 400, "sampling_rate": SAMPLE_RATE},
+}
+"""The defaults of the feature extractors of transformers 5; all other families take waves."""
+_PREPROCESSOR_KEYS = {
+    "feature_size": _whole(1_024),
+    "num_mel_bins": _whole(1_024),
+    "sampling_rate": _Legal(
+        f"{SAMPLE_RATE} Hz, at which every clip is read", lambda x: type(x) is int and x == SAMPLE_RATE
+    ),
+    "n_fft": _whole(2_048),
+    "hop_length": _whole(2_048),
+    "stride": _whole(16),
+    "do_normalize": _FLAG,
+}
+_OTHER_ENCODER = "Take an encoder that was made for such input."
+
 _CLASSES = {
     "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model"),
     "hubert": ("HubertConfig", "HubertModel"),
@@ -132,37 +157,24 @@ KNOWN = tuple(_CLASSES)
 
 
 def checked(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what shapes the encoder of a `config.json`, with the library's defaults for what it leaves out.
+    """Return the settings of a `config.json` that shape the encoder, completed by the library's defaults.
 
     Raises:
         SettingsError: the model type is unknown, or a value is not legal or does not fit another.
     """
     model_type = architecture.get("model_type")
     if not isinstance(model_type, str) or model_type not in _CLASSES:
-        raise SettingsError(
-            "architecture",
-            found=f"the model_type {model_type!r:.80}",
-            expected=" | ".join(KNOWN),
-            remedy="Take the encoder of one of these families.",
-        )
+        found, remedy = f"the model_type {model_type!r:.80}", "Take the encoder of one of these families."
+        raise SettingsError("architecture", found=found, expected=" | ".join(KNOWN), remedy=remedy)
     defaults = _defaults(model_type)
     full: dict[str, Any] = {"model_type": model_type}
     for key, legal in _KEYS.items():
         if key in defaults:
             value = architecture.get(key, defaults[key])
             value = list(value) if isinstance(value, list | tuple) else value
-            if not legal.test(value):
-                raise SettingsError(
-                    f"architecture.{key}", found=f"{value!r:.80}", expected=legal.words, remedy="Correct the config."
-                )
+            legal.check(f"architecture.{key}", value)
             full[key] = value
-    _check_convolutions(full)
-    return full
-
-
-def _check_convolutions(architecture: Mapping[str, Any]) -> None:
-    """Refuse convolutions of which some have no width, kernel or stride."""
-    counts = {key: len(architecture[key]) for key in ("conv_dim", "conv_kernel", "conv_stride") if key in architecture}
+    counts = {key: len(full[key]) for key in ("conv_dim", "conv_kernel", "conv_stride") if key in full}
     if len(set(counts.values())) > 1:
         raise SettingsError(
             "architecture",
@@ -170,6 +182,25 @@ def _check_convolutions(architecture: Mapping[str, Any]) -> None:
             expected="one value for each convolution in all of them",
             remedy="Correct the config.",
         )
+    return full
+
+
+def checked_preprocessor(model_type: str, preprocessor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a `preprocessor_config.json`, with the library's defaults for what it leaves out.
+
+    Raises:
+        SettingsError: its sample rate is not 16 kHz, or a value is not legal.
+    """
+    full = {key: preprocessor.get(key, value) for key, value in _PREPROCESSORS.get(model_type, _OF_WAVES).items()}
+    legal = {key: _PREPROCESSOR_KEYS[key] for key in full}
+    if model_type not in _PREPROCESSORS:
+        legal["feature_size"] = _Legal("1, a waveform of one channel", lambda x: type(x) is int and x == 1)
+    for key, value in full.items():
+        legal[key].check(f"preprocessor.{key}", value, _OTHER_ENCODER)
+    if "n_fft" in full:
+        hop = _Legal(f"at most n_fft, {full['n_fft']}", lambda x: bool(x <= full["n_fft"]))
+        hop.check("preprocessor.hop_length", full["hop_length"], _OTHER_ENCODER)
+    return full
 
 
 def blocks_key(architecture: Mapping[str, Any]) -> str:
@@ -181,7 +212,7 @@ def build(architecture: Mapping[str, Any], *, blocks: int) -> Any:
     """Return the transformers encoder of a checked architecture, with random weights and its first blocks only.
 
     Raises:
-        SettingsError: the library refuses the configuration, or it asks for more than MOST_PARAMETERS.
+        SettingsError: the library refuses the configuration, or it has more than MOST_PARAMETERS.
     """
     try:
         with torch.device("meta"):  # shapes without memory
@@ -194,12 +225,8 @@ def build(architecture: Mapping[str, Any], *, blocks: int) -> Any:
             remedy="Correct the config.",
         ) from error
     if n_parameters > MOST_PARAMETERS:
-        raise SettingsError(
-            "architecture",
-            found=f"{n_parameters} parameters",
-            expected=f"at most {MOST_PARAMETERS}",
-            remedy="Choose a smaller encoder, or an earlier layer.",
-        )
+        found, remedy = f"{n_parameters} parameters", "Choose a smaller encoder, or an earlier layer."
+        raise SettingsError("architecture", found=found, expected=f"at most {MOST_PARAMETERS}", remedy=remedy)
     return _encoder(architecture, blocks)
 
 
@@ -214,7 +241,7 @@ def _encoder(architecture: Mapping[str, Any], blocks: int) -> nn.Module:
 
 @functools.cache
 def _defaults(model_type: str) -> Mapping[str, Any]:
-    """Return what the library's configuration of a family says when nobody tells it anything."""
+    """Return the defaults of the library's configuration of a family."""
     values: dict[str, Any] = _config_class(model_type)().to_dict()
     return values
 

@@ -33,8 +33,8 @@ class Piece:
 def cut(clip: int, n_frames: int, *, longest: int, overlap: int) -> Iterator[Piece]:
     """Yield the pieces of a clip, of `longest` frames each: one where it is no longer than that.
 
-    Neighbours share `overlap` frames, of which each keeps the half that is farther from its own edge. The last piece is
-    as long as the others and shares more.
+    Neighbours share `overlap` frames, of which each keeps the half farther from its own edge. The last piece is as long
+    as the others and shares more.
     """
     start = first = 0
     while first < n_frames:

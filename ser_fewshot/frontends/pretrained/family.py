@@ -1,9 +1,9 @@
-"""How an encoder sees a clip: what it takes in, its convolutions, its transformer blocks.
+"""The computation of a family of encoders in parts: preprocessor, convolutions, transformer blocks.
 
-A clip must give the same features alone and in any batch. So all that looks at neighbouring samples or frames by
-convolution, or normalises over time (the group norm of wav2vec2 base), runs on each clip by itself at its own length;
-only what is left, the transformer blocks, runs on padded batches, where attention is masked and nothing else mixes
-frames. A clip then gives what the plain library call on it alone gives, and padding cannot leak in at its end.
+A clip must have the same features alone and in any batch. So convolutions over samples or frames, and normalisation
+over time (the group norm of wav2vec2 base), run on each clip by itself at its own length; only the transformer blocks
+run on padded batches, where attention is masked and nothing else mixes frames. A clip then gives what the plain library
+call on it alone gives, and padding cannot leak in at its end.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 
 class Family:
-    """What the front-end must know of an encoder; the encoder's own modules are handed in as `parts`.
+    """What differs between encoders; the encoder's own modules are handed in as `parts`.
 
     Attributes:
         width: values in a frame.
         shortest: samples that give one frame; a shorter clip is padded with zeros.
         rate: steps of the signal in a second.
         stride: steps from one frame to the next.
-        receptive: steps that one frame sees.
-        positions: frames that it has positions for; None where there is no limit.
+        receptive: steps in the receptive field of a frame.
+        positions: the most frames that it has positions for; None where there is no limit.
         keeps: the modules of the transformers encoder that are used, where it has them.
         above: those that `blocks` and `last` use.
         projections: the linear layers of a block that low-rank adapters go to, by the ends of their names.
@@ -51,12 +51,7 @@ class Family:
         return {name: getattr(model, name) for name in self.keeps if hasattr(model, name)}
 
     def top(self, model: Any, *, final: bool) -> nn.Module:
-        """Return only what `blocks` and `last` use of a transformers encoder, under the names it has there.
-
-        Args:
-            model: the encoder.
-            final: as for `parts`.
-        """
+        """Return only the modules that `blocks` and `last` use, under their names in the encoder; see `parts`."""
         self.parts(model, final=final)
         top = nn.Module()
         for path in self.above:
@@ -67,7 +62,7 @@ class Family:
         return top
 
     def signal(self, waveform: Tensor) -> Tensor:
-        """(samples,) -> (steps,) or (steps, bands), enough for a frame: what the checkpoint's preprocessor makes."""
+        """(samples,) -> the preprocessor's output, (steps,) or (steps, bands), at least enough for a frame."""
         raise NotImplementedError
 
     def n_frames(self, steps: int) -> int:
@@ -75,11 +70,11 @@ class Family:
         return (steps - self.receptive) // self.stride + 1
 
     def stem(self, parts: Any, signal: Tensor) -> Tensor:
-        """One signal (steps, ...) -> what enters the first block, (frames, width)."""
+        """One signal (steps, ...) -> input of the first block, (frames, width)."""
         raise NotImplementedError
 
     def blocks(self, parts: Any, x: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
-        """Run the blocks on a batch and yield what comes out of each.
+        """Run the blocks on a batch and yield the output of each.
 
         Args:
             parts: the modules.
@@ -104,12 +99,12 @@ class Family:
 
 
 def bias_of(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """(batch, frames) -> what is added to the attention scores, (batch, 1, 1, frames)."""
+    """(batch, frames) -> bias of the attention scores, (batch, 1, 1, frames)."""
     lowest = torch.finfo(dtype).min
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, lowest)[:, None, None]
 
 
 def tensor_of(output: Any) -> Tensor:
-    """Return a module's output, which some versions and families hand over as the first of several."""
+    """Return a module's output, which in some versions and families is the first of a tuple."""
     tensor: Tensor = output[0] if isinstance(output, tuple) else output
     return tensor

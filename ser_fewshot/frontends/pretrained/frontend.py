@@ -1,13 +1,13 @@
 """Pretrained speech encoders of the transformers library: wav2vec2, HuBERT, WavLM, Whisper and their relatives.
 
-Early and middle layers tell more of how something is said than the last, which is about what is said (Pasad et al.,
-"Layer-wise analysis of a self-supervised speech representation model", 2021, https://arxiv.org/abs/2107.04734), so the
-layer is chosen, or learned: Yang et al., "SUPERB", 2021, https://arxiv.org/abs/2105.01051, weigh all by a softmax.
+Early and middle layers carry more prosody than the last, which carries words (Pasad et al., "Layer-wise analysis of a
+self-supervised speech representation model", 2021, https://arxiv.org/abs/2107.04734), so the layer is chosen, or
+learned: Yang et al., "SUPERB", 2021, https://arxiv.org/abs/2105.01051, weigh all by a softmax.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.compute.threads import each
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._features import Features, stack
-from ser_fewshot.frontends.pretrained.architectures import KNOWN, blocks_key, build, checked
+from ser_fewshot.frontends._features import FrontEndModule, stack
+from ser_fewshot.frontends.pretrained.architectures import KNOWN, blocks_key, build, checked, checked_preprocessor
 from ser_fewshot.frontends.pretrained.chunks import Piece, batches, cut
-from ser_fewshot.frontends.pretrained.families import family_of
-from ser_fewshot.frontends.pretrained.preprocessors import checked_preprocessor
+from ser_fewshot.frontends.pretrained.family import Family
+from ser_fewshot.frontends.pretrained.spectral import Conformer, Whisper
+from ser_fewshot.frontends.pretrained.waveform import Convolutional, GatedConvolutional, SqueezedConvolutional
 from ser_fewshot.settings import check_types
 from ser_fewshot.storage.tensors import digest
 
@@ -31,6 +32,13 @@ __all__ = ["FRONTEND", "KNOWN", "Pooling", "Pretrained", "Settings"]
 Pooling = Literal["mean", "mean_std", "frames"]
 """What a clip becomes: its average frame, that and the standard deviation beside it, or all its frames."""
 
+_FAMILIES: dict[str, Any] = {
+    "sew": SqueezedConvolutional,
+    "wav2vec2-bert": Conformer,
+    "wavlm": GatedConvolutional,
+    "whisper": Whisper,
+}
+"""By model type; the others are convolutional."""
 _MOST_FRAMES = 10_000  # of a chunk: attention grows with their square
 _CPU_BATCH = 500  # frames, padding included: 10 s of sound fill a core, and batches run side by side
 _ACCELERATOR_BATCH = 20_000
@@ -38,19 +46,19 @@ _ACCELERATOR_BATCH = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the encoder is and what is taken from it; all of it changes the output.
+    """The encoder and the features that are taken from it; all of it changes the output.
 
     Attributes:
-        architecture: what the checkpoint's `config.json` says of its encoder; the rest of it is left out.
-        preprocessor: what its `preprocessor_config.json` says; the library's defaults where that says nothing.
-        layer: 0 is what enters the first transformer block, k is what comes out of block k, the last is the encoder's
-            own output; "weighted" hands over all of them, side by side, for the learner to weigh.
+        architecture: the encoder's part of the checkpoint's `config.json`.
+        preprocessor: its `preprocessor_config.json`, completed by the library's defaults.
+        layer: 0 is the input of the first transformer block, k the output of block k, the last is the encoder's own
+            output; "weighted" is all of them, side by side, for the learner to weigh.
         pooling: see `Pooling`.
         chunk: seconds; a longer clip is analysed in pieces of this length.
         overlap: seconds that neighbouring pieces share; each keeps the half that is farther from its edge.
         trim: whether silence at the ends of a clip is cut off first. Left in, it raises scores on some corpora for the
-            wrong reason: how long a file is, and how much of it is silence, can tell the emotion.
-        random_weights: tensors that the checkpoint lacked, so that they are random, for whoever uses the model later.
+            wrong reason: the length of a file, and of its silence, can depend on the emotion.
+        random_weights: how many tensors the checkpoint lacked, so that they are random.
     """
 
     architecture: dict[str, Any]
@@ -65,17 +73,13 @@ class Settings:
     def __post_init__(self) -> None:
         check_types(self, where="pretrained")
         architecture = checked(self.architecture)
-        # In full, so that a saved model does not change when a default of the library does.
+        # With all defaults, so that a saved model does not change when one of the library's does.
         object.__setattr__(self, "architecture", architecture)
         object.__setattr__(self, "preprocessor", checked_preprocessor(architecture["model_type"], self.preprocessor))
         n_blocks = architecture[blocks_key(architecture)]
         if isinstance(self.layer, int) and not 0 <= self.layer <= n_blocks:
-            raise SettingsError(
-                "pretrained.layer",
-                found=str(self.layer),
-                expected=f"0 to {n_blocks}, or 'weighted'",
-                remedy="Choose one that the encoder has.",
-            )
+            expected, remedy = f"0 to {n_blocks}, or 'weighted'", "Choose one that the encoder has."
+            raise SettingsError("pretrained.layer", found=str(self.layer), expected=expected, remedy=remedy)
         if not 0 <= 2 * self.overlap <= self.chunk:
             raise SettingsError(
                 "pretrained",
@@ -91,17 +95,22 @@ class Settings:
         return total if self.layer == "weighted" else self.layer
 
 
-class Pretrained(nn.Module):
+def family_of(architecture: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Family:
+    """Return how an encoder of a checked architecture computes."""
+    family: Family = _FAMILIES.get(architecture["model_type"], Convolutional)(architecture, preprocessor)
+    return family
+
+
+class Pretrained(FrontEndModule):
     """Waveforms in, frames of a pretrained encoder out.
 
-    What a clip gives depends on that clip alone; see `_family` for how.
+    The features of a clip depend on that clip alone; see `family`.
 
     Attributes:
         dim: values in a frame: width of the encoder, twice that with standard deviations, times `layers`.
-        layers: how many lie side by side in a frame, each with all its values: 1, unless they are to be weighted.
+        layers: how many lie side by side in a frame: 1, unless they are to be weighted.
         pooled: whether a clip is one frame.
-        network: the modules of the transformers encoder that are used, frozen, under their names there; random until
-            weights are loaded into it.
+        network: the modules of the transformers encoder that are used, frozen; random until weights are loaded.
 
     Raises:
         SettingsError: the encoder cannot be built, or a chunk is longer or shorter than it can take.
@@ -132,7 +141,7 @@ class Pretrained(nn.Module):
         self._digest: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be copied and sent to other processes as settings and weights: torch sends no weight-normalised module."""
+        """Pickle settings and weights: torch cannot pickle a weight-normalised module."""
         return _rebuild, (self.settings, self.network.state_dict())
 
     @property
@@ -143,20 +152,8 @@ class Pretrained(nn.Module):
         return {"frontend": "pretrained", "version": 1, **asdict(self.settings), "weights": self._digest}
 
     def train(self, mode: bool = True) -> Pretrained:
-        """Stay as it is: a frozen encoder must say the same while a learner on top of it trains."""
+        """Stay in evaluation mode while a learner on top trains."""
         return super().train(mode=False)
-
-    def forward(self, waveform: Tensor, lengths: Tensor) -> Features:
-        """Analyse padded clips.
-
-        Args:
-            waveform: (batch, samples) at 16 kHz; values beyond a clip's length are ignored.
-            lengths: (batch,) samples of each clip.
-
-        Returns:
-            (batch, frames, dim) and the frames of each clip; zero beyond a clip's length.
-        """
-        return stack(self.analyse([row[:length] for row, length in zip(waveform, lengths.tolist(), strict=True)]))
 
     @torch.no_grad()
     def analyse(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
@@ -165,7 +162,8 @@ class Pretrained(nn.Module):
         Returns:
             (frames, dim) of each clip; (1, dim) where clips are pooled.
         """
-        signals = each(self._signal, waveforms)
+        device = next(self.network.parameters()).device
+        signals = each(lambda waveform: self.family.signal(waveform.to(device)), waveforms)
         pieces = [
             piece
             for clip, signal in enumerate(signals)
@@ -181,7 +179,7 @@ class Pretrained(nn.Module):
         return [self._joined(parts).to(waveform) for parts, waveform in zip(of_clips, waveforms, strict=True)]
 
     def _describe(self, signals: Sequence[Tensor], batch: Sequence[Piece]) -> dict[Piece, Tensor]:
-        """Return what is to be known of each piece of a batch."""
+        """Return the states of each piece of a batch, or their moments where clips are pooled."""
         found = {}
         states_of = self._encode([self._part(signals[piece.clip], piece) for piece in batch])
         for piece, states in zip(batch, states_of, strict=True):
@@ -201,10 +199,6 @@ class Pretrained(nn.Module):
     def _forget_digest(self, _network: nn.Module, _keys: object) -> None:
         self._digest = None
 
-    def _signal(self, waveform: Tensor) -> Tensor:
-        """(samples,) -> the encoder's input, (steps,) or (steps, bands)."""
-        return self.family.signal(waveform.to(next(self.network.parameters()).device))
-
     def _part(self, signal: Tensor, piece: Piece) -> Tensor:
         family = self.family
         stop = len(signal) if piece.whole else (piece.stop - 1) * family.stride + family.receptive
@@ -219,14 +213,14 @@ class Pretrained(nn.Module):
         return [row[:, :length] for row, length in zip(states, lengths, strict=True)]
 
     def _states(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What enters the first block, (batch, frames, width), and its mask -> (batch, layers, frames, width)."""
+        """Input of the first block (batch, frames, width) and its mask -> (batch, layers, frames, width)."""
         states = [x, *self.family.blocks(self.network, x, mask)]
         if self._final:
             states[-1] = self.family.last(self.network, states[-1])
         return torch.stack(states[-self.layers :], 1)
 
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
-        """What is known of a clip's pieces -> (frames, dim)."""
+        """States or moments of a clip's pieces -> (frames, dim)."""
         if not self.pooled:
             return torch.cat(list(parts), 1).transpose(0, 1).flatten(1)
         n, total, squares = torch.stack(list(parts)).sum(0).unbind()  # (layers, width) each
@@ -250,7 +244,7 @@ class Pretrained(nn.Module):
 
 
 class _Traceable(nn.Module):
-    """What `analyse` does with one clip in one piece."""
+    """`analyse` for one clip in one piece."""
 
     def __init__(self, frontend: Pretrained) -> None:
         super().__init__()

@@ -12,11 +12,10 @@ from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 from ser_fewshot.audio import SAMPLE_RATE
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends._waves import windowed_waves
+from ser_fewshot.frontends._stft import stft_kernels
 from ser_fewshot.frontends.pretrained.family import Family, bias_of, tensor_of
 
-_POSITIONS = Lock()
-"""The library keeps the positions of the last batch in the module, and batches run in several threads."""
+_POSITIONS = Lock()  # the library keeps the positions of the last batch in the module, and batches run in threads
 
 
 class Conformer(Family):
@@ -91,7 +90,7 @@ class Whisper(Family):
         extractor = kind(feature_size=bands, hop_length=self._hop, n_fft=self._n_fft)
         self._filters = torch.from_numpy(extractor.mel_filters.T).float().contiguous()  # (bands, frequencies)
         self._window = torch.hann_window(self._n_fft)
-        self._waves = windowed_waves(self._window, self._n_fft)
+        self._waves = stft_kernels(self._window, self._n_fft)
         self.width = architecture["d_model"]
         self.positions = architecture["max_source_positions"]
         self.shortest = self._n_fft

@@ -61,7 +61,7 @@ class Convolutional(Family):
 
 
 class GatedConvolutional(Convolutional):
-    """WavLM: its first block makes a bias of relative positions, which the others gate anew.
+    """WavLM: its first block computes a bias of relative positions, which each block gates.
 
     Chen et al., "WavLM", 2022, https://arxiv.org/abs/2110.13900.
     """
@@ -70,7 +70,7 @@ class GatedConvolutional(Convolutional):
     projections = ("intermediate_dense", "output_dense")
 
     def blocks(self, parts: Any, x: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
-        """Hand the bias from block to block; see `Family.blocks`."""
+        """Pass the bias from block to block; see `Family.blocks`."""
         positions, padding = None, None if mask is None else _Padding(mask, x.dtype)
         for block in parts.encoder.layers:
             x, positions = block(x, attention_mask=padding, position_bias=positions)[:2]
@@ -78,22 +78,22 @@ class GatedConvolutional(Convolutional):
 
 
 class _Padding:
-    """The padding of a batch in the form that WavLM's attention asks a mask for: `.ne(1)`.
+    """The padding of a batch for WavLM's attention, which calls `.ne(1)` on its mask.
 
-    Of a mask of booleans the library makes another of them and hands it to torch beside a bias of numbers, where torch
-    warns of the unlike types; a filter of that warning would be the whole process's. Numbers mean the same to it.
+    From a boolean mask the library makes a boolean one and passes it to torch beside a float bias, and torch warns of
+    the unlike types; a filter of that warning would hold for the whole process. Numbers mean the same to it.
     """
 
     def __init__(self, mask: Tensor, dtype: torch.dtype) -> None:
         self._added = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -math.inf)
 
     def ne(self, _one: int) -> Tensor:
-        """Return what is added to the attention scores, (batch, frames)."""
+        """Return the bias of the attention scores, (batch, frames)."""
         return self._added
 
 
 class SqueezedConvolutional(Convolutional):
-    """SEW: as wav2vec2, but the blocks run on frames of half the rate, which are what is handed on.
+    """SEW: as wav2vec2, but the blocks run on frames of half the rate, which are its output here.
 
     Wu et al., "Performance-efficiency trade-offs in unsupervised pre-training", 2021, https://arxiv.org/abs/2109.06870.
     """
@@ -107,7 +107,7 @@ class SqueezedConvolutional(Convolutional):
         self.shortest = self.receptive
 
     def parts(self, model: Any, *, final: bool) -> dict[str, nn.Module]:
-        """Leave out what brings the frames back to the full rate."""
+        """Leave out the upsampling to the full rate."""
         model.encoder.upsample = nn.Identity()
         return super().parts(model, final=final)
 

@@ -18,7 +18,7 @@ from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.classifier.enrollment_file import save_enrollment
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.importers import Choice, Head, Imported, import_model
-from ser_fewshot.importers._prior import enrolled_of, prior_of
+from ser_fewshot.importers._emotion_head import enrolled_classes, virtual_clips
 from ser_fewshot.learners.ridge import Ridge, Settings
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
@@ -60,23 +60,23 @@ def classifier_of(imported: Imported, folder: Path) -> FewShotClassifier:
     return FewShotClassifier.load(folder / "prior.safetensors")
 
 
-@pytest.mark.parametrize("n_classes", [2, 4, 7])
-def test_ridge_on_virtual_clips_has_the_probabilities_of_any_affine_head(n_classes):
-    generator = torch.Generator().manual_seed(n_classes)
-    weight, bias = torch.randn(n_classes, 24, generator=generator), torch.randn(n_classes, generator=generator)
-    speech = 5 + torch.randn(40, 24, generator=generator)
-    prior = prior_of(weight, bias, speech)
-    told = Settings(encoder=EncoderSettings(name="mean"), penalty=prior.penalty, sharpness=prior.sharpness)
-    with torch.no_grad():
-        logits = Ridge(24, told).fit_head(prior.clips, torch.arange(n_classes), n_classes)(speech)
-    assert_near(logits.softmax(1), (speech @ weight.T + bias).softmax(1))
+def test_ridge_on_virtual_clips_has_the_probabilities_of_any_affine_head():
+    for n_classes in (2, 4, 7):
+        generator = torch.Generator().manual_seed(n_classes)
+        weight, bias = torch.randn(n_classes, 24, generator=generator), torch.randn(n_classes, generator=generator)
+        speech = 5 + torch.randn(40, 24, generator=generator)
+        prior = virtual_clips(weight, bias, speech)
+        told = Settings(encoder=EncoderSettings(name="mean"), penalty=prior.penalty, sharpness=prior.sharpness)
+        with torch.no_grad():
+            logits = Ridge(24, told).fit_head(prior.embeddings, torch.arange(n_classes), n_classes)(speech)
+        assert_near(logits.softmax(1), (speech @ weight.T + bias).softmax(1))
 
 
 def test_the_middle_of_the_virtual_clips_is_where_the_head_is_undecided_and_nearest_to_speech():
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(4, 24, generator=generator), torch.randn(4, generator=generator)
     speech = 100 + torch.randn(200, 24, generator=generator)
-    middle = prior_of(weight, bias, speech).clips.mean(0)
+    middle = virtual_clips(weight, bias, speech).embeddings.mean(0)
     assert_near((middle @ weight.T + bias).softmax(0), torch.full((4,), 0.25), relative=0.001)
     centred = weight - weight.mean(0)
     way = middle - speech.mean(0)
@@ -85,7 +85,7 @@ def test_the_middle_of_the_virtual_clips_is_where_the_head_is_undecided_and_near
 
 
 def test_a_head_that_says_the_same_of_every_clip_has_no_prior():
-    assert prior_of(torch.ones(4, 8), torch.arange(4.0), torch.randn(9, 8)) is None
+    assert virtual_clips(torch.ones(4, 8), torch.arange(4.0), torch.randn(9, 8)) is None
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_a_head_that_makes_no_prior_is_refused_by_name_and_can_be_left_out(name,
     assert code == 0, complaint
 
 
-@pytest.mark.parametrize("name", ["projector.weight", "projector.bias", "classifier.weight", "classifier.bias"])
-def test_a_head_that_is_one_number_is_left_out(name, tmp_path):
-    source = write_huggingface(classifying(), tmp_path / "hf", bin_file=True)
-    torch.save({**classifying().state_dict(), name: torch.tensor(1.0)}, source / "pytorch_model.bin")
-    assert import_model(str(source), Choice(layer=1)).checkpoint.head is None
+def test_a_head_that_is_one_number_is_left_out(tmp_path):
+    for name in ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias"):
+        source = write_huggingface(classifying(), tmp_path / "hf", bin_file=True)
+        torch.save({**classifying().state_dict(), name: torch.tensor(1.0)}, source / "pytorch_model.bin")
+        assert import_model(str(source), Choice(layer=1)).checkpoint.head is None
 
 
 def test_two_thin_matrices_do_not_become_a_head_of_many_gigabytes(tmp_path):
@@ -206,28 +206,23 @@ def test_a_head_that_is_not_affine_is_dropped_and_said(tmp_path):
     assert any("only its encoder is imported" in note for note in imported.notes)
 
 
-@pytest.mark.parametrize(
-    "names", [{"0": "a"}, {"0": "a", "1": 2, "2": "c", "3": "d"}, None, {str(n): "x" for n in "abcd"}]
-)
-def test_a_head_whose_classes_have_no_names_is_left_out(names, tmp_path):
-    source = write_huggingface(classifying(), tmp_path / "hf")
-    config = json.loads((source / "config.json").read_text())
-    (source / "config.json").write_text(json.dumps({**config, "id2label": names}))
-    assert import_model(str(source), Choice(layer=1)).checkpoint.head is None
+def test_a_head_whose_classes_have_no_names_is_left_out(tmp_path):
+    for names in ({"0": "a"}, {"0": "a", "1": 2, "2": "c", "3": "d"}, None, {str(n): "x" for n in "abcd"}):
+        source = write_huggingface(classifying(), tmp_path / "hf")
+        config = json.loads((source / "config.json").read_text())
+        (source / "config.json").write_text(json.dumps({**config, "id2label": names}))
+        assert import_model(str(source), Choice(layer=1)).checkpoint.head is None
 
 
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
+def test_labels_become_the_nouns_of_the_field_where_that_keeps_them_apart():
+    for given, kept in (
         (("Angry", "hap", "awe"), ("anger", "happiness", "awe")),
         (("joy", "happy", "awe"), ("joy", "happy", "awe")),
         (("a", "a ", "b"), ("class 0", "class 1", "class 2")),
         (("a\n", "\0", "b"), ("class 0", "class 1", "class 2")),
-    ],
-)
-def test_labels_become_the_nouns_of_the_field_where_that_keeps_them_apart(given, kept):
-    head = Head(torch.ones(3, 2), torch.zeros(3), given)
-    assert tuple(enrolled_of(head, torch.ones(3, 2))) == kept
+    ):
+        head = Head(torch.ones(3, 2), torch.zeros(3), given)
+        assert tuple(enrolled_classes(head, torch.ones(3, 2))) == kept
 
 
 @pytest.mark.parametrize(

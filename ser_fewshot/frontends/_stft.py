@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 
-def windowed_waves(window: Tensor, n_fft: int) -> Tensor:
-    """Return what a signal is to be convolved with: cosine and sine of each frequency in turn, under a window.
+def stft_kernels(window: Tensor, n_fft: int) -> Tensor:
+    """Return convolution kernels, cosine and sine of each frequency in turn, under a window.
 
-    The squares of the results, two by two, add up to the power of a frequency. Phases, which power does not know, are
-    those at the beginning of the window.
+    The squares of the results, two by two, add up to the power of a frequency. Phases are those at the beginning of
+    the window, which power does not depend on.
 
     Args:
         window: (width,).

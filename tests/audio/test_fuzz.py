@@ -1,4 +1,4 @@
-"""Whatever comes to the door: a sound clip leaves it, or an AudioError of one line, and nothing else.
+"""Any input, however damaged, gives a sound clip or an AudioError of one line.
 
 The cases are the same on every run. AUDIO_FUZZ=10 in the environment multiplies their number and draws others.
 """
@@ -236,13 +236,13 @@ def arrays(draw: st.DrawFn) -> Any:
     return rate, samples
 
 
-@fuzz(400)
+@fuzz(200)
 @given(st.sampled_from(MAGIC), st.binary(max_size=2000), doors)
 def test_random_bytes(magic: bytes, data: bytes, door: str):
     check_file(magic + data, door)
 
 
-@fuzz(900)
+@fuzz(400)
 @given(mutated(), doors)
 def test_damaged_files(data: bytes, door: str):
     check_file(data, door)
@@ -258,7 +258,7 @@ def test_damaged_ogg_with_true_checksums(data: st.DataObject, codec: str):
     check_file(resealed(bytes(sound)), "bytes")
 
 
-@fuzz(500)
+@fuzz(250)
 @given(wav(), doors)
 def test_wav_headers_that_lie(data: bytes, door: str):
     check_file(data, door)
@@ -270,7 +270,7 @@ def test_flac_headers_that_lie(data: bytes, door: str):
     check_file(data, door)
 
 
-@fuzz(250)
+@fuzz(100)
 @given(legal_files, times, times, doors)
 def test_segments_of_files(data: bytes, start: Any, end: Any, door: str):
     check_file(data, door, start=start, end=end)
@@ -282,7 +282,7 @@ def test_segments_of_damaged_files(data: bytes, start: float, end: float, door: 
     check_file(data, door, start=start, end=end)
 
 
-@fuzz(500)
+@fuzz(250)
 @given(arrays(), times, times)
 def test_arrays_and_their_segments(source: Any, start: Any, end: Any):
     check(source)
@@ -298,6 +298,6 @@ def test_things_that_are_no_audio(source: Any, name: str | None):
     check(source, name=name)
 
 
-@pytest.mark.parametrize("form", FORMATS, ids="-".join)
-def test_the_legal_files_that_the_damaged_ones_are_made_of_are_legal(form: tuple[str, str]):
-    assert audio.load(encoded(form)).duration == pytest.approx(0.5, abs=0.05)
+def test_the_legal_files_that_the_damaged_ones_are_made_of_are_legal():
+    for form in FORMATS:
+        assert audio.load(encoded(form)).duration == pytest.approx(0.5, abs=0.05)

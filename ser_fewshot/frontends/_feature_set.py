@@ -1,4 +1,4 @@
-"""Clips with their features: in memory, or on disk where there are more of them than memory should hold."""
+"""Utterances with their features: in memory, or in the cache on disk where they take too much memory."""
 
 from __future__ import annotations
 
@@ -17,51 +17,48 @@ from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache
 from ser_fewshot.frontends._features import Features, stack
 
-_SMALLEST_SPREAD = 1e-5  # a band that never moves is divided by this instead of by nothing
+_SMALLEST_DEVIATION = 1e-5  # a constant band is divided by this instead of by zero
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
-    """What clips are measured against.
+class Standardization:
+    """The mean and standard deviation by which a clip is standardized; by default the clip's own.
 
     Attributes:
-        mean, spread: (dim,) in double: a band that never moves must come out as zero; None for the clip's own.
+        mean, deviation: (dim,) in double, so that a constant band comes out as zero.
     """
 
-    mean: Tensor | None
-    spread: Tensor | None
+    mean: Tensor | None = None
+    deviation: Tensor | None = None
 
     @classmethod
-    def own(cls) -> Scale:
-        """Return the scale by which every clip is measured against itself."""
-        return cls(None, None)
-
-    @classmethod
-    def of(cls, frames: Tensor) -> Scale:
-        """Return the mean and the spread of some frames, (n, dim)."""
+    def of(cls, frames: Tensor) -> Standardization:
+        """Return the mean and the standard deviation of some frames, (n, dim)."""
         exact = frames.double()
-        return cls(exact.mean(0), exact.std(0, correction=0).clamp_min(_SMALLEST_SPREAD))
+        return cls(exact.mean(0), exact.std(0, correction=0).clamp_min(_SMALLEST_DEVIATION))
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(frames, dim) -> (frames, dim), in this scale."""
-        if self.mean is None or self.spread is None:
-            return Scale.of(clip)(clip)
-        return ((clip - self.mean) / self.spread).to(clip.dtype)
+        """(frames, dim) -> (frames, dim), standardized."""
+        if self.mean is None or self.deviation is None:
+            return Standardization.of(clip)(clip)
+        return ((clip - self.mean) / self.deviation).to(clip.dtype)
 
 
 class StoredClips(Sequence[Tensor]):
-    """Features of clips that stay in the cache, each read when it is asked for.
+    """Features of clips in the cache, each read at every access.
 
     Args:
-        cache: where they are.
-        keys: (n_clips,) under which name.
-        scales: (n_clips,) what each is measured against; without, they are as the front-end made them.
+        cache: the cache.
+        keys: (n_clips,) their keys in it.
+        standardized: (n_clips,) by what each is standardized, if at all.
     """
 
-    def __init__(self, cache: FeatureCache, keys: Sequence[str], scales: Sequence[Scale] | None = None) -> None:
+    def __init__(
+        self, cache: FeatureCache, keys: Sequence[str], standardized: Sequence[Standardization] | None = None
+    ) -> None:
         self.cache = cache
         self.keys = tuple(keys)
-        self.scales = scales
+        self.standardized = standardized
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -73,7 +70,7 @@ class StoredClips(Sequence[Tensor]):
     def __getitem__(self, row: slice) -> StoredClips: ...
 
     def __getitem__(self, row: int | slice) -> Tensor | StoredClips:
-        """Return a clip, (frames, dim); or some, which stay where they are."""
+        """Return a clip, (frames, dim); or some, still in the cache."""
         if isinstance(row, slice):
             return self.take(range(len(self))[row])
         entry = self.cache.read(self.keys[row])
@@ -85,16 +82,12 @@ class StoredClips(Sequence[Tensor]):
                 remedy="Start again: what is missing is analysed anew.",
             )
         clip = torch.from_numpy(entry)
-        return clip if self.scales is None else self.scales[row](clip)
+        return clip if self.standardized is None else self.standardized[row](clip)
 
     def take(self, rows: Sequence[int]) -> StoredClips:
         """Return some of the clips."""
-        scales = None if self.scales is None else [self.scales[row] for row in rows]
-        return StoredClips(self.cache, [self.keys[row] for row in rows], scales)
-
-    def scaled(self, scales: Sequence[Scale]) -> StoredClips:
-        """Return the clips, each measured against its scale."""
-        return StoredClips(self.cache, self.keys, scales)
+        by = None if self.standardized is None else [self.standardized[row] for row in rows]
+        return StoredClips(self.cache, [self.keys[row] for row in rows], by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +95,10 @@ class FeatureSet:
     """Utterances with their features.
 
     Attributes:
-        utterances: those that could be read, in the order they were asked for.
+        utterances: those that could be read, in their order.
         clips: (frames, dim) each; (width,) each once a learner has embedded them.
         skipped: those that could not be read, with the reason.
-        keys: of the sound of each clip, see `content_key`; empty where they are not known.
+        keys: the `content_key` of each clip; empty where they are not known.
     """
 
     utterances: tuple[Utterance, ...]
@@ -131,13 +124,7 @@ class FeatureSet:
 
 
 def content_key(utterance: Utterance, hashed: dict[Path, str]) -> str:
-    """Return what the sound of a clip is known by: the bytes of its file, and which part of it the clip is.
-
-    A recording of many clips is hashed once, into `hashed`.
-
-    Raises:
-        AudioError: the file cannot be read.
-    """
+    """Return a hash of the bytes of a clip's file and of the segment of it; each file is hashed once, into `hashed`."""
     if utterance.start is None and utterance.end is None:
         return audio.content_key(utterance.path)
     if utterance.path not in hashed:

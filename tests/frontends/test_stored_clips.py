@@ -50,18 +50,18 @@ def same(one: FeatureSet, other: FeatureSet) -> bool:
     return one.utterances == other.utterances and all(torch.equal(*pair) for pair in pairs)
 
 
-@pytest.mark.parametrize("normalization", ["none", "clip", "speaker"])
-def test_clips_that_stay_on_disk_are_those_in_memory_bit_for_bit(normalization, frontend, clips, cache):
-    held = extract(frontend, clips, normalization=normalization)
-    stored = extract(frontend, clips, cache=cache, normalization=normalization, hold=0)
-    assert isinstance(held.clips, tuple)
-    assert isinstance(stored.clips, StoredClips)
-    assert same(stored, held)
-    some = clips[3:9:2]
-    assert isinstance(stored.subset(some).clips, StoredClips)
-    assert same(stored.subset(some), held.subset(some))
-    assert torch.equal(stored.clips[2:5][1], held.clips[3])
-    assert torch.equal(stored.batch([5, 1]).x, held.batch([5, 1]).x)
+def test_clips_that_stay_on_disk_are_those_in_memory_bit_for_bit(frontend, clips, cache):
+    for normalization in ("none", "clip", "speaker"):
+        held = extract(frontend, clips, normalization=normalization)
+        stored = extract(frontend, clips, cache=cache, normalization=normalization, hold=0)
+        assert isinstance(held.clips, tuple)
+        assert isinstance(stored.clips, StoredClips)
+        assert same(stored, held)
+        some = clips[3:9:2]
+        assert isinstance(stored.subset(some).clips, StoredClips)
+        assert same(stored.subset(some), held.subset(some))
+        assert torch.equal(stored.clips[2:5][1], held.clips[3])
+        assert torch.equal(stored.batch([5, 1]).x, held.batch([5, 1]).x)
 
 
 def test_the_limit_decides_and_without_a_cache_everything_is_held(frontend, clips, cache):

@@ -250,9 +250,8 @@ def test_one_process_imports_nothing_of_several():
     assert done.stdout.split() == ["0", "1", "True", "False"]
 
 
-@pytest.mark.parametrize(
-    ("device", "precision", "fault"),
-    [
+def test_what_this_machine_cannot_do_is_refused_by_one_line(monkeypatch):
+    for device, precision, fault in (
         ("tpu", "fp32", "device: found 'tpu'"),
         ("cuda:x", "fp32", "device: found 'cuda:x'"),
         ("cpu:1", "fp32", "device: found 'cpu:1'"),
@@ -260,13 +259,11 @@ def test_one_process_imports_nothing_of_several():
         ("cuda:1", "bf16", "device: found 'cuda:1', and 0 GPUs"),
         ("cpu", "fp16", r"precision: found 'fp16' on cpu.*fp32 \| bf16"),
         ("auto", "fp64", r"precision: found 'fp64'; expected fp32 \| bf16 \| fp16"),
-    ],
-)
-def test_what_this_machine_cannot_do_is_refused_by_one_line(device, precision, fault, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(SettingsError, match=fault):
-        distributed.compute(device, precision)
+    ):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        with pytest.raises(SettingsError, match=fault):
+            distributed.compute(device, precision)
 
 
 def test_one_gpu_is_not_shared_by_several_processes(monkeypatch):
@@ -346,11 +343,11 @@ def test_a_scale_that_is_too_large_skips_steps_until_it_fits(tmp_path):
     pytest.fail("it never took a step")
 
 
-@pytest.mark.parametrize("name", ["maml", "meta_sgd", "reptile"])
-def test_inner_steps_in_half_precision_are_refused(name, tmp_path):
-    assert isinstance(learner(name), GradientLearner)
-    with pytest.raises(SettingsError, match=r"precision: found 'fp16' for .*expected fp32 \| bf16"):
-        fit(name, tmp_path, compute=scaled(1024.0))
+def test_inner_steps_in_half_precision_are_refused(tmp_path):
+    for name in ("maml", "meta_sgd", "reptile"):
+        assert isinstance(learner(name), GradientLearner)
+        with pytest.raises(SettingsError, match=r"precision: found 'fp16' for .*expected fp32 \| bf16"):
+            fit(name, tmp_path, compute=scaled(1024.0))
 
 
 def spoken(folder: Path) -> Path:

@@ -8,16 +8,16 @@ from ser_fewshot.importers._files import as_tensors, inside
 from ser_fewshot.importers._source import Source
 from ser_fewshot.storage.tensors import read_tensors
 
-_FRONTEND = "frontend."  # what the names of its weights begin with, beside those of the learner
+_FRONTEND = "frontend."  # the prefix of its weights, beside those of the learner
 
 
 def recognises(source: Source) -> bool:
-    """Whether it is such a folder."""
+    """Whether it is a folder that this program saved."""
     return source.path.is_dir() and source.config.get("model_type") == "ser_fewshot"
 
 
 def read(source: Source) -> Checkpoint:
-    """Return its encoder; what its learner has learned is left behind.
+    """Return its encoder, without its learner.
 
     Raises:
         CheckpointError: it has no pretrained encoder, or is damaged.
@@ -40,10 +40,9 @@ def read(source: Source) -> Checkpoint:
             remedy="Use it as it is, with 'train --model' or 'enroll --model', or import the encoder it came from.",
         )
     path = inside(source.path, "model.safetensors")
-    weights, _ = read_tensors(path)
-    tensors = as_tensors(weights, path)
+    tensors = as_tensors(read_tensors(path)[0], path)
     return Checkpoint(
-        "own",
+        "ser_fewshot",
         architecture=settings.get("architecture", {}),
         preprocessor=settings.get("preprocessor", {}),
         tensors={name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)},
