@@ -17,14 +17,13 @@ import pytest
 import soundfile
 import torch
 
-from ser_fewshot.benchmark import build, cell, grid
+from ser_fewshot.benchmark import build, cell, grid, summary
 from ser_fewshot.benchmark.build import slug
 from ser_fewshot.benchmark.grid import run_grid
 from ser_fewshot.benchmark.methods import named
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Question
 from ser_fewshot.benchmark.store import keys_of, path_of, write_cell
 from ser_fewshot.benchmark.summary import PAGE, assemble
-from ser_fewshot.cli import benchmark
 from ser_fewshot.cli._data import clips_of
 from ser_fewshot.errors import CorpusError, SettingsError
 from ser_fewshot.models.training_set import TrainingSet
@@ -123,7 +122,7 @@ def test_a_clip_that_two_corpora_have_is_of_the_first(root, tmp_path, capsys):
 def test_cells_that_others_finish_meanwhile_stand_in_the_page_that_is_left(root, tmp_path, run, monkeypatch):
     options = ("--corpora", root, "--cache", tmp_path, "--workers", "1", "--smoke", "--learners", "nearest")
     told = (*options, "--out", tmp_path / "run", "--protocols", "cross-corpus-5-shot")
-    honest, late = benchmark.assemble, []
+    honest, late = summary.assemble, []
 
     def slow(out, keys):
         found = honest(out, keys)
@@ -132,7 +131,7 @@ def test_cells_that_others_finish_meanwhile_stand_in_the_page_that_is_left(root,
             late.append(write_cell(out, one))
         return found
 
-    monkeypatch.setattr(benchmark, "assemble", slow)
+    monkeypatch.setattr(summary, "assemble", slow)
     assert run("benchmark", *told)[0] == 0
     assert "cross-corpus-5-shot/one/other" in results(tmp_path / "run")
 
