@@ -198,6 +198,15 @@ def test_every_figure_is_what_the_code_draws_shown_and_described():
     assert all(len(words) > 40 for words in shown.values())
 
 
+def test_every_file_that_a_page_names_is_there():
+    for name in (*PAGES, "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        written = {block.title for block in blocks_of(text)}  # the page itself makes these
+        paths = re.findall(r"(?<![\w/.])(?:ser_fewshot|recipes|tests|app)/[\w./-]*\w(?![\w*{])", text)
+        missing = {path for path in paths if path not in written and not (ROOT / path).exists()}
+        assert not missing, name
+
+
 def test_the_reference_holds_every_public_name():
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^::: ser_fewshot\.(\w+)$", text, re.MULTILINE)) == sorted(ser_fewshot.__all__)
