@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Compute the missing cells, and write the tables and the report of all cells.
 
-    Leaves with exit code 1 if a cell of those that were asked for failed.
+    Leaves with exit code 1 if one of the requested cells failed.
 
     Raises:
         SettingsError: an option is wrong, or the folder holds another run.

@@ -153,7 +153,7 @@ def _spec(arguments: argparse.Namespace) -> EpisodeSpec:
 
 
 def _models(folder: Path | None, learners: Sequence[str], spec: EpisodeSpec) -> dict[str, Model]:
-    """Return the model under each learner, with the view of the label that is to be told apart."""
+    """Return the model under each learner, with the view of the label of the episodes."""
     from ser_fewshot.cli._data import read_model
     from ser_fewshot.models import swap_learner, with_view
 

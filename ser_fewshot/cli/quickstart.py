@@ -1,4 +1,4 @@
-"""Enrol three emotions, add a fourth, recognise other voices."""
+"""Enrol three emotions, add a fourth, recognise other speakers."""
 
 from __future__ import annotations
 
