@@ -143,7 +143,7 @@ def test_no_single_quantity_gives_the_emotion_away(prosody):
     for quantity in ("pitch", "span", "level", "duration", "brightness"):
         values = {key: getattr(p, quantity) for key, p in prosody.items()}
         centre = {e: np.mean([x for key, x in values.items() if key[0] == e]) for e in EMOTIONS}
-        hits = [min(centre, key=lambda e, x=x: abs(centre[e] - x)) == key[0] for key, x in values.items()]  # noqa: B023
+        hits = [min(centre, key=lambda e, x=x: abs(centre[e] - x)) == key[0] for key, x in values.items()]
         assert np.mean(hits) < 0.75, quantity
 
 
