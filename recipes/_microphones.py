@@ -1,8 +1,8 @@
-"""What real microphones do to a clip: noise, a small room, the telephone, another gain.
+"""Simulate recording conditions: noise, a small room, the telephone, another gain.
 
-Each condition hands over what a sound card would, a rate and 16-bit samples, which then enter through
-`ser_fewshot.audio.load` as every clip does. The silence at the ends of a recording is left in before, because a
-microphone hears noise and echoes there too. What happens to a clip depends on (its id, the seed) and nothing else.
+Each condition returns a rate and 16-bit samples, as a sound card does, which `ser_fewshot.audio.load` then reads. The
+silence at the ends of a clip is kept, because noise and echoes are recorded there too. The result depends on nothing
+but the id of the clip, the condition and the seed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PINK_FROM = 20.0  # Hz, below which the noise does not grow any more
 _FULL_SCALE = 2**15
 
 Wave = NDArray[np.float32]
-Voices = Sequence[Wave]  # what babble is mixed of
+Voices = Sequence[Wave]  # that babble is mixed from
 Recording = tuple[int, NDArray[np.int16]]
 Condition = Callable[[Wave, np.random.Generator, Voices], Recording]
 
@@ -51,7 +51,7 @@ def noisy(wave: Wave, rng: np.random.Generator, voices: Voices, *, snr_db: float
 
 
 def in_a_room(wave: Wave, rng: np.random.Generator, _: Voices) -> Recording:
-    """Play a clip somewhere in a small room, whose echoes outlast it; its loudness stays."""
+    """Play a clip at a random place in a small room, whose echoes outlast it; its loudness stays."""
     response = _responses()[int(rng.integers(_PLACES))]
     echoing = signal.fftconvolve(wave, response)
     return _recorded(echoing * (_rms(wave) / _rms(echoing[: len(wave)])))
@@ -88,21 +88,14 @@ CONDITIONS: dict[str, Condition] = {
 
 NOISES: dict[str, Condition] = {f"noise, {snr_db:g} dB": partial(noisy, snr_db=snr_db) for snr_db in SNRS_DB}
 EVERY: dict[str, Condition] = {**NOISES, **CONDITIONS}
-"""The conditions, with noise of every level that a curve is drawn over."""
+"""The conditions, and noise of every level of a curve."""
 
 
-def heard(clip: Utterance, condition: str, *, voices: Voices, seed: int, trim: bool) -> Clip:
-    """Return a clip as it comes through a microphone under a condition.
-
-    Args:
-        clip: what is said.
-        condition: one of EVERY.
-        voices: what babble is mixed of: clips of other corpora.
-        seed: of what is drawn.
-        trim: as for `audio.load`.
+def record(clip: Utterance, condition: str, *, voices: Voices, seed: int, trim: bool) -> Clip:
+    """Return a clip as recorded under a condition, one of EVERY; babble is mixed from voices of other corpora.
 
     Raises:
-        AudioError: the clip cannot be used, or what is left of it.
+        AudioError: the clip cannot be used, or not under the condition.
     """
     drawn = hashlib.sha256(f"{condition} {clip.id}".encode()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(drawn[:8])])
@@ -111,7 +104,7 @@ def heard(clip: Utterance, condition: str, *, voices: Voices, seed: int, trim: b
 
 
 def babble(n: int, rng: np.random.Generator, voices: Voices) -> Wave:
-    """Return several voices at once, (n,), each as loud as the others and begun anew when it ends."""
+    """Return six voices at once, (n,), equally loud and repeated to that length."""
     chosen = rng.choice(len(voices), TALKERS, replace=False)
     starts = rng.integers(SAMPLE_RATE, size=TALKERS)
     talkers = zip((voices[row] for row in chosen), starts, strict=True)
@@ -120,7 +113,7 @@ def babble(n: int, rng: np.random.Generator, voices: Voices) -> Wave:
 
 
 def pink(n: int, rng: np.random.Generator) -> Wave:
-    """Return noise whose power falls by half with every doubling of the frequency, (n,)."""
+    """Return noise whose power spectral density halves with every octave, (n,)."""
     white = rng.standard_normal((2, n // 2 + 1))
     hertz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
     spectrum = (white[0] + 1j * white[1]) / np.sqrt(np.maximum(hertz, _PINK_FROM))
@@ -149,7 +142,7 @@ def _responses() -> tuple[NDArray[np.float64], ...]:
 
 
 def _recorded(wave: NDArray[Any]) -> Recording:
-    """Return what a sound card records whose level was set so that nothing is clipped."""
+    """Return 16-bit samples, attenuated where they would be clipped."""
     return SAMPLE_RATE, _integers(wave / max(1.0, float(np.abs(wave).max())))
 
 

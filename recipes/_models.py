@@ -1,4 +1,4 @@
-"""Finished models and what they make of clips."""
+"""Cached features of clips for a model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from ser_fewshot.models import Model
 
 
 def features_of(model: Model, clips: Sequence[Utterance]) -> FeatureSet:
-    """Return the features of clips as they were recorded, from the cache where it knows them."""
+    """Return the features of clips, from the user's cache or computed."""
     cache = FeatureCache(default_directory(), model.frontend.identity)
     return extract(model.frontend, clips, cache=cache, normalization=model.config.normalization)

@@ -1,7 +1,7 @@
-"""What the recipes share: their options, their clips, one way of training, and how a result says how to repeat it.
+"""Options, clips, training and result files, as all recipes have them.
 
-A recipe asks one question, with which its docstring begins. Its result file holds, by corpus and by row, UAR with its
-interval, chance and the hash of the episodes; `recipes/write_tables.py` makes the tables of it.
+The docstring of a recipe begins with its question. Its result file holds, by corpus and by row, UAR with its interval,
+chance and the hash of the episodes; `recipes/write_tables.py` makes tables of it.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ Rows = dict[str, dict[str, Any]]
 RESULTS = Path(__file__).parent / "results"
 SMOKE = Path("runs/smoke")
 SMOKE_SPEAKERS, SMOKE_EPISODES = 10, 4
-SMOKE_VALIDATION = 0.5  # of so few speakers, so that five of them can be told apart
+SMOKE_VALIDATION = 0.5  # of so few speakers, so that five of them are a 5-way task
 LOGMEL = ModelConfig(learner="ridge")  # whose front-end is that of all learners on log-mel frames
 MEAN = ModelConfig(learner="nearest", settings={"encoder": {"name": "mean"}})
 STATISTICS = ModelConfig(learner="ridge", settings={"encoder": {"name": "statistics"}})
 TRAINED = {"encoder": ENCODER}
 VERSIONS = ("ser-fewshot", "torch", "numpy", "scikit-learn")
-HIDDEN = ("corpora", "out", "runs")  # folders of a machine, which no result depends on
+HIDDEN = ("corpora", "out", "runs")  # folders, which no result depends on
 KEPT = ("protocol", "episodes", "episodes_sha256", "chance", "uar", "accuracy", "recall")
 
 
 def options(text: str | None, *, corpus: Sequence[str] = ("emodb",), episodes: int = 600) -> argparse.ArgumentParser:
-    """Return the options that every recipe has; `corpus` are those it asks by default, none of them means all."""
+    """Return the options that every recipe has; `corpus` are those it tests on by default, none means all."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=Path, required=True, help="folder with one folder a corpus, named as it")
     parser.add_argument("--corpus", nargs="+", default=list(corpus), help=f"default: {' '.join(corpus) or 'all'}")
@@ -67,25 +67,18 @@ def options(text: str | None, *, corpus: Sequence[str] = ("emodb",), episodes: i
 
 
 def with_models(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add the option of recipes that ask a finished model."""
+    """Add the option of recipes that score a finished model."""
     parser.add_argument(
         "--models",
         default=str(DEFAULT_MODEL),
-        help="folder; {corpus} in it stands for the corpus asked (default: the package's, trained on all)",
+        help="folder; {corpus} in it stands for the tested corpus (default: the package's, trained on all)",
     )
     return parser
 
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """One run of a recipe.
-
-    Attributes:
-        file: of the recipe.
-        text: its docstring.
-        arguments: what its options came to.
-        result: what is written.
-    """
+    """One run of a recipe, from its file, its docstring and its parsed options to the result that is written."""
 
     file: str
     text: str | None
@@ -102,13 +95,11 @@ class Recipe:
 
     @property
     def seed(self) -> int:
-        seed: int = self.arguments.seed
-        return seed
+        return int(self.arguments.seed)
 
     @property
     def episodes(self) -> int:
-        n: int = SMOKE_EPISODES if self.arguments.smoke else self.arguments.episodes
-        return n
+        return SMOKE_EPISODES if self.arguments.smoke else int(self.arguments.episodes)
 
     @property
     def path(self) -> Path:
@@ -117,15 +108,14 @@ class Recipe:
 
     @property
     def runs(self) -> Path:
-        """Where a recipe that takes long keeps what it has trained; only such a recipe has the option."""
+        """The folder of trained learners, for a recipe with the option --runs."""
         folder: Path = self.arguments.runs
         return folder / "smoke" if self.arguments.smoke else folder
 
     def utterances(self, *, others: bool = True) -> list[Utterance]:
-        """Return the clips of the corpora, or of those asked alone; in a smoke test those of a few speakers."""
-        root = self.arguments.corpora
-        asked = self.arguments.corpus
-        scans = corpora.scan_all(root) if others or not asked else [corpora.scan(name, root / name) for name in asked]
+        """Return the clips of all corpora, or of the tested ones alone; in a smoke test those of a few speakers."""
+        root, names = self.arguments.corpora, self.arguments.corpus
+        scans = corpora.scan_all(root) if others or not names else [corpora.scan(name, root / name) for name in names]
         clips = [clip for scan in scans for clip in scan.utterances]
         return few_speakers(clips) if self.arguments.smoke else clips
 
@@ -133,8 +123,8 @@ class Recipe:
         """Return the log-mel frames of these clips."""
         return features_of(build_model(LOGMEL), self.utterances(others=others))
 
-    def asked(self, clips: FeatureSet) -> Iterator[tuple[str, FeatureSet, FeatureSet]]:
-        """Yield each corpus that is asked, with its own clips and those of all the others."""
+    def each_corpus(self, clips: FeatureSet) -> Iterator[tuple[str, FeatureSet, FeatureSet]]:
+        """Yield each tested corpus, with its own clips and those of all other corpora."""
         for corpus in self.arguments.corpus or sorted({clip.corpus for clip in clips.utterances}):
             own, rest = (
                 [clip for clip in clips.utterances if (clip.corpus == corpus) == mine] for mine in (True, False)
@@ -147,47 +137,50 @@ class Recipe:
         return sampler.draw_many(self.episodes)
 
     def pretrained(self, corpus: str, clips: Sequence[Utterance]) -> tuple[Model, str]:
-        """Return the finished model for a corpus, and its name, which says if it was trained on the clips of it."""
+        """Return the finished model for a corpus and its name, which says whether it was trained on clips of it."""
         folder = Path(self.arguments.models.replace("{corpus}", corpus))
         try:
             model = load_model(folder)
         except CheckpointError as error:
             raise SystemExit(f"--models: {error}\nrecipes/train_default.py makes such models.") from error
         overlap = model.training_set.overlap(clip for clip in clips if clip.corpus == corpus)
-        told = {"weights_sha256": digest(model.learner), "had_heard_it": overlap.found, "note": overlap.sentence}
-        self.result.setdefault("models", {})[corpus] = told
+        self.result.setdefault("models", {})[corpus] = {
+            "weights_sha256": digest(model.learner),
+            "had_heard_it": overlap.found,
+            "note": overlap.sentence,
+        }
         if overlap.found:
             print(f"{corpus}: {overlap.sentence}", flush=True)
         return model, "default model" + (" (trained on the corpus)" if overlap.found else "")
 
     def training(self, task: EpisodeSpec) -> TrainSettings:
-        """Return how every learner of the recipes is trained: 240 steps of each of its objectives."""
+        """Return the settings that every learner of the recipes is trained by: 240 steps of each of its objectives."""
         return self.short(TrainSettings(tasks=(task,), epochs=6, meta_batch=2, seed=self.seed))
 
     def short(self, settings: TrainSettings) -> TrainSettings:
-        """Return settings with the seed of the run; in a smoke test, of as little training as there can be."""
+        """Return settings with the seed of the run; in a smoke test, of the shortest training."""
         if not self.arguments.smoke:
             return replace(settings, seed=self.seed)
         return replace(settings, epochs=1, steps=2, meta_batch=1, validation_episodes=2, batch_clips=16, seed=self.seed)
 
     def scaled(self, config: ModelConfig, clips: FeatureSet, *, task: EpisodeSpec) -> Model:
-        """Return a model that learned the scale of its features from some clips, and nothing else."""
+        """Return a model whose feature scale is fitted to some clips, and which is not trained."""
         model = build_model(config, seed=self.seed)
         fit_scale(model.learner, clips, self.training(task))
         return model
 
-    def taught(
+    def trained(
         self, config: ModelConfig, clips: FeatureSet, *, task: EpisodeSpec, validation: float = 0.2
     ) -> tuple[Model, float]:
-        """Return a trained model and its UAR on meta-validation, which a share of the speakers gave the clips of."""
+        """Return a trained model and its UAR on meta-validation, on a share of the speakers."""
         model = build_model(config, seed=self.seed)
         share = SMOKE_VALIDATION if self.arguments.smoke else validation
         parts = split_by_speaker(clips.utterances, test_fraction=share, seed=self.seed)
         for objective in model.learner.objectives:
-            uar = self.teach(model, clips, parts, objective=objective, task=task)
+            uar = self.train(model, clips, parts, objective=objective, task=task)
         return model, uar
 
-    def teach(self, model: Model, clips: FeatureSet, parts: Parts, *, objective: Objective, task: EpisodeSpec) -> float:
+    def train(self, model: Model, clips: FeatureSet, parts: Parts, *, objective: Objective, task: EpisodeSpec) -> float:
         """Train a model in place by one objective; return the UAR on meta-validation of the epoch that was kept."""
         own, validation = map(clips.subset, parts)
         with tempfile.TemporaryDirectory() as run:
@@ -209,7 +202,7 @@ class Recipe:
         return {
             "recipe": self.name,
             "question": question_of(self.text or ""),
-            "command": f"uv run python recipes/{self.name}.py {shlex.join(self._told())}",
+            "command": f"uv run python recipes/{self.name}.py {shlex.join(self._options())}",
             "seed": self.seed,
             "smoke": self.arguments.smoke,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
@@ -219,15 +212,15 @@ class Recipe:
             "corpora": {},
         }
 
-    def _told(self) -> list[str]:
+    def _options(self) -> list[str]:
         """Return the options of this run, without the folders of this machine."""
-        told = ["--corpora", "DIR"]
+        words = ["--corpora", "DIR"]
         for option, value in vars(self.arguments).items():
             if option in HIDDEN or value in (None, False, []) or value == str(DEFAULT_MODEL):
                 continue
             values = value if isinstance(value, list) else [] if value is True else [value]
-            told += [f"--{option.replace('_', '-')}", *map(str, values)]
-        return told
+            words += [f"--{option.replace('_', '-')}", *map(str, values)]
+        return words
 
 
 def question_of(text: str) -> str:
@@ -236,7 +229,7 @@ def question_of(text: str) -> str:
 
 
 def few_speakers(clips: Sequence[Utterance], *, n: int = SMOKE_SPEAKERS) -> list[Utterance]:
-    """Return the clips of the n speakers of each corpus who say most."""
+    """Return the clips of the n speakers of each corpus who have most of them."""
     kept: list[Utterance] = []
     for _, of_corpus in groupby(sorted(clips, key=lambda clip: clip.corpus), key=lambda clip: clip.corpus):
         own = list(of_corpus)
@@ -251,23 +244,21 @@ def score(model: Model, clips: FeatureSet, episodes: Sequence[Episode], spec: Ep
 
 
 def rows_of(scores: Mapping[str, Evaluation], *, same_queries: bool = False) -> Rows:
-    """Return the row of each score, with what it is above the first, paired over episodes.
+    """Return the row of each score, with its difference to the first, paired over episodes.
 
-    Args:
-        scores: by the name of the row, on the same episodes;
-        same_queries: or on episodes of the same queries, that differ in what they are answered by.
+    All scores are on the same episodes or, with `same_queries`, on episodes that differ in their support.
     """
     first = next(iter(scores.values()))
     rows: Rows = {}
     for name, found in scores.items():
-        told = found.as_dict()
+        values = found.as_dict()
         above = interval(found.uar - first.uar) if same_queries else compare(found, first)
-        rows[name] = {**{key: told[key] for key in KEPT}, "over_first": above.as_dict()}
+        rows[name] = {**{key: values[key] for key in KEPT}, "over_first": above.as_dict()}
     return rows
 
 
 def pooled(parts: Sequence[Evaluation]) -> Evaluation:
-    """Return the scores of several splits of one corpus, by one protocol, as those of all their episodes."""
+    """Pool the scores of several splits of one corpus over all their episodes."""
     labels = tuple(sorted({label for part in parts for label in part.labels}))
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     for part in parts:

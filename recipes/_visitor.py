@@ -1,4 +1,4 @@
-"""A visitor of the page of `ser-fewshot demo`, played by the system's Chromium: how long he waits, and for what."""
+"""Time the page of `ser-fewshot demo` as a visitor would, in the system's Chromium."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WATCH = """() => {
 
 
 def chromium(playwright: Playwright, program: str | None, *, microphone: Path) -> Browser:
-    """Start the system's Chromium without a window; its microphone hears a WAV file over and over."""
+    """Start the system's Chromium without a window; its microphone plays a WAV file in a loop."""
     return playwright.chromium.launch(
         executable_path=program,
         args=[
@@ -44,7 +44,7 @@ def chromium(playwright: Playwright, program: str | None, *, microphone: Path) -
 
 @contextmanager
 def visiting(address: str, *, microphone: Path) -> Iterator[Page]:
-    """Open a page whose microphone hears a WAV file over and over; yield it before it is at the address."""
+    """Open a browser whose microphone plays a WAV file in a loop; yield a page that is not at the address yet."""
     with sync_playwright() as playwright:
         browser = chromium(playwright, shutil.which("chromium"), microphone=microphone)
         page = browser.new_page(base_url=address, locale="en-US")
@@ -54,7 +54,7 @@ def visiting(address: str, *, microphone: Path) -> Iterator[Page]:
 
 
 def to_first_answer(page: Page) -> dict[str, float]:
-    """Open the page, read it, load the example set, read on, try a voice -> seconds, of which how many were reading."""
+    """Open the page, read it, load the example set, read on, try a clip; return the seconds, and those of reading."""
     start = time.perf_counter()
     page.goto("/")
     page.wait_for_selector("#classes .empty")
@@ -74,10 +74,9 @@ def to_first_answer(page: Page) -> dict[str, float]:
 
 
 def live(page: Page, seconds: float) -> dict[str, Any]:
-    """Let the microphone run -> s from the end of a window to when its answer stands on the page.
+    """Let the microphone run; return the latencies in s, from the end of a window to its answer on the page.
 
-    Time is counted from when the button was pressed, while the microphone starts a little later: so much too long are
-    the latencies told here.
+    Time is counted from the press of the button, a little before the microphone starts: latencies are overestimated.
     """
     page.get_by_label("Live", exact=True).check()
     page.evaluate(_WATCH)
@@ -96,13 +95,13 @@ def live(page: Page, seconds: float) -> dict[str, Any]:
 
 
 def _words(place: Locator) -> int:
-    """Return how many words stand there, without the names of this machine's microphones."""
+    """Count the words of a part of the page, without the names of this machine's microphones."""
     devices = place.locator("select").all_inner_texts()
     return len(place.inner_text().split()) - sum(len(names.split()) for names in devices)
 
 
 def _read(page: Page, words: int) -> float:
-    """Read so many words and aim at a button; return the seconds that took."""
+    """Wait as long as reading so many words and aiming at a button takes; return the seconds."""
     seconds = 60 * words / WORDS_A_MINUTE + AIM_SECONDS
     page.wait_for_timeout(1000 * seconds)
     return seconds

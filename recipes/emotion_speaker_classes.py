@@ -1,8 +1,8 @@
-r"""What is mistaken where a class is one emotion of one speaker: the emotion, or the voice? Ten such classes.
+r"""Where a class is one emotion of one speaker, is the emotion confused or the speaker? Ten such classes.
 
-Ten classes, such as the anger of one speaker and the fear of another, two clips each to learn from. Beside the score
-stands how often an answer has the right emotion, and how often the right speaker. Protonets are trained on the other
-corpora: by episodes of such classes, of emotions, and of speakers.
+10-way 2-shot, with classes such as the anger of one speaker and the fear of another. The result also holds how often a
+prediction has the right emotion, and how often the right speaker. Prototypical networks are trained on the other
+corpora with episodes of such classes, of emotions, and of speakers.
 
     uv run python recipes/emotion_speaker_classes.py --corpora ../shared/corpora \
         --models 'runs/default/without_{corpus}/model'
@@ -27,13 +27,13 @@ TASKS: dict[str, LabelKind] = {"emotion x speaker": "emotion_x_speaker", "emotio
 
 def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(__file__, __doc__, with_models(options(__doc__)).parse_args(argv))
-    for corpus, own, rest in recipe.asked(recipe.logmel()):
+    for corpus, own, rest in recipe.each_corpus(recipe.logmel()):
         default, named = recipe.pretrained(corpus, own.utterances)
         models = {"ridge, statistics": recipe.scaled(STATISTICS, rest, task=SPEC)}
         for words, label in TASKS.items():
             task = EpisodeSpec(n_way=4, k_shot=2, n_query=2, label=label, query_speaker="any")
             config = ModelConfig(learner="protonet", settings=TRAINED)
-            models[f"protonet, trained on {words}"], _ = recipe.taught(config, rest, task=task)
+            models[f"protonet, trained on {words}"], _ = recipe.trained(config, rest, task=task)
         models |= {f"{named}, {view} view": with_view(default, view) for view in ("emotion", "speaker")}
         episodes = recipe.draw(own, SPEC)
         scores = {
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def agreeing(found: Evaluation, part: Callable[[str], str]) -> float:
-    """Return the share of answers that agree with the truth in one part of their label."""
+    """Return the share of predictions that are right in one part of their label."""
     parts = np.array([part(label) for label in found.labels])
     return float(found.confusion[parts[:, None] == parts].sum() / found.confusion.sum())
 

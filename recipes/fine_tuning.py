@@ -1,8 +1,8 @@
-"""Are episodes worth more than the conventional training, fine-tuned on the few clips? On the same episodes.
+"""Is episodic training worth more than conventional training and fine-tuning on the few clips? On the same episodes.
 
-Fine-tuning (a new head; head and encoder) and multi-task training (emotions and speakers; a head for each corpus) see
-the same clips as meta-learners do, in as many steps, and no episode. All adapt to the same 4-way 5-shot episodes of a
-corpus in a language that none was trained on, speakers of support and query disjoint.
+Fine-tuning (a new head; head and encoder) and multi-task training (emotions and speakers; a head for each corpus) use
+the same clips and as many steps as the meta-learners, without episodes. All adapt to the same 4-way 5-shot episodes of
+a held-out corpus in another language, speakers of support and query disjoint.
 
     uv run python recipes/fine_tuning.py --corpora ../shared/corpora
 """
@@ -30,14 +30,14 @@ EPISODIC: dict[str, tuple[str, dict[str, Any]]] = {"protonet": ("protonet", {}),
 
 def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(__file__, __doc__, options(__doc__).parse_args(argv))
-    for corpus, own, rest in recipe.asked(recipe.logmel()):
+    for corpus, own, rest in recipe.each_corpus(recipe.logmel()):
         episodes = recipe.draw(own, SPEC)
         scores = {
             "not trained: ridge, statistics": score(recipe.scaled(STATISTICS, rest, task=TASK), own, episodes, SPEC)
         }
-        for name, (learner, told) in {**CONVENTIONAL, **EPISODIC}.items():
-            config = ModelConfig(learner=learner, settings={**TRAINED, **told})
-            model, _ = recipe.taught(config, rest, task=TASK)
+        for name, (learner, settings) in {**CONVENTIONAL, **EPISODIC}.items():
+            config = ModelConfig(learner=learner, settings={**TRAINED, **settings})
+            model, _ = recipe.trained(config, rest, task=TASK)
             scores[name] = score(model, own, episodes, SPEC)
         recipe.write(corpus, rows_of(scores), headline=scores)
 

@@ -1,4 +1,4 @@
-"""Collect free speech in many languages, to learn from without labels.
+"""Collect free speech in many languages, for training without labels.
 
 Debian packages hold thousands of short recordings under free licences: words and letters read to children in many
 languages (KLettres, KTuberling, Tux Paint), telephone prompts in five (Asterisk), and voices that shout, jeer and mourn
@@ -41,12 +41,12 @@ PACKAGES = {
     "openarena-081-players-mature": "*/player/*",
     **{f"asterisk-core-sounds-{language}-g722": "*" for language in ("en", "es", "fr", "it", "ru")},
 }
-"""Package -> which of its files are voices."""
+"""Package -> the pattern of its voice files."""
 SOUNDS = (".ogg", ".wav", ".opus", ".g722")
 ARCHIVES = (".zip", ".pk3")
 RATE = 16_000
 PIECE = 6 * RATE  # samples
-LEAST = 7 * RATE // 20  # 0.35 s: played faster by a quarter it is still long enough
+LEAST = 7 * RATE // 20  # 0.35 s, which is still long enough at 1.25 times the speed
 QUIET = 1e-3
 
 
@@ -89,7 +89,7 @@ def sounds(package: str, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def pieces(sound: bytes) -> Iterator[NDArray[np.float32]]:
-    """Yield what is worth hearing of a recording, in pieces of at most PIECE samples."""
+    """Yield a recording without its silent ends, in pieces of at most PIECE samples."""
     try:
         wave, _ = librosa.effects.trim(decoded(sound), top_db=40, frame_length=400, hop_length=160)
     except (av.error.FFmpegError, IndexError, ValueError):

@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def freeze(corpus: str, clips: list[Utterance], n_episodes: int, seed: int) -> None:
-    """Write the list of every protocol that a corpus has enough clips for, and say which it has not."""
+    """Write the list of every protocol that a corpus has enough clips for, and print which it has not."""
     for name, spec in PROTOCOLS.items():
         try:
             episodes = EpisodeSampler(clips, spec, seed=seed).draw_many(n_episodes)

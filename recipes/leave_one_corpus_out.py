@@ -1,8 +1,8 @@
-"""What is training worth on a corpus that was never heard, in another language? Of two learners.
+"""What is meta-training worth on a held-out corpus in another language? For two learners.
 
-For each corpus: meta-train on the others (a fifth of their speakers select the epoch), then score 4-way 5-shot
-episodes of the corpus that was left out, speakers of support and query disjoint. Beside the trained learners stand
-those that learn nothing: nearest centroid on the average log-mel frame, nearest centroid and ridge on fixed statistics.
+For each corpus: meta-train on the others, with a fifth of their speakers for meta-validation, then score 4-way 5-shot
+episodes of the held-out corpus, speakers of support and query disjoint. Baselines without training are the nearest
+centroid on the mean log-mel frame, and the nearest centroid and ridge on fixed statistics.
 
     uv run python recipes/leave_one_corpus_out.py --corpora ../shared/corpora
 
@@ -48,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/leave_one_corpus_out"))
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
     settings = recipe.short(SETTINGS)
-    for held_out, own, rest in recipe.asked(recipe.logmel()):
+    for held_out, own, rest in recipe.each_corpus(recipe.logmel()):
         result = leave_out(recipe, own, rest, settings, recipe.runs / held_out)
-        told = {**recipe.result, "held_out": held_out, **result}
-        write_atomically(recipe.path.with_name(f"leave_out_{held_out}.json"), json.dumps(told, indent=1) + "\n")
+        content = {**recipe.result, "held_out": held_out, **result}
+        write_atomically(recipe.path.with_name(f"leave_out_{held_out}.json"), json.dumps(content, indent=1) + "\n")
         for name, row in result["learners"].items():
             print(f"{held_out}: {name}: {100 * row['uar']['mean']:.1f} ± {100 * row['uar']['ci95']:.1f}", flush=True)
 

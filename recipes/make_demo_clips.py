@@ -3,11 +3,11 @@
     python recipes/make_demo_clips.py --out ser_fewshot/assets/demo
 
 espeak-ng speaks every sentence once per voice and emotion; an emotion is a set of prosody settings. The directions
-(higher or lower, faster or slower, brighter or duller than the speaker's norm) follow Juslin and Laukka,
-"Communication of emotions in vocal expression and music performance", 2003, https://doi.org/10.1037/0033-2909.129.5.770,
-and for boredom Banse and Scherer, "Acoustic profiles in vocal emotion expression", 1996,
-https://doi.org/10.1037/0022-3514.70.3.614. The sizes are ours, set by measuring the clips.
-The same seed, espeak-ng and libsndfile give the same bytes.
+(higher or lower, faster or slower, brighter or duller than the speaker's norm) follow Juslin and Laukka, "Communication
+of emotions in vocal expression and music performance", 2003, https://doi.org/10.1037/0033-2909.129.5.770, and for
+boredom Banse and Scherer, "Acoustic profiles in vocal emotion expression", 1996,
+https://doi.org/10.1037/0022-3514.70.3.614. The sizes are ours, set by measuring the clips. The same seed, espeak-ng and
+libsndfile give the same bytes.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ EMOTIONS = {
 
 
 def speak(text: str, voice: Voice, prosody: Prosody) -> Wave:
-    """Return what espeak-ng says, without its silence at the ends: (samples,) at 16 kHz.
+    """Return speech of espeak-ng without silent ends, (samples,) at 16 kHz.
 
     Raises:
         SettingsError: espeak-ng is not installed, or it refused, for instance a voice that it lacks.
@@ -170,8 +170,8 @@ def tilted(wave: Wave, slope: float) -> Wave:
     return np.fft.irfft(np.fft.rfft(wave) * 10 ** (slope * octaves / 20), wave.size)
 
 
-def coloured(wave: Wave, prosody: Prosody, rng: np.random.Generator) -> Wave:
-    """Return the clip with what espeak-ng cannot do: tremor, breath, tilt, level, and 50 ms of silence at both ends."""
+def styled(wave: Wave, prosody: Prosody, rng: np.random.Generator) -> Wave:
+    """Add what espeak-ng cannot do: tremor, breath, tilt, level, and 50 ms of silence at both ends."""
     wave = tremble(wave, prosody.tremor, rng)
     window = np.hanning(RATE // 50)
     envelope = np.convolve(np.abs(wave), window / window.sum(), mode="same")
@@ -223,7 +223,7 @@ def make(folder: Path, *, seed: int) -> list[dict[str, str]]:
                 rng = np.random.default_rng((seed, e, v, s))
                 varied = prosody.varied(rng)
                 name = f"{emotion}_{voice.slug}_{s + 1}.ogg"
-                (folder / name).write_bytes(ogg(coloured(speak(sentence, voice, varied), varied, rng)))
+                (folder / name).write_bytes(ogg(styled(speak(sentence, voice, varied), varied, rng)))
                 values = (name, emotion, voice.name, "demo", "eng", voice.gender, sentence)
                 rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows

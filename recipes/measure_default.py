@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _microphones import CONDITIONS, Wave, heard
+from _microphones import CONDITIONS, Wave, record
 from _models import features_of
 from _protocols import frozen
 from _trials import Trial, measured
@@ -222,7 +222,7 @@ def through(
     kept: dict[View, list[torch.Tensor]] = {view: [] for view in views}
     for start in range(0, len(clips), CLIPS_AT_ONCE):
         part = clips[start : start + CLIPS_AT_ONCE]
-        waves = (heard(clip, condition, voices=voices, seed=seed, trim=model.frontend.trim).waveform for clip in part)
+        waves = (record(clip, condition, voices=voices, seed=seed, trim=model.frontend.trim).waveform for clip in part)
         frames = normalize(
             analyse(model.frontend, [torch.from_numpy(wave) for wave in waves]), model.config.normalization
         )

@@ -2,7 +2,7 @@
 
 (a) pretrain the encoder on all classes of the other corpora; (b) freeze it and meta-learn scales, shifts and the start
 of the classifier over episodes; (c) the same with harder episodes of the classes that failed. After each phase, the
-same meta-test: 4-way 5-shot on a corpus in a language that was not trained on, speakers of support and query disjoint.
+same meta-test: 4-way 5-shot on a held-out corpus in another language, speakers of support and query disjoint.
 
     uv run python recipes/mtl_phases.py --corpora ../shared/corpora
 """
@@ -27,7 +27,7 @@ VALIDATION = 0.2  # of the speakers
 
 def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(__file__, __doc__, options(__doc__).parse_args(argv))
-    for corpus, own, rest in recipe.asked(recipe.logmel()):
+    for corpus, own, rest in recipe.each_corpus(recipe.logmel()):
         episodes = recipe.draw(own, SPEC)
         scores = {name: score(model, own, episodes, SPEC) for name, model in phases(recipe, rest)}
         rows = rows_of(scores)
@@ -38,18 +38,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def phases(recipe: Recipe, rest: FeatureSet) -> Iterator[tuple[str, Model]]:
-    """Yield the model before and after each phase; both kinds of episodes begin with the same pretrained encoder."""
+    """Yield the model before and after each phase; (b) and (c) start from the same pretrained encoder."""
     parts = split_by_speaker(rest.utterances, test_fraction=VALIDATION, seed=recipe.seed)
     model = recipe.scaled(ModelConfig(learner="mtl", settings={**TRAINED, "hard_tasks": 0}), rest, task=TASK)
     yield "no phase: random encoder", model
-    recipe.teach(model, rest, parts, objective="classes", task=TASK)
+    recipe.train(model, rest, parts, objective="classes", task=TASK)
     yield "a: pretrained", model
     pretrained = copy.deepcopy(model.learner.state_dict())
     for name, hard_tasks in (("a, b: scaled and shifted", 0), ("a, b, c: with hard tasks", 1)):
-        told = {**TRAINED, "hard_tasks": hard_tasks}
-        model = build_model(ModelConfig(learner="mtl", settings=told), seed=recipe.seed)
+        settings = {**TRAINED, "hard_tasks": hard_tasks}
+        model = build_model(ModelConfig(learner="mtl", settings=settings), seed=recipe.seed)
         model.learner.load_state_dict(pretrained)
-        recipe.teach(model, rest, parts, objective="episodes", task=TASK)
+        recipe.train(model, rest, parts, objective="episodes", task=TASK)
         yield name, model
 
 

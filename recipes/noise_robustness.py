@@ -1,9 +1,9 @@
-r"""How much noise, room, telephone and gain does a model stand, and does it help to enrol clips through them? Curves.
+r"""How robust is a model to noise, a room, the telephone and gain, and does it help to augment the support? Curves.
 
-4-way 5-shot by emotion, speakers of support and query disjoint, the queries through each condition: noise (babble or
-pink) from 20 to 0 dB, a small room, the telephone band, other gains. The support is as it was recorded; or augmented,
-which adds to each of its clips the same clip at 10 dB, in the room and by telephone, whatever the queries go through;
-or matched, which is through the condition of the queries. The same episodes for all of it.
+4-way 5-shot by emotion, speakers of support and query disjoint, the queries under each condition: noise (babble or
+pink) from 20 to 0 dB, a small room, the telephone band, other gains. The support is as recorded; or augmented by each
+of its clips at 10 dB, in the room and by telephone, whatever the condition of the queries; or matched, under the
+condition of the queries. All on the same episodes.
 
     uv run python recipes/noise_robustness.py --corpora ../shared/corpora \
         --models 'runs/default/without_{corpus}/model'
@@ -46,22 +46,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, _ = recipe.pretrained(corpus, clips)
         own = some([clip for clip in clips if clip.corpus == corpus], recipe.arguments.clips, recipe.seed)
         voices = babble_of([clip for clip in clips if clip.corpus != corpus])
-        everything = recorded_and(conditions, model, own, voices, recipe.seed)
+        everything = under_all(conditions, model, own, voices, recipe.seed)
         episodes = recipe.draw(features_of(model, own), SPEC)
-        rows = answers(model, everything, episodes, conditions)
+        rows = scores_of(model, everything, episodes, conditions)
         recipe.write(corpus, rows, headline=[row for row in rows if row.startswith(("noise, 0 dB", "noise, 10 dB"))])
 
 
 def some(clips: Sequence[Utterance], n: int, seed: int) -> list[Utterance]:
-    """Return n clips at most: a condition costs seconds for a hundred of them."""
+    """Return at most n clips: a condition costs seconds for a hundred of them."""
     rows = np.random.default_rng(seed).permutation(len(clips))[:n]
     return [clips[row] for row in sorted(rows)]
 
 
-def recorded_and(
+def under_all(
     conditions: Sequence[str], model: Model, own: Sequence[Utterance], voices: Sequence[Wave], seed: int
 ) -> FeatureSet:
-    """Return clips as they were recorded and under each condition, embedded, each under an id of its own."""
+    """Return embeddings of clips as recorded and under each condition, each with an id of its own."""
     recorded = features_of(model, own)
     sets = {RECORDED: FeatureSet(recorded.utterances, tuple(embed_clips(model.learner, recorded.clips)))}
     for condition in conditions:
@@ -75,7 +75,7 @@ def recorded_and(
     return FeatureSet(tuple(clip for clip, _ in named), tuple(x for _, x in named))
 
 
-def answers(model: Model, everything: FeatureSet, episodes: Sequence[Episode], conditions: Sequence[str]) -> Rows:
+def scores_of(model: Model, everything: FeatureSet, episodes: Sequence[Episode], conditions: Sequence[str]) -> Rows:
     """Return a row for each condition of the queries and each kind of support."""
     rows: Rows = {}
     clean: Evaluation | None = None
@@ -83,7 +83,7 @@ def answers(model: Model, everything: FeatureSet, episodes: Sequence[Episode], c
         supports = {"recorded": (RECORDED,), "augmented": AUGMENTED, "matched": (condition,)}
         scores = {
             f"{condition}, support {kind}": score(
-                model, everything, [heard(episode, condition, supports[kind]) for episode in episodes], SPEC
+                model, everything, [under(episode, condition, supports[kind]) for episode in episodes], SPEC
             )
             for kind in (SUPPORTS if condition != RECORDED else SUPPORTS[:2])
         }
@@ -94,14 +94,14 @@ def answers(model: Model, everything: FeatureSet, episodes: Sequence[Episode], c
     return rows
 
 
-def heard(episode: Episode, condition: str, kinds: Sequence[str]) -> Episode:
-    """Return an episode with its queries under a condition, and each clip of the support in every one of some kinds."""
+def under(episode: Episode, condition: str, kinds: Sequence[str]) -> Episode:
+    """Return an episode with its queries under a condition, and each support clip under each of some conditions."""
 
-    def every(part: Ids) -> Ids:
+    def support(part: Ids) -> Ids:
         return tuple(_id(kind, clip) for kind in kinds for clip in part)
 
     query = tuple(tuple(_id(condition, clip) for clip in part) for part in episode.query)
-    return replace(episode, support=tuple(map(every, episode.support)), query=query)
+    return replace(episode, support=tuple(map(support, episode.support)), query=query)
 
 
 def _id(kind: str, clip: str) -> str:

@@ -6,7 +6,7 @@
     python recipes/onnx_predict.py mine.onnx clip.wav ...
 
 A copy of this one file is all that the other machine needs. It prints, for each clip, its label and the probability of
-every label that was enrolled; whether it is rather none of them, only `ser-fewshot predict` says.
+every enrolled label; only `ser-fewshot predict` detects clips of none of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FRAME, HOP = 400, 160
 
 
 def load(path: Path, *, rate: int, trim_db: float) -> Wave:
-    """Return a clip as the model wants it, (samples,): mono, resampled, at a finite `trim_db` without silent ends."""
+    """Load a clip for the model, (samples,): mono, resampled, and trimmed unless `trim_db` is infinite."""
     try:
         samples, found = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
@@ -41,7 +41,7 @@ def load(path: Path, *, rate: int, trim_db: float) -> Wave:
 
 
 def trim(wave: Wave, *, trim_db: float) -> Wave:
-    """Cut what is at both ends of a wave (samples,) and `trim_db` below its loudest frame."""
+    """Cut the ends of a wave (samples,) that are `trim_db` below its loudest frame."""
     centred = np.pad(wave - wave.mean(), FRAME // 2)
     frames = np.lib.stride_tricks.sliding_window_view(centred, FRAME)[::HOP]
     power = np.square(frames).mean(axis=1)
@@ -52,14 +52,14 @@ def trim(wave: Wave, *, trim_db: float) -> Wave:
 
 
 class Model:
-    """An exported model: labels, and what they are told by."""
+    """An exported model."""
 
     def __init__(self, path: Path) -> None:
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        told = self.session.get_modelmeta().custom_metadata_map
-        self.labels: list[str] = json.loads(told["labels"])
-        self.rate, self.trim_db = int(told["sample_rate"]), float(told["trim_db"])
-        self.shortest, self.longest = float(told["min_seconds"]), float(told["max_seconds"])
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.labels: list[str] = json.loads(metadata["labels"])
+        self.rate, self.trim_db = int(metadata["sample_rate"]), float(metadata["trim_db"])
+        self.shortest, self.longest = float(metadata["min_seconds"]), float(metadata["max_seconds"])
 
     def predict(self, path: Path) -> dict[str, float]:
         """Return the probability of every label, for one clip."""

@@ -1,14 +1,14 @@
-"""What are the layers of a pretrained encoder worth in a language that nobody trained on? Each, and weighted.
+"""What is each layer of a pretrained encoder worth on a held-out corpus in another language? Each, and weighted.
 
-Each corpus is left out in turn. Episodes are 4-way 5-shot on it, speakers of support and query disjoint. On frozen
+Each corpus is held out in turn. Episodes are 4-way 5-shot on it, speakers of support and query disjoint. On frozen
 features, mean and standard deviation over time:
 
-- every layer by itself, with the standard deviations and without, under ridge regression that learned nothing but the
-  scale of the features, on other corpora;
-- the layers weighted, by shares that ridge regression learned over episodes of the other corpora;
-- other learners on layers so weighted, trained on the other corpora.
+- each layer, with and without the standard deviations, with ridge regression and the feature scale of the other
+  corpora;
+- a weighted sum of the layers, whose weights ridge regression learned over episodes of the other corpora;
+- other learners on such sums, trained on the other corpora.
 
-No choice is made on the corpus that is left out: it has no part in the shares of the layers nor in the epoch kept.
+The held-out corpus has no part in the choice of layer weights and epoch.
 
     uv run ser-fewshot import path/to/encoder --layer weighted --out runs/encoder
     uv run python recipes/pretrained_features.py --model runs/encoder --corpora ../shared/corpora
@@ -55,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = recipe.arguments.name or recipe.arguments.model.name
     path = recipe.path.with_name(f"pretrained_{name}.json")
     recipe.result.update(layers=model.frontend.layers, train=asdict(recipe.short(TRAIN)))
-    for held_out, own, rest in recipe.asked(features_of(model, recipe.utterances())):
+    for held_out, own, rest in recipe.each_corpus(features_of(model, recipe.utterances())):
         runs = recipe.runs / name / held_out
         recipe.write(held_out, leave_out(recipe, model, own, rest, runs), headline=HEADLINE, path=path)
 
 
 def leave_out(recipe: Recipe, model: Model, test: FeatureSet, rest: FeatureSet, runs: Path) -> Rows:
-    """Score every layer and every learner on the corpus that is left out."""
+    """Score every layer and every learner on the held-out corpus."""
     episodes = recipe.draw(test, SPEC)
     rows: Rows = {}
     for layer in range(model.frontend.layers):
@@ -75,27 +75,27 @@ def leave_out(recipe: Recipe, model: Model, test: FeatureSet, rest: FeatureSet, 
 
 
 def layer_of(features: FeatureSet, layer: int, layers: int) -> FeatureSet:
-    """Return one layer of features that hold several side by side."""
+    """Return one layer of features that concatenate several."""
     clips = tuple(clip.view(len(clip), layers, -1)[:, layer] for clip in features.clips)
     return FeatureSet(features.utterances, clips)
 
 
 def first_half(features: FeatureSet) -> FeatureSet:
-    """Return the means of features that hold means and, beside them, as many standard deviations."""
+    """Return the means of features that concatenate means and standard deviations."""
     clips = tuple(clip[:, : clip.shape[1] // 2] for clip in features.clips)
     return FeatureSet(features.utterances, clips)
 
 
 def untrained(clips: FeatureSet) -> Learner:
-    """Return ridge regression that learned the scale of some clips and nothing else."""
-    told = {"encoder": {"name": "statistics", "pooled": True}, **RIDGE}
-    learner = build_learner("ridge", clips.clips[0].shape[1], told)
+    """Return untrained ridge regression with the feature scale of some clips."""
+    settings = {"encoder": {"name": "statistics", "pooled": True}, **RIDGE}
+    learner = build_learner("ridge", clips.clips[0].shape[1], settings)
     learner.fit_scale(clips.batch(range(0, len(clips), SCALE_STEP)))
     return learner
 
 
 def train(name: str, model: Model, rest: FeatureSet, settings: TrainSettings, run: Path) -> tuple[Learner, list[float]]:
-    """Return a learner that was trained on the weighted layers, and the shares that they ended with."""
+    """Train a learner on the weighted layers; return it with the final weights of the layers."""
     config = ModelConfig(
         learner=name,
         settings={"encoder": {"name": "statistics"}, **RIDGE} if name == "ridge" else {"encoder": {"name": "dense"}},

@@ -1,4 +1,4 @@
-"""Write into a saved model what it was trained on, where it was saved before models had such a record.
+"""Add the record of the training set to a model that was saved without one.
 
     uv run python recipes/record_training_set.py --model ser_fewshot/assets/default --corpora ../shared/corpora \
         --unlabelled 0ad-data=183 asterisk-core-sounds-en-g722=621 asterisk-core-sounds-es-g722=623 \
@@ -6,7 +6,8 @@
         hedgewars-data=718 klettres-data=1728 ktuberling-data=1793 megaglest-data=872 openarena-data=34 \
         tuxpaint-stamps-default=7834
 
-No weight changes. Of corpora without labels, such as the free speech of the default model, it records names and counts.
+The weights stay. Of corpora without labels, such as the free speech of the default model, names and counts are
+recorded.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def main() -> None:
 
 
 def stamp(path: Path, record: TrainingSet) -> None:
-    """Put a record into a file of weights, in place of the one that it has."""
-    tensors, told = read_tensors(path)
-    write_atomically(path, safetensors.torch.save(tensors, {**told, RECORD: record.as_text()}))
+    """Write a record into a file of weights, in place of an earlier one."""
+    tensors, metadata = read_tensors(path)
+    write_atomically(path, safetensors.torch.save(tensors, {**metadata, RECORD: record.as_text()}))
 
 
 if __name__ == "__main__":

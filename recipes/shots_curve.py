@@ -1,7 +1,7 @@
 r"""What is the next clip worth, from one clip a class to twenty? On the same queries.
 
-4-way by emotion, speakers of support and query disjoint. Episodes are drawn with twenty clips a class to learn from, of
-which the first 1, 2, 3, 5, 10 or all are taken, so that every point answers the same queries.
+4-way by emotion, speakers of support and query disjoint. Episodes are drawn 20-shot; of the support the first 1, 2, 3,
+5, 10 or all clips a class are used, so that all points of the curve have the same queries.
 
     uv run python recipes/shots_curve.py --corpora ../shared/corpora \
         --models 'runs/default/without_{corpus}/model'
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 2, 3, 5, 10, 20])
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
     shots: list[int] = recipe.arguments.shots
-    for corpus, own, rest in recipe.asked(recipe.logmel()):
+    for corpus, own, rest in recipe.each_corpus(recipe.logmel()):
         default, named = recipe.pretrained(corpus, own.utterances)
         models = {
             "nearest, mean log-mel": recipe.scaled(MEAN, rest, task=SPEC),
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def first(episodes: Sequence[Episode], k_shot: int) -> list[Episode]:
-    """Return the episodes with the first clips of each class to learn from."""
+    """Return the episodes with only the first clips of each class in the support."""
     return [replace(episode, support=tuple(part[:k_shot] for part in episode.support)) for episode in episodes]
 
 

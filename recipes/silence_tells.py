@@ -1,8 +1,8 @@
-"""Ask how much of an emotion the length of a file gives away: a check of corpora before any feature is believed.
+"""Measure how well the length of a file alone predicts the emotion: a check of corpora for leaks.
 
-Ridge regression sees nothing of a clip but two numbers, its length in seconds and the length of what is left when the
-silence at both ends is cut off. Episodes are 4-way 5-shot, speakers of support and query disjoint. What is above chance
-by much is told by how a corpus was recorded and cut, and a model that sees silence can learn it.
+Ridge regression gets two numbers of a clip, its length in seconds and its length without the silence at both ends.
+Episodes are 4-way 5-shot, speakers of support and query disjoint. A score far above chance shows how a corpus was
+recorded and cut, which a model of untrimmed clips can learn.
 
     uv run python recipes/silence_tells.py --corpora ../shared/corpora
 """
@@ -27,7 +27,7 @@ from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "silence_tells.json"
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
-SEEN = {"length": [0], "length when trimmed": [1], "both": [0, 1]}
+INPUTS = {"length": [0], "length when trimmed": [1], "both": [0, 1]}
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         values = (values - values.mean(0)) / values.std(0)
         episodes = EpisodeSampler(scan.utterances, SPEC, seed=arguments.seed).draw_many(arguments.episodes)
         rows = {}
-        for name, columns in SEEN.items():
+        for name, columns in INPUTS.items():
             clips = FeatureSet(scan.utterances, tuple(values[:, None, columns]))
             learner = build_learner("ridge", len(columns), {"encoder": {"name": "mean"}, "penalty": 0.1})
             found = evaluate(learner, clips, episodes, spec=SPEC).as_dict()
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def lengths(clip: Utterance) -> torch.Tensor:
-    """Return the length of a clip and that of what is left of it when it is trimmed, in s, (2,)."""
+    """Return the length of a clip before and after trimming, in s, (2,)."""
     samples = (audio.load(clip.path, start=clip.start, end=clip.end, trim=trim).waveform for trim in (False, True))
     return torch.tensor([len(wave) / SAMPLE_RATE for wave in samples])
 

@@ -1,7 +1,7 @@
-r"""How well are voices told apart that nobody trained on, from one clip each or from five? 5-way and 20-way.
+r"""How well are unseen speakers recognised, from one clip each or from five? 5-way and 20-way.
 
-Speakers are the classes: 5-way 1-shot, and 20-way 5-shot where a corpus has so many. What is trained was trained on the
-speakers of the other corpora; the default model looks at the directions that tell speakers apart.
+Speakers are the classes: 5-way 1-shot, and 20-way 5-shot where a corpus has as many. Learners are trained on the
+speakers of the other corpora; the default model uses its speaker view.
 
     uv run python recipes/speakers_as_classes.py --corpora ../shared/corpora \
         --models 'runs/default/without_{corpus}/model'
@@ -31,19 +31,19 @@ TRAINED = {"encoder": {**ENCODER, "whitening": True}}
 def main(argv: Sequence[str] | None = None) -> None:
     parser = with_models(options(__doc__, corpus=("emodb", "ravdess", "ased")))
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
-    for corpus, own, rest in recipe.asked(recipe.logmel()):
-        rows = answers(recipe, corpus, own, rest)
+    for corpus, own, rest in recipe.each_corpus(recipe.logmel()):
+        rows = scores_of(recipe, corpus, own, rest)
         recipe.write(corpus, rows, headline=[name for name in rows if name.startswith("default")])
 
 
-def answers(recipe: Recipe, corpus: str, own: FeatureSet, rest: FeatureSet) -> Rows:
+def scores_of(recipe: Recipe, corpus: str, own: FeatureSet, rest: FeatureSet) -> Rows:
     """Return the row of every learner by every protocol that the corpus has enough speakers for."""
     default, named = recipe.pretrained(corpus, own.utterances)
     models = {
         "nearest, mean log-mel": recipe.scaled(MEAN, rest, task=TASK),
         "ridge, statistics": recipe.scaled(ModelConfig(learner="ridge", settings=UNTRAINED), rest, task=TASK),
-        "protonet, trained": recipe.taught(ModelConfig(learner="protonet", settings=TRAINED), rest, task=TASK)[0],
-        "ridge, trained": recipe.taught(ModelConfig(learner="ridge", settings=TRAINED), rest, task=TASK)[0],
+        "protonet, trained": recipe.trained(ModelConfig(learner="protonet", settings=TRAINED), rest, task=TASK)[0],
+        "ridge, trained": recipe.trained(ModelConfig(learner="ridge", settings=TRAINED), rest, task=TASK)[0],
         named: with_view(default, "speaker"),
     }
     rows: Rows = {}

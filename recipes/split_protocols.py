@@ -1,13 +1,13 @@
-"""What does the split alone do to a number? Four of them.
+"""How much does the split alone change the score? Four splits.
 
-One classifier, four ways of parting the same corpus:
+One classifier, four splits of the same corpus:
 
-- conventional: 80 % of the clips of every class to learn from, 20 % to be tested on; speakers stand on both sides;
-- the same shares of speakers instead of clips, so that nobody is heard on both sides;
-- episodes: all classes of the corpus, 5 clips or 1 of each to learn from, speakers of support and query disjoint.
+- conventional: 80 % of the clips of every class for training, 20 % for the test; speakers are on both sides;
+- 80 % of the speakers for training, 20 % for the test, so that no speaker is on both sides;
+- episodes: all classes of the corpus, 5-shot or 1-shot, speakers of support and query disjoint.
 
-The classifier is ridge regression on fixed statistics, whose scale the other corpora taught; nothing else is trained,
-so that the rows differ in nothing but the split.
+The classifier is ridge regression on fixed statistics with the feature scale of the other corpora; nothing else is
+trained, so that the rows differ in nothing but the split.
 
     uv run python recipes/split_protocols.py --corpora ../shared/corpora
 """
@@ -29,7 +29,7 @@ from ser_fewshot.learners import Learner
 
 Clips = Sequence[Utterance]
 
-SCALE = EpisodeSpec(n_way=4)  # of the clips that teach the scale of features
+SCALE = EpisodeSpec(n_way=4)  # draws the clips that the feature scale is fitted to
 TEST_FRACTION = 0.2
 
 
@@ -37,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = options(__doc__, corpus=())
     parser.add_argument("--splits", type=int, default=20, help="draws of each 80/20 split")
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
-    for corpus, own, rest in recipe.asked(recipe.logmel()):
+    for corpus, own, rest in recipe.each_corpus(recipe.logmel()):
         learner = recipe.scaled(STATISTICS, rest, task=SCALE).learner
         found = dict(rows(learner, own, recipe))
         recipe.write(corpus, found, headline=[name for name in found if not name.startswith("1-shot")])
 
 
 def rows(learner: Learner, corpus: FeatureSet, recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the score of each way of parting a corpus."""
+    """Yield the score of each split of a corpus."""
     classes = sorted({clip.emotion for clip in corpus.utterances if clip.emotion is not None})
     clips = [clip for clip in corpus.utterances if clip.emotion is not None]
     n_splits = 2 if recipe.arguments.smoke else recipe.arguments.splits
@@ -60,21 +60,21 @@ def rows(learner: Learner, corpus: FeatureSet, recipe: Recipe) -> Iterator[tuple
 
     for name, split in (("80/20 of every class", every_class), ("80/20 of the speakers", by_speaker)):
         parts = map(split, count(recipe.seed))
-        whole = (part for part in parts if all(missing_none(side, classes) for side in part))
-        yield name, scored([once(part, index) for index, part in enumerate(islice(whole, n_splits))])
+        whole = (part for part in parts if all(has_all(side, classes) for side in part))
+        yield name, scored([as_episode(part, index) for index, part in enumerate(islice(whole, n_splits))])
     for k_shot in (5, 1):
         spec = EpisodeSpec(n_way=len(classes), k_shot=k_shot, n_query=5)
         episodes = EpisodeSampler(clips, spec, seed=recipe.seed).draw_many(recipe.episodes)
         yield f"{k_shot}-shot episodes, speakers disjoint", scored(episodes)
 
 
-def missing_none(clips: Clips, classes: Sequence[str]) -> bool:
-    """Tell whether every class occurs: in one corpus most speakers have one emotion, so a draw may lack another."""
+def has_all(clips: Clips, classes: Sequence[str]) -> bool:
+    """Return whether every class occurs: in one corpus most speakers have one emotion, so a split may lack another."""
     return {clip.emotion for clip in clips} >= set(classes)
 
 
-def once(parts: Parts, index: int) -> Episode:
-    """Return an 80/20 split as what it is: one very large episode."""
+def as_episode(parts: Parts, index: int) -> Episode:
+    """Return an 80/20 split as one very large episode."""
     classes = tuple(sorted({clip.emotion for clip in parts[0] if clip.emotion is not None}))
     support, query = (
         tuple(tuple(clip.id for clip in part if clip.emotion == label) for label in classes) for part in parts
@@ -85,7 +85,7 @@ def once(parts: Parts, index: int) -> Episode:
 def score(learner: Learner, corpus: FeatureSet, episodes: Sequence[Episode]) -> dict[str, Any]:
     """Score a learner on episodes of any size."""
     n_way = len(episodes[0].classes)
-    spec = EpisodeSpec(n_way=n_way, query_speaker="any")  # only the number of classes is looked at
+    spec = EpisodeSpec(n_way=n_way, query_speaker="any")  # only the number of classes matters
     found = evaluate(learner, corpus, episodes, spec=spec).as_dict()
     kept = {key: found[key] for key in ("episodes", "episodes_sha256", "chance", "uar", "accuracy", "recall")}
     return {**kept, "n_way": n_way, "clips": round(sum(map(len, episodes[0].support)) / n_way, 1)}

@@ -1,8 +1,8 @@
-"""What does it cost that an emotion was never met in training? Against learners that met it.
+"""What does it cost that an emotion was not in the training set? Against the same learners trained with it.
 
-Some emotions are held out of the training, and so are two in five speakers. The test asks for those emotions alone, by
-those speakers: once of learners that never met the emotions, once of the same learners trained with them. Episodes are
-5-shot, speakers of support and query disjoint; the interval is over the episodes of several draws of the speakers.
+Some emotions and two in five speakers are held out. The test is on those emotions of those speakers alone: with
+learners trained without the emotions, and with the same learners trained with them. Episodes are 5-shot, speakers of
+support and query disjoint; the interval is over the episodes of several splits of the speakers.
 
     uv run python recipes/unseen_classes.py --corpora ../shared/corpora
 """
@@ -29,24 +29,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--held-out", nargs="+", default=["boredom", "disgust", "fear"], help="emotions, at least two")
     parser.add_argument("--splits", type=int, default=3, help="draws of the speakers, --episodes of each")
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
-    for corpus, own, _ in recipe.asked(recipe.logmel(others=False)):
+    for corpus, own, _ in recipe.each_corpus(recipe.logmel(others=False)):
         draws = [draw(recipe, own, seed) for seed in range(1 if recipe.arguments.smoke else recipe.arguments.splits)]
         rows = rows_of({name: pooled([scores[name] for scores in draws]) for name in draws[0]})
         recipe.write(corpus, rows, headline=("ridge, statistics", "protonet, unseen", "protonet, seen"))
 
 
 def draw(recipe: Recipe, own: FeatureSet, seed: int) -> Mapping[str, Evaluation]:
-    """Return the score of every learner on the emotions held out, by the speakers that one draw holds out."""
+    """Return the score of every learner on the held-out emotions of the speakers that one split holds out."""
     held_out = recipe.arguments.held_out
-    heard, unheard = split_by_speaker(own.utterances, test_fraction=TEST, seed=recipe.seed + seed)
-    known, _ = split_by_class(heard, held_out)
-    _, asked = split_by_class(unheard, held_out)
-    test = own.subset(asked)
+    train, held_out_speakers = split_by_speaker(own.utterances, test_fraction=TEST, seed=recipe.seed + seed)
+    known, _ = split_by_class(train, held_out)
+    _, test_clips = split_by_class(held_out_speakers, held_out)
+    test = own.subset(test_clips)
     models = {"ridge, statistics": recipe.scaled(STATISTICS, own.subset(known), task=TASK)}
     for name in LEARNERS:
         config = ModelConfig(learner=name, settings=TRAINED)
-        for words, clips in (("unseen", known), ("seen", heard)):
-            models[f"{name}, {words}"], _ = recipe.taught(config, own.subset(clips), task=TASK, validation=VALIDATION)
+        for words, clips in (("unseen", known), ("seen", train)):
+            models[f"{name}, {words}"], _ = recipe.trained(config, own.subset(clips), task=TASK, validation=VALIDATION)
     spec = EpisodeSpec(n_way=len(held_out), k_shot=5, n_query=5)
     episodes = recipe.draw(test, spec, seed=recipe.seed + seed)
     return {name: score(model, test, episodes, spec) for name, model in models.items()}

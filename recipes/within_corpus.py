@@ -1,8 +1,8 @@
-"""How well are the speakers of a corpus heard that no learner trained on? On several draws of them.
+"""How well are emotions of unseen speakers recognised after training on others of the same corpus? Three learners.
 
-Some speakers of the corpus are for training, two in five of the others are not met before the test; the emotions are
-the same. Episodes are 4-way 5-shot, speakers of support and query disjoint. Several draws of the speakers, because a
-corpus has few of them: the interval is over the episodes of all draws.
+Two in five speakers are held out for the test; the emotions are the same. Episodes are 4-way 5-shot, speakers of
+support and query disjoint. Because a corpus has few speakers, they are split several times: the interval is over the
+episodes of all splits.
 
     uv run python recipes/within_corpus.py --corpora ../shared/corpora
 """
@@ -20,7 +20,7 @@ from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.models import Model, ModelConfig
 
 SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
-# Two speakers select the epoch, and one of them rarely has ten clips of an emotion.
+# Two speakers are for meta-validation, and few speakers have ten clips of an emotion.
 TASK = EpisodeSpec(n_way=4, k_shot=3, n_query=3)
 TEST, VALIDATION = 0.4, 1 / 3  # of the speakers; of those that are left
 LEARNERS = ("protonet", "ridge", "finetune")
@@ -30,24 +30,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = options(__doc__, episodes=200)
     parser.add_argument("--splits", type=int, default=3, help="draws of the speakers, --episodes of each")
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
-    for corpus, own, _ in recipe.asked(recipe.logmel(others=False)):
+    for corpus, own, _ in recipe.each_corpus(recipe.logmel(others=False)):
         draws = [draw(recipe, own, seed) for seed in range(1 if recipe.arguments.smoke else recipe.arguments.splits)]
         rows = rows_of({name: pooled([scores[name] for scores in draws]) for name in draws[0]})
         recipe.write(corpus, rows, headline=("ridge, statistics", *(f"{name}, trained" for name in LEARNERS)))
 
 
 def draw(recipe: Recipe, own: FeatureSet, seed: int) -> Mapping[str, Evaluation]:
-    """Return the score of every learner on the speakers that one draw holds out."""
-    heard, unheard = map(own.subset, split_by_speaker(own.utterances, test_fraction=TEST, seed=recipe.seed + seed))
+    """Return the score of every learner on the speakers that one split holds out."""
+    known, test = map(own.subset, split_by_speaker(own.utterances, test_fraction=TEST, seed=recipe.seed + seed))
     models: dict[str, Model] = {
-        "nearest, mean log-mel": recipe.scaled(MEAN, heard, task=TASK),
-        "ridge, statistics": recipe.scaled(STATISTICS, heard, task=TASK),
+        "nearest, mean log-mel": recipe.scaled(MEAN, known, task=TASK),
+        "ridge, statistics": recipe.scaled(STATISTICS, known, task=TASK),
     }
     for name in LEARNERS:
         config = ModelConfig(learner=name, settings=TRAINED)
-        models[f"{name}, trained"], _ = recipe.taught(config, heard, task=TASK, validation=VALIDATION)
-    episodes = recipe.draw(unheard, SPEC, seed=recipe.seed + seed)
-    return {name: score(model, unheard, episodes, SPEC) for name, model in models.items()}
+        models[f"{name}, trained"], _ = recipe.trained(config, known, task=TASK, validation=VALIDATION)
+    episodes = recipe.draw(test, SPEC, seed=recipe.seed + seed)
+    return {name: score(model, test, episodes, SPEC) for name, model in models.items()}
 
 
 if __name__ == "__main__":

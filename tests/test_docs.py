@@ -131,28 +131,27 @@ def test_every_block_of_a_page_runs_in_its_order(name, reader):
     assert run_page(name, blocks, reader) == expected
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_block_is_run_or_data_or_says_why_not(name):
-    assert faults_of(page(name)) == []
-
-
-def test_what_is_not_run_is_this_and_no_more():
+def test_every_block_is_run_or_data_or_says_why_not():
+    assert {name: faults for name in PAGES if (faults := faults_of(page(name)))} == {}
     told = [f"{name}:{block.line}: {block.excuse}" for name in PAGES for block in page(name) if block.excuse]
     assert 0 < len(told) <= 24, "\n".join(told)
     assert all(len(line.split(": ", 1)[1]) > 20 for line in told)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_command_that_is_not_run_is_legal_all_the_same(name):
-    for block in page(name):
+def test_a_command_that_is_not_run_is_legal_all_the_same():
+    for block in (block for name in PAGES for block in page(name)):
         if block.language == "bash" and block.excuse:
             for program, *arguments in commands_of(block.code):
                 if program == "ser-fewshot":
                     assert cli._parser().parse_args(arguments).command
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_no_page_scores_a_model_on_a_corpus_of_its_training_set(name):
+def test_no_page_scores_a_model_on_a_corpus_of_its_training_set():
+    for name in PAGES:
+        check_no_page_scores_a_model_on_a_corpus_of_its_training_set(name)
+
+
+def check_no_page_scores_a_model_on_a_corpus_of_its_training_set(name):
     trained = {None: set(load_model(DEFAULT_MODEL).training_set.corpora)}
     for block in page(name):
         commands = commands_of(block.code) if block.language == "bash" else ()
@@ -169,43 +168,43 @@ def test_no_page_scores_a_model_on_a_corpus_of_its_training_set(name):
         assert not read & trained[None], f"{name}:{block.line}"
 
 
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("```\nx\n```\n", "(none)"),
-        ("```js\nx\n```\n", "js"),
-        ("<!-- not run: no reason is needed -->\n```csv\na,b\n```\n", "needs no reason"),
-    ],
-)
-def test_a_block_of_no_known_kind_is_a_fault(text, fault):
-    (found,) = faults_of(blocks_of(text))
-    assert fault in found
+def test_a_block_of_no_known_kind_is_a_fault():
+    for text, fault in {
+        "```\nx\n```\n": "(none)",
+        "```js\nx\n```\n": "js",
+        "<!-- not run: no reason is needed -->\n```csv\na,b\n```\n": "needs no reason",
+    }.items():
+        (found,) = faults_of(blocks_of(text))
+        assert fault in found
 
 
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("```bash\nrm -r /\n```\n", "rm is not run by tests"),
-        ("```bash\nser-fewshot predict nothing.safetensors new.wav\n```\n", "ser-fewshot predict"),
-        ("```python\nassert False, 'as it should'\n```\n", "as it should"),
-        ("<!-- not run: -->\n```python\nassert False, 'no reason'\n```\n", "no reason"),
-    ],
-)
-def test_a_block_that_fails_fails_its_page(text, error, reader):
-    with pytest.raises(AssertionError, match=re.escape(error)):
-        run_page("page", blocks_of(text), reader)
+def test_a_block_that_fails_fails_its_page(reader):
+    for text, error in {
+        "```bash\nrm -r /\n```\n": "rm is not run by tests",
+        "```bash\nser-fewshot predict nothing.safetensors new.wav\n```\n": "ser-fewshot predict",
+        "```python\nassert False, 'as it should'\n```\n": "as it should",
+        "<!-- not run: -->\n```python\nassert False, 'no reason'\n```\n": "no reason",
+    }.items():
+        with pytest.raises(AssertionError, match=re.escape(error)):
+            run_page("page", blocks_of(text), reader)
 
 
-@pytest.mark.parametrize("name", sorted(plot_concepts.FIGURES))
-def test_a_figure_is_what_the_code_draws(name):
-    assert (plot_concepts.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == plot_concepts.drawn(name)
-
-
-def test_every_figure_is_shown_and_described():
+def test_every_figure_is_what_the_code_draws_shown_and_described():
+    for name in plot_concepts.FIGURES:
+        assert (plot_concepts.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == plot_concepts.drawn(name)
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in PAGES)
     shown = {Path(path).stem: words for words, path in re.findall(r"!\[([^\]]*)\]\(([^)]*figures/[^)]*)\)", text)}
     assert set(shown) == set(plot_concepts.FIGURES)
     assert all(len(words) > 40 for words in shown.values())
+
+
+def test_every_file_that_a_page_names_is_there():
+    for name in (*PAGES, "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        written = {block.title for block in blocks_of(text)}  # the page itself makes these
+        paths = re.findall(r"(?<![\w/.])(?:ser_fewshot|recipes|tests|app)/[\w./-]*\w(?![\w*{])", text)
+        missing = {path for path in paths if path not in written and not (ROOT / path).exists()}
+        assert not missing, name
 
 
 def test_the_reference_holds_every_public_name():

@@ -35,7 +35,7 @@ def level(wave) -> float:
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_condition_depends_on_the_clip_and_the_seed_alone(clip, condition):
-    first, again = (_microphones.heard(clip, condition, voices=VOICES, seed=3, trim=True) for _ in range(2))
+    first, again = (_microphones.record(clip, condition, voices=VOICES, seed=3, trim=True) for _ in range(2))
     assert np.array_equal(first.waveform, again.waveform)
     assert first.name == f"clip.wav, {condition}"
     plain = audio.load(clip.path).waveform
@@ -46,7 +46,7 @@ def test_a_condition_depends_on_the_clip_and_the_seed_alone(clip, condition):
 def test_another_seed_or_another_clip_is_heard_otherwise(clip, condition):
     other = Utterance("c/2", clip.path, "c", "anger")
     waves = [
-        _microphones.heard(item, condition, voices=VOICES, seed=seed, trim=False).waveform
+        _microphones.record(item, condition, voices=VOICES, seed=seed, trim=False).waveform
         for item, seed in ((clip, 3), (clip, 4), (other, 3))
     ]
     assert not np.array_equal(waves[0], waves[1])

@@ -1,4 +1,4 @@
-"""What train and evaluate both do before they begin: manifests in, features out."""
+"""What commands compute on: clips of manifests or corpora, a model, and the features of the clips."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 import torch
 
 from ser_fewshot import corpora
-from ser_fewshot.cli._console import note, report_skipped, tracker, warn
-from ser_fewshot.cli._text import counted
+from ser_fewshot.assets import DEFAULT_MODEL
+from ser_fewshot.cli._console import counted, note, note_random, note_skipped, note_warnings, tracker
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Normalization, default_directory, extract
-from ser_fewshot.models import Model
+from ser_fewshot.models import Model, load_model
 
-ELSEWHERE = "check that the audio files stand where the manifest says"
+CHECK_FILES = "check that the audio files stand where the manifest says"
 """What to do about clips that cannot be used."""
 
 
 def read_manifests(paths: Sequence[Path]) -> Scan:
-    """Return the clips of several manifests, and the rows that are none, as one list.
+    """Read several manifests as one list of clips, with the rows that are none.
 
     Raises:
         CorpusError: a manifest cannot be read, or none of its rows is a clip.
     """
     scans = [read_manifest(path) for path in paths]
     for path, found in zip(paths, scans, strict=True):
-        warn(found)
+        note_warnings(found)
         if not found.utterances:
             reason = f" ({found.skipped[0].reason})" if found.skipped else ""
             raise CorpusError(
@@ -42,8 +42,15 @@ def read_manifests(paths: Sequence[Path]) -> Scan:
             )
     skipped = tuple(item for found in scans for item in found.skipped)
     if distributed.is_main():
-        report_skipped(skipped, rest="look for empty cells and times that are no numbers")
+        note_skipped(skipped, rest="look for empty cells and times that are no numbers")
     return Scan("manifest", tuple(utterance for found in scans for utterance in found.utterances), skipped)
+
+
+def read_model(folder: Path | None) -> Model:
+    """Load a model, by default that of the package, and warn if some of its weights are random."""
+    model = load_model(folder or DEFAULT_MODEL)
+    note_random(model)
+    return model
 
 
 def features_of(
@@ -54,17 +61,16 @@ def features_of(
     normalization: Normalization | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureSet:
-    """Return the features of clips for a model, from the cache where it knows them; others are made on the device.
+    """Return the features of clips for a model, from the cache or computed on the device.
 
     Raises:
         CorpusError: not one of the clips can be used.
     """
-    kept = cache_of(model.frontend, cache)
-    with on(model.frontend, device):
+    with moved(model.frontend, device):
         found = extract(
             model.frontend,
             utterances,
-            cache=kept,
+            cache=cache_of(model.frontend, cache),
             normalization=normalization or model.config.normalization,
             track=tracker("features"),
         )
@@ -76,18 +82,18 @@ def features_of(
             remedy="Check that the audio files stand where the manifest says.",
         )
     if distributed.is_main():
-        report_skipped(found.skipped, rest=ELSEWHERE)
+        note_skipped(found.skipped, rest=CHECK_FILES)
     return found
 
 
 def cache_of(frontend: FrontEnd, directory: Path | None) -> FeatureCache:
-    """Return where the features of a front-end are kept, in the user's cache by default."""
+    """Return the cache of the features of a front-end, in the user's cache by default."""
     return FeatureCache(directory or default_directory(), frontend.identity)
 
 
 @contextmanager
-def on(frontend: FrontEnd, device: torch.device | str) -> Iterator[None]:
-    """Let a front-end with a network compute on a device; it comes back to the CPU."""
+def moved(frontend: FrontEnd, device: torch.device | str) -> Iterator[None]:
+    """Move the network of a front-end, if it has one, to a device, and back to the CPU at the end."""
     network = frontend.network
     if network is None:
         yield
@@ -100,21 +106,21 @@ def on(frontend: FrontEnd, device: torch.device | str) -> Iterator[None]:
 
 
 def clips_of(root: Path) -> tuple[Utterance, ...]:
-    """Return the clips of every corpus of a folder, and of every manifest that lies in it; each has a speaker.
+    """Return the clips with a speaker of every corpus and every manifest in a folder.
 
-    A clip whose sound another corpus has too is left out: what must be new to a model would not be.
-    Where there is a manifest, it says what the folders under other names are: they are not read beside it.
+    A clip whose file is part of an earlier corpus too is left out, since it would not be new to a model. Where there is
+    a manifest, folders that do not have the name of a corpus are not read: the manifest describes them.
 
     Raises:
-        CorpusError: there is none, or two of them call a clip the same.
+        CorpusError: there is none, or two of them have the same id.
     """
     manifests = sorted(root.glob("*.csv")) if root.is_dir() else []
-    scans = [corpora.read_manifest(path) for path in manifests]
+    scans = [read_manifest(path) for path in manifests]
     if not manifests or corpora.named_folders(root):
         scans += corpora.scan_all(root, others=not manifests)
     for found in scans:
-        warn(found)
-        report_skipped(found.skipped, rest=f"see 'ser-fewshot scan {found.corpus}'")
+        note_warnings(found)
+        note_skipped(found.skipped, rest=f"see 'ser-fewshot scan {found.corpus}'")
     clips = [clip for found in scans for clip in found.utterances]
     repeated = [name for name, times in Counter(clip.id for clip in clips).items() if times > 1]
     if repeated:
@@ -134,31 +140,33 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
             expected="clips whose speakers are known",
             remedy="Put a folder per speaker into that of each emotion, or a column speaker into the manifest.",
         )
-    copies = {clip.id: first for clip, first in _copies(known)}
-    told = [Skipped(clip.path, f"second copy: the sound of {copies[clip.id]}") for clip in known if clip.id in copies]
-    report_skipped(told, rest="give each corpus once")
+    copies = dict(_copies(known))
+    skipped = [
+        Skipped(clip.path, f"second copy: the sound of {copies[clip.id]}") for clip in known if clip.id in copies
+    ]
+    note_skipped(skipped, rest="give each corpus once")
     return tuple(clip for clip in known if clip.id not in copies)
 
 
-def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[Utterance, str]]:
-    """Yield each clip whose very file, or part of it, stands in a corpus before its own, and the id that it has there.
+def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[str, str]]:
+    """Yield the ids of each clip that is the same part of the same file as one of an earlier corpus, and of that one.
 
     A file is read only if one of the same size stands in another corpus.
     """
-    sizes: dict[int, set[str]] = {}
+    corpora_of: dict[int, set[str]] = {}
     size_of = {clip.path: _size(clip.path) for clip in clips}
     for clip in clips:
-        sizes.setdefault(size_of[clip.path], set()).add(clip.corpus)
-    seen: dict[tuple[bytes, float | None, float | None], Utterance] = {}
+        corpora_of.setdefault(size_of[clip.path], set()).add(clip.corpus)
+    known: dict[tuple[bytes, float | None, float | None], Utterance] = {}
     for clip in clips:
-        sound = _digest(clip.path) if len(sizes[size_of[clip.path]]) > 1 else b""
-        first = seen.setdefault((sound, clip.start, clip.end), clip) if sound else clip
+        digest = _digest(clip.path) if len(corpora_of[size_of[clip.path]]) > 1 else b""
+        first = known.setdefault((digest, clip.start, clip.end), clip) if digest else clip
         if first.corpus != clip.corpus:
-            yield clip, first.id
+            yield clip.id, first.id
 
 
 def _size(path: Path) -> int:
-    """Return the size of a file, 0 of one that cannot be reached: that is said where it is read."""
+    """Return the size of a file, or 0: one that is missing is reported when it is read."""
     try:
         return path.stat().st_size
     except OSError:
@@ -166,7 +174,7 @@ def _size(path: Path) -> int:
 
 
 def _digest(path: Path) -> bytes:
-    """Return a digest of a file, nothing of one that cannot be read."""
+    """Return the SHA-256 of a file, or nothing if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

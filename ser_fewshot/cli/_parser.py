@@ -1,4 +1,4 @@
-"""The parser of the command line: one line for a mistake, with the word that was probably meant, and no address."""
+"""The parser of the command line: one line for a mistake, with the word that was probably meant, and no web address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ser_fewshot.cli._text import printable
+from ser_fewshot.cli._console import printable
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.storage.paths import remedy_for, url_in
 
@@ -18,7 +18,7 @@ _CLOSE = 0.75  # of difflib's ratio: "--nway" is --n-way, and "--shell" is not -
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the options, where argparse shows its usage too.
+    """Reports a wrong option in one line, where argparse prints its usage too.
 
     argparse suggests a word itself from Python 3.14 on, with `suggest_on_error`.
     """
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
-            hints = (meant(word.partition("=")[0], options) for word in unknown if word.startswith("-"))
+            hints = (_suggestion(word.partition("=")[0], options) for word in unknown if word.startswith("-"))
             self.error(f"unrecognized arguments: {' '.join(unknown)}{next(filter(None, hints), '')}")
         return found, unknown
 
@@ -42,18 +42,18 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            hint = meant(str(value), map(str, action.choices or ()))
+            hint = _suggestion(str(value), map(str, action.choices or ()))
             raise argparse.ArgumentError(action, error.message + hint) from None
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """Return a question for the known word that is most like another one, or nothing."""
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    """Return a question with the known word that is most like another one, or nothing."""
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=_CLOSE)
     return f". Did you mean '{close[0]}'?" if close else ""
 
 
 def check_paths(arguments: argparse.Namespace) -> None:
-    """Refuse addresses of the web, of which a folder would be made, and empty paths, which would be the current folder.
+    """Refuse web addresses, which would become folders, and empty paths, which would be the current folder.
 
     Raises:
         SettingsError: there is one.
@@ -71,7 +71,7 @@ def check_paths(arguments: argparse.Namespace) -> None:
 
 
 def as_options(sentence: str, parser: argparse.ArgumentParser | None) -> str:
-    """Return a sentence of the library with the options of a command in place of the settings: n_way -> --n-way."""
+    """Replace settings of the library in a sentence by the options of a command: n_way -> --n-way."""
     for action in parser._actions if parser else ():
         if "_" in action.dest and action.option_strings:
             setting = rf"(?<![\w./\\'\"-]){action.dest}(?![\w/\\]|\.\w)"

@@ -1,37 +1,27 @@
-"""Run every method on every protocol over all corpora of a folder, and write the tables."""
+"""Compare all methods on all protocols over a folder of corpora."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol as Interface
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from ser_fewshot.benchmark.build import frontend_of
-from ser_fewshot.benchmark.grid import Plan, readable, run_grid
-from ser_fewshot.benchmark.markdown import PAGE, write_page
-from ser_fewshot.benchmark.methods import Method, method_named, methods_of
-from ser_fewshot.benchmark.protocols import PROTOCOLS, Case, Protocol, cases, keys_of
-from ser_fewshot.benchmark.record import Record
-from ser_fewshot.benchmark.report import PAGE as REPORT
-from ser_fewshot.benchmark.reproduce import differences, same_bins, unexplained
-from ser_fewshot.benchmark.store import Session, n_cells, read_expected, read_results
-from ser_fewshot.cli._console import note, report_skipped, say, say_json, tracker
-from ser_fewshot.cli._data import clips_of
-from ser_fewshot.cli._text import counted
-from ser_fewshot.cli.report import write_page as write_report
+from ser_fewshot.cli._console import counted, note, note_skipped, say, say_json, tracker
+from ser_fewshot.cli._options import add_shared, count, seed
 from ser_fewshot.compute import distributed
-from ser_fewshot.compute.threads import threads
-from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import FeatureSet, default_directory
 from ser_fewshot.storage.paths import what_is
+
+if TYPE_CHECKING:
+    from ser_fewshot.benchmark.grid import Plan
+    from ser_fewshot.benchmark.methods import Method
+    from ser_fewshot.benchmark.protocols import Protocol
+    from ser_fewshot.benchmark.record import Record
+    from ser_fewshot.frontends import FeatureSet
 
 _EPISODES = 600
 _SMOKE_EPISODES = 4
@@ -40,19 +30,64 @@ _LISTED = 5  # failed cells, or fields, in a line
 _SLASHES = 2  # in the key of a cell
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Compute the cells that are missing, and write everything that is made of them.
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `benchmark`."""
+    add = parser.add_argument
+    add("--corpora", type=Path, required=True, metavar="DIR", help="folder of corpora, or of manifests")
+    add("--out", type=Path, required=True, metavar="RUN", help="folder of the run, which goes on if it is there")
+    add("--learners", nargs="+", default=["all"], metavar="NAME", help="all, or some; NAME:KEY=VALUE changes a setting")
+    add("--protocols", nargs="+", metavar="NAME", help="some of them (default: all)")
+    add("--baselines", action="store_true", help="what else could be used: openSMILE, GE2E, a probe")
+    add("--episodes", type=count, help="of each cell (default: 600)")
+    add("--seed", type=seed, default=0, help="of episodes, splits and training (default: 0)")
+    add("--workers", type=count, help="processes on this machine (default: one a core)")
+    add_shared(parser, "--device")
+    add("--smoke", action="store_true", help="train for two steps, to see that all of it runs")
+    add("--only", metavar="KEY", help="one cell, PROTOCOL/CORPUS/METHOD as in the results")
+    add("--against", type=Path, metavar="RESULTS", help="fail if cells differ from those of this run")
+    add("--play", action="store_true", help="let the report play clips whose licence does not let them be passed on")
+    add_shared(parser, "--json", "--cache")
 
-    Leaves with exit code 1 if a cell of those that were asked for failed.
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compute the missing cells, and write the tables and the report of all cells.
+
+    Leaves with exit code 1 if one of the requested cells failed.
 
     Raises:
         SettingsError: an option is wrong, or the folder holds another run.
     """
-    only, session = arguments.only, Session(workers=arguments.workers or _workers())
-    if only is not None and only.count("/") < _SLASHES:
+    from ser_fewshot.benchmark.grid import run_grid
+    from ser_fewshot.benchmark.store import Session
+    from ser_fewshot.compute.threads import threads
+
+    session = Session(workers=arguments.workers or _workers())
+    plan = _plan(arguments)
+    with _progress() as track:
+
+        def finished(total: int, done: str) -> None:
+            session.save(plan.out)
+            track(total, done)
+
+        run_grid(plan, workers=session.workers, only=arguments.only, track=finished)
+    with distributed.alone(), threads(1):  # the others may have ended; one thread gives the page the bits of the cells
+        _report(plan, arguments)
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    """Check the options, read the corpora, and return what is to be computed.
+
+    Raises:
+        SettingsError: an option is wrong.
+    """
+    from ser_fewshot.benchmark.build import frontend_of
+    from ser_fewshot.benchmark.grid import Plan
+    from ser_fewshot.frontends import default_directory
+
+    if arguments.only is not None and arguments.only.count("/") < _SLASHES:
         raise SettingsError(
             "--only",
-            found=repr(only),
+            found=repr(arguments.only),
             expected="PROTOCOL/CORPUS/METHOD",
             remedy="Name a cell as results.jsonl does; what is left out is none.",
         )
@@ -60,15 +95,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise SettingsError(
             "--out", found=f"{arguments.out}, {what_is(arguments.out)}", expected="a folder", remedy="Choose another."
         )
-    methods, protocols = _methods(arguments), _protocols([only.partition("/")[0]] if only else arguments.protocols)
+    methods, protocols = _methods(arguments), _protocols(arguments)
     for method in methods:
-        frontend_of(method)  # what is not installed is known before an hour of work
+        frontend_of(method)  # a package that is not installed is reported before an hour of work
     cache = arguments.cache or default_directory()
-    clips = FeatureSet(tuple(clips_of(arguments.corpora)), ())
-    if any(isinstance(case, Case) for case in cases(clips.utterances, protocols, seed=arguments.seed)):
-        # Minutes of analysis, in vain where no corpus can serve a protocol.
-        clips = _readable(clips.utterances, cache)
-    plan = Plan(
+    clips = _readable(arguments, protocols, cache)
+    return Plan(
         utterances=clips.utterances,
         keys=clips.keys,
         methods=methods,
@@ -81,62 +113,40 @@ def run(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         command=_command(arguments),
     )
-    with _progress() as track:
-
-        def finished(total: int, done: str) -> None:
-            session.save(plan.out)
-            track(total, done)
-
-        run_grid(plan, workers=session.workers, only=only, track=finished)
-    with distributed.alone(), threads(1):  # the others need not be there any more; the page has the bits of the cells
-        _report(plan, arguments)
 
 
-def _report(plan: Plan, arguments: argparse.Namespace) -> None:
-    """Write what is made of the cells, and say how they went."""
-    only = arguments.only
-    keys = [only] if only else keys_of(plan.methods, plan.cases())
-    records, missing = _write(plan, keys, arguments)
-    while n_cells(plan.out) > len(records):  # others, started beside this one, have finished cells meanwhile
-        records, missing = _write(plan, keys, arguments)
-    if arguments.against:
-        _compare(records, arguments.against)
-    _tell(records, missing, arguments)
-    asked = set(keys)
-    failed = [record.key for record in records if record.status == "failed" and record.key in asked]
-    if failed:
-        told = ", ".join(failed[:_LISTED]) + (" ..." if len(failed) > _LISTED else "")
-        note(f"{counted(len(failed), 'cell')} failed: {told}; the reasons stand in {arguments.out / PAGE}")
-        raise SystemExit(_FAILED)
+def _readable(arguments: argparse.Namespace, protocols: Sequence[Protocol], cache: Path) -> FeatureSet:
+    """Return the clips of the corpora that can be read, and report the others."""
+    from ser_fewshot.benchmark.grid import readable
+    from ser_fewshot.benchmark.protocols import Case, cases
+    from ser_fewshot.cli._data import CHECK_FILES, clips_of
+    from ser_fewshot.frontends import FeatureSet
 
-
-def _write(plan: Plan, keys: Sequence[str], arguments: argparse.Namespace) -> tuple[list[Record], list[str]]:
-    """Write what is made of the cells; return them, and the keys of those that are missing."""
-    records, missing = write_page(plan.out, [*dict.fromkeys([*read_expected(plan.out), *keys])])
-    if arguments.only is None:
-        write_report(plan.out, records, clips=plan.utterances, cache=plan.cache, play=arguments.play)
-    return records, missing
-
-
-def _readable(clips: Sequence[Utterance], cache: Path) -> FeatureSet:
-    """Return the clips that can be read, and say which cannot."""
+    clips = clips_of(arguments.corpora)
+    if not any(isinstance(case, Case) for case in cases(clips, protocols, seed=arguments.seed)):
+        return FeatureSet(clips, ())  # no protocol fits these corpora: minutes of analysis would be for nothing
     found = readable(clips, cache, track=tracker("features"))
-    report_skipped(found.skipped, rest="check that the audio files stand where the manifest says")
+    note_skipped(found.skipped, rest=CHECK_FILES)
     return found
 
 
 def _methods(arguments: argparse.Namespace) -> tuple[Method, ...]:
+    from ser_fewshot.benchmark.methods import method_named, methods_of
+
     if arguments.only:
         return (method_named(arguments.only.split("/", 2)[-1]),)
     return methods_of(arguments.learners, baselines=arguments.baselines)
 
 
-def _protocols(names: Sequence[str] | None) -> tuple[Protocol, ...]:
-    """Return the protocols of some names; all of them by default.
+def _protocols(arguments: argparse.Namespace) -> tuple[Protocol, ...]:
+    """Return the protocols of --only or --protocols; all of them by default.
 
     Raises:
         SettingsError: there is no protocol of a name.
     """
+    from ser_fewshot.benchmark.protocols import PROTOCOLS
+
+    names = [arguments.only.partition("/")[0]] if arguments.only else arguments.protocols
     known = {protocol.name: protocol for protocol in PROTOCOLS}
     unknown = [name for name in names or () if name not in known]
     if unknown:
@@ -159,40 +169,74 @@ def _workers() -> int:
 
 
 def _command(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return what repeats a cell, without its key, the device and the folders of this machine."""
+    """Return the command that repeats a cell, without its key, the device and the folders of this machine."""
     words = ["ser-fewshot", "benchmark", "--corpora", "CORPORA", "--out", "OUT"]
     words += ["--episodes", str(_episodes(arguments)), "--seed", str(arguments.seed)]
     return (*words, *(["--smoke"] if arguments.smoke else []))
 
 
-class _Track(Interface):
-    def __call__(self, total: int, done: str) -> None: ...
-
-
 @contextmanager
-def _progress() -> Iterator[_Track]:
+def _progress() -> Iterator[Callable[[int, str], None]]:
     """Show how many jobs are done on a terminal; in a file, a line for each."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
     console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal) as bar:
-        task, finished = bar.add_task("benchmark", total=None), 0
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task, n_done = bar.add_task("benchmark", total=None), 0
 
         def track(total: int, done: str) -> None:
-            nonlocal finished
-            finished += 1
-            bar.update(task, total=total, completed=finished, description=done)
+            nonlocal n_done
+            n_done += 1
+            bar.update(task, total=total, completed=n_done, description=done)
             if not console.is_terminal:
-                note(f"{finished} of {total}: {done}")
+                note(f"{n_done} of {total}: {done}")
 
         yield track
 
 
+def _report(plan: Plan, arguments: argparse.Namespace) -> None:
+    """Write tables and report, and print how the cells went."""
+    from ser_fewshot.benchmark.markdown import PAGE
+    from ser_fewshot.benchmark.protocols import keys_of
+    from ser_fewshot.benchmark.store import n_cells
+
+    keys = [arguments.only] if arguments.only else keys_of(plan.methods, plan.cases())
+    records, missing = _write(plan, keys, arguments)
+    while n_cells(plan.out) > len(records):  # others, started beside this one, have finished cells meanwhile
+        records, missing = _write(plan, keys, arguments)
+    if arguments.against:
+        _compare(records, arguments.against)
+    _print(records, missing, arguments)
+    failed = [record.key for record in records if record.status == "failed" and record.key in set(keys)]
+    if failed:
+        listed = ", ".join(failed[:_LISTED]) + (" ..." if len(failed) > _LISTED else "")
+        note(f"{counted(len(failed), 'cell')} failed: {listed}; the reasons stand in {arguments.out / PAGE}")
+        raise SystemExit(_FAILED)
+
+
+def _write(plan: Plan, keys: Sequence[str], arguments: argparse.Namespace) -> tuple[list[Record], list[str]]:
+    """Write tables and report; return the cells, and the keys of those that are missing."""
+    from ser_fewshot.benchmark import markdown
+    from ser_fewshot.benchmark.store import read_expected
+    from ser_fewshot.cli.report import write_page
+
+    records, missing = markdown.write_page(plan.out, [*dict.fromkeys([*read_expected(plan.out), *keys])])
+    if arguments.only is None:
+        write_page(plan.out, records, plan.utterances, arguments)
+    return records, missing
+
+
 def _compare(records: Sequence[Record], other: Path) -> None:
-    """Say whether cells are those of another run: to the bit or, of another kind of processor, within rounding.
+    """Print that cells equal those of another run: to the bit or, of another kind of processor, within rounding.
 
     Raises:
-        SettingsError: one is not.
+        SettingsError: one does not.
     """
+    from ser_fewshot.benchmark.reproduce import differences, same_bins, unexplained
+    from ser_fewshot.benchmark.store import read_results
+
     theirs = {record.key: record for record in read_results(other)}
     both = [record for record in records if record.key in theirs and record.status != "left out"]
     found = {one.key: differences(one, theirs[one.key]) for one in both if one.done}
@@ -217,25 +261,25 @@ def _compare(records: Sequence[Record], other: Path) -> None:
 
 
 def _sizes(fields: Mapping[str, float]) -> str:
-    """Return which fields differ by how much, the largest first."""
+    """Return the fields that differ and by how much, the largest difference first."""
     ordered = sorted(fields.items(), key=lambda item: -item[1])
-    told = [f"{path} differs{'' if math.isinf(size) else f' by {size:.1g}'}" for path, size in ordered[:_LISTED]]
-    return ", ".join(told) + (f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else "")
+    listed = [f"{path} differs{'' if math.isinf(size) else f' by {size:.1g}'}" for path, size in ordered[:_LISTED]]
+    return ", ".join(listed) + (f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else "")
 
 
-def _tell(records: Sequence[Record], missing: Sequence[str], arguments: argparse.Namespace) -> None:
-    counts = {status: [one.key for one in records if one.status == status] for status in ("done", "failed", "left out")}
+def _print(records: Sequence[Record], missing: Sequence[str], arguments: argparse.Namespace) -> None:
+    from ser_fewshot.benchmark.markdown import PAGE
+    from ser_fewshot.benchmark.report import PAGE as REPORT
+
+    keys = {status: [one.key for one in records if one.status == status] for status in ("done", "failed", "left out")}
     if arguments.json:
-        say_json({**counts, "missing": list(missing), "page": str(arguments.out / PAGE)})
+        say_json({**keys, "missing": list(missing), "page": str(arguments.out / PAGE)})
         return
-    for record in records:
-        if record.status == "failed":
-            note(f"failed: {record.key}: {record.reason}")
-    if not counts["done"]:
+    for status in ("failed",) if keys["done"] else ("failed", "left out"):
         for record in records:
-            if record.status == "left out":
-                note(f"left out: {record.key}: {record.reason}")
-    numbers = ", ".join(f"{len(keys)} {status}" for status, keys in {**counts, "missing": missing}.items() if keys)
+            if record.status == status:
+                note(f"{status}: {record.key}: {record.reason}")
+    numbers = ", ".join(f"{len(some)} {status}" for status, some in {**keys, "missing": missing}.items() if some)
     say(f"{numbers}; tables: {arguments.out / PAGE}")
     if arguments.only is None:
         say(f"report: {arguments.out / REPORT}")

@@ -1,13 +1,18 @@
-"""Show how much is kept on disk, or remove it."""
+"""Show or clear the features kept on disk."""
 
 from __future__ import annotations
 
 import argparse
 
-from ser_fewshot import frontends
-from ser_fewshot.cli._console import say, say_json
-from ser_fewshot.cli._text import counted
+from ser_fewshot.cli._console import answer, counted
+from ser_fewshot.cli._options import add_shared
 from ser_fewshot.errors import SettingsError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `cache`."""
+    parser.add_argument("--clear", action="store_true", help="remove them; they are computed again when needed")
+    add_shared(parser, "--json", "--cache")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -16,6 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         SettingsError: the cache is a file.
     """
+    from ser_fewshot import frontends
+
     directory = arguments.cache or frontends.default_directory()
     if directory.is_file():
         raise SettingsError(
@@ -24,8 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     entries, size = frontends.size(directory)
     if arguments.clear:
         frontends.clear(directory)
-    if arguments.json:
-        say_json({"directory": str(directory), "entries": entries, "bytes": size, "cleared": arguments.clear})
-    else:
-        where = "removed from" if arguments.clear else "in"
-        say(f"{counted(entries, 'clip')}, {size / 1e6:.1f} MB {where} {directory}")
+    where = "removed from" if arguments.clear else "in"
+    answer(
+        arguments,
+        {"directory": str(directory), "entries": entries, "bytes": size, "cleared": arguments.clear},
+        f"{counted(entries, 'clip')}, {size / 1e6:.1f} MB {where} {directory}",
+    )

@@ -1,4 +1,4 @@
-"""Hand the clips of a manifest on to other libraries."""
+"""Hand the clips of a manifest on to audformat or datasets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ser_fewshot.cli._console import say, say_json
-from ser_fewshot.cli._data import read_manifests
-from ser_fewshot.cli._text import counted
-from ser_fewshot.corpora import Utterance, to_dataset, write_audformat
-from ser_fewshot.corpora.hf_dataset import package
+from ser_fewshot.cli._console import answer, counted
+from ser_fewshot.cli._options import add_shared
 from ser_fewshot.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ser_fewshot.corpora import Utterance
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `convert`."""
+    add = parser.add_argument
+    add("manifest", type=Path, nargs="+", metavar="TABLE", help="what 'scan' wrote")
+    add("--to", choices=("audformat", "datasets"), required=True, help="the library that reads them")
+    add("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    add("--copy", action="store_true", help="copy the clips too (audformat; datasets always has them)")
+    add_shared(parser, "--json")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -23,6 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
         SettingsError: something is at that place already, or an option does not belong to the format.
         CorpusError: the manifest cannot be read, or the format cannot hold its clips.
     """
+    from ser_fewshot.cli._data import read_manifests
+    from ser_fewshot.corpora import write_audformat
+
     clips = read_manifests(arguments.manifest).utterances
     if arguments.to == "audformat":
         write_audformat(arguments.out, clips, copy=arguments.copy)
@@ -33,14 +47,17 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         _save_dataset(arguments.out, clips)
     name = {"audformat": "audformat_db", "datasets": "hf_dataset"}[arguments.to]
-    if arguments.json:
-        say_json({"clips": len(clips), "format": name, "out": str(arguments.out)})
-    else:
-        say(f"{counted(len(clips), 'clip')} in {arguments.out}; read it with 'ser-fewshot scan {name} {arguments.out}'")
+    answer(
+        arguments,
+        {"clips": len(clips), "format": name, "out": str(arguments.out)},
+        f"{counted(len(clips), 'clip')} in {arguments.out}; read it with 'ser-fewshot scan {name} {arguments.out}'",
+    )
 
 
 def _save_dataset(out: Path, clips: Sequence[Utterance]) -> None:
     """Write a data set under a temporary name and rename it, so that it is there whole or not at all."""
+    from ser_fewshot.corpora import to_dataset
+
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(
             str(out), found="something there already", expected="a new folder", remedy="Choose another place."
@@ -53,6 +70,8 @@ def _save_dataset(out: Path, clips: Sequence[Utterance]) -> None:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
+    from ser_fewshot.corpora.hf_dataset import package
+
     library = package()
     shown = not library.are_progress_bars_disabled()
     library.disable_progress_bars()

@@ -1,4 +1,4 @@
-"""Serve the page on which a visitor enrols emotions and sees them recognised, live."""
+"""Open a page on which emotions are enrolled and recognised live."""
 
 from __future__ import annotations
 
@@ -12,16 +12,34 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ser_fewshot.cli._console import note, say
+from ser_fewshot.cli._options import add_shared, count
 from ser_fewshot.errors import SettingsError
 
 ACCOUNTS = "SER_FEWSHOT_AUTH"
 """The environment variable that may hold accounts, so that no list of processes shows them."""
 
 _PACKAGE = Path(__file__).parents[1]
+_LAST_PORT = 2**16 - 1
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `demo`."""
+    add = parser.add_argument
+    add("--port", type=_port, help="default: the first free one from 7860")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    add("--auth", nargs="+", default=[], metavar="USER:PASSWORD", help="who may open it; also in SER_FEWSHOT_AUTH")
+    add("--auth-file", type=Path, metavar="FILE", help="accounts, one USER:PASSWORD a line")
+    add("--store", type=Path, metavar="DIR", help="keep profiles here (default: nothing is kept)")
+    add_shared(parser, "--model")
+
+
+def _port(text: str) -> int:
+    if (number := count(text)) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"found {number}; expected a port from 1 to {_LAST_PORT}")
+    return number
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -51,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _ended_by_signals() -> Iterator[None]:
     """Let SIGTERM, which ends services and containers, end the page as Ctrl+C does: nothing uploaded stays behind.
 
-    And SIGINT too where a shell, which lets what runs in its background ignore it, took it away.
+    SIGINT is set too, since a shell lets a program in its background ignore it.
     """
     before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -62,32 +80,26 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _launch() -> Any:
-    """Return the demo's module: a part of the installed package, or the folder beside it in a checkout.
+    """Import the launcher of the demo: a part of an installed package, or the folder `app` beside it in a checkout.
 
     Raises:
         SettingsError: the demo is at neither place.
     """
-    name = "ser_fewshot.app"
+    name, folder = "ser_fewshot.app", _PACKAGE.parent / "app"
     if importlib.util.find_spec(name) is None:
-        _adopt(name, _PACKAGE.parent / "app")
-    return importlib.import_module(f"{name}.launch")
-
-
-def _adopt(name: str, folder: Path) -> ModuleType:
-    """Import a package from a folder under another name than that of the folder."""
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None or not folder.is_dir():
-        raise SettingsError(
-            "demo",
-            found="no page beside the package",
-            expected=str(folder),
-            remedy="Install the package again, or run from the root of a checkout.",
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        if spec is None or spec.loader is None or not folder.is_dir():
+            raise SettingsError(
+                "demo",
+                found="no page beside the package",
+                expected=str(folder),
+                remedy="Install the package again, or run from the root of a checkout.",
+            )
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return importlib.import_module(f"{name}.launch")
 
 
 def _accounts(given: list[str], file: Path | None, variable: str) -> list[tuple[str, str]]:

@@ -1,38 +1,59 @@
-"""Score one or more learners on the same episodes."""
+"""Score learners on episodes of a manifest, with intervals."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ser_fewshot import __version__
-from ser_fewshot.assets import DEFAULT_MODEL
-from ser_fewshot.cli._console import note, note_random, say, say_json, say_table, tracker
-from ser_fewshot.cli._data import features_of, read_manifests
-from ser_fewshot.cli._outputs import require_new
-from ser_fewshot.cli._text import as_json, words
+from ser_fewshot.cli._console import as_json, note, say, say_json, say_table, tracker, words
+from ser_fewshot.cli._options import add_shared, count, require_new, seed
 from ser_fewshot.compute import distributed
-from ser_fewshot.compute.versions import versions
-from ser_fewshot.corpora import Scan, Utterance
-from ser_fewshot.encoders import View
-from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
-from ser_fewshot.episodes.feasible import drawable
-from ser_fewshot.episodes.frozen import load_episodes, save_episodes
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.evaluation import Evaluation, check_episodes, compare, evaluate, interval
-from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.models import Model, load_model, swap_learner, with_view
-from ser_fewshot.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from ser_fewshot.corpora import Scan, Utterance
+    from ser_fewshot.episodes import Episode, EpisodeSpec
+    from ser_fewshot.evaluation import Evaluation
+    from ser_fewshot.frontends import FeatureSet
+    from ser_fewshot.models import Model
 
 _DEFAULTS = {"n_way": 4, "k_shot": 5, "n_query": 10, "query_text": "any", "mix_corpora": False}
 _EPISODES = 600
 _PRINTED_CLASSES = 12  # more columns than that are no table for people
 
-Frozen = tuple[tuple[Episode, ...], EpisodeSpec]
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `evaluate`."""
+    add = parser.add_argument
+    add_shared(parser, "--manifest", "--model")
+    add(
+        "--learner",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="other learners on the same encoder, scored on the same episodes and compared in pairs",
+    )
+    # No defaults here: beside --replay these would have to be ignored, and that must not go unnoticed.
+    add("--n-way", type=count, help="classes of an episode (default: 4)")
+    add("--k-shot", type=count, help="support clips of each class (default: 5)")
+    add("--n-query", type=count, help="query clips of each class (default: 10)")
+    add("--label", choices=("emotion", "speaker", "emotion_x_speaker"), help="default: emotion")
+    add(
+        "--query-speaker",
+        choices=("disjoint", "same", "any"),
+        help="default: disjoint; same where a class is a speaker",
+    )
+    add("--query-text", choices=("different", "any"), help="default: any")
+    add("--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora")
+    add("--episodes", type=count, help="how many (default: 600)")
+    add("--seed", type=seed, help="decides which clips are drawn (default: 0)")
+    add("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
+    add("--replay", type=Path, metavar="FILE", help="score on episodes frozen before")
+    add("--json", type=Path, metavar="FILE", help="write everything as JSON; - prints it")
+    add_shared(parser, "--force", "--device", "--normalization", "--cache")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,31 +61,27 @@ def run(arguments: argparse.Namespace) -> None:
 
     Several processes share the extraction; the first one scores.
     """
-    require_new("--json", None if arguments.json == Path("-") else arguments.json, arguments)
-    require_new("--save-episodes", arguments.save_episodes, arguments)
-    if arguments.json is not None and arguments.json == arguments.save_episodes:
-        raise SettingsError(
-            "--json and --save-episodes",
-            found=f"{arguments.json} for both",
-            expected="a file for each",
-            remedy="Choose another name for one of them.",
-        )
+    from ser_fewshot.cli._data import features_of, read_manifests
+    from ser_fewshot.episodes.feasible import drawable
+    from ser_fewshot.episodes.frozen import load_episodes
+    from ser_fewshot.evaluation import check_episodes, evaluate
+
+    _check(arguments)
     device = distributed.compute(arguments.device).device
-    frozen = load_episodes(arguments.replay) if _replays(arguments) else None
-    spec = frozen[1] if frozen else _spec(arguments)
+    frozen, spec = load_episodes(arguments.replay) if arguments.replay else (None, _spec(arguments))
     manifest = read_manifests(arguments.manifest)
-    models = _models(arguments.model or DEFAULT_MODEL, arguments.learner, spec)
-    # What cannot be drawn, or is not there, is known before minutes of analysis.
-    if frozen:
-        check_episodes(frozen[0], spec, {clip.id for clip in manifest.utterances})
-    else:
+    models = _models(arguments.model, arguments.learner, spec)
+    # Episodes that cannot be drawn are refused before minutes of extraction.
+    if frozen is None:
         drawable(manifest.utterances, spec)
+    else:
+        check_episodes(frozen, spec, {clip.id for clip in manifest.utterances})
     first = next(iter(models.values()))
     normalization = arguments.normalization or first.config.normalization
     features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization, device=device)
     if not distributed.is_main():
         return
-    episodes = frozen[0] if frozen else _draw(arguments, features.utterances, spec)
+    episodes = _draw(arguments, features.utterances, spec) if frozen is None else frozen
     results = {
         name: evaluate(model.learner.to(device), features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
         for name, model in models.items()
@@ -82,10 +99,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json == Path("-"):
         say_json(report)
         return
-    if arguments.json:  # first of all: whoever reads what is printed may stop reading
-        write_atomically(arguments.json, as_json(report) + "\n")
-    _print_scores(results, spec, normalization, first.config.view, mark=" ‡" if overlap.found else "")
-    say(f"{'‡ ' if overlap.found else ''}{overlap.sentence}")
+    _write(arguments.json, report)
+    conditions = f"normalisation {normalization}; {f'view {first.config.view}; ' if first.config.view else ''}"
+    mark = " ‡" if overlap.found else ""
+    _print_scores(results, spec, conditions, mark=mark)
+    say(f"{mark} {overlap.sentence}".strip())
     for name, result in results.items():
         if result.diverged:
             reason = next(iter(result.diverged.values()))
@@ -94,56 +112,77 @@ def run(arguments: argparse.Namespace) -> None:
         say(f"all of it: {arguments.json}")
 
 
-def _replays(arguments: argparse.Namespace) -> bool:
-    """Whether frozen episodes are asked for.
-
-    Raises:
-        SettingsError: an option beside --replay would have to be ignored, because the frozen list decides it.
-    """
-    if arguments.replay is None:
-        return False
-    decided = (*_DEFAULTS, "label", "query_speaker", "episodes", "seed", "save_episodes")
-    given = [f"--{name.replace('_', '-')}" for name in decided if getattr(arguments, name) is not None]
-    if given:
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse to write over a file, and options beside --replay that would have to be ignored."""
+    require_new("--json", None if arguments.json == Path("-") else arguments.json, arguments)
+    require_new("--save-episodes", arguments.save_episodes, arguments)
+    if arguments.json is not None and arguments.json == arguments.save_episodes:
+        raise SettingsError(
+            "--json and --save-episodes",
+            found=f"{arguments.json} for both",
+            expected="a file for each",
+            remedy="Choose another name for one of them.",
+        )
+    drawn = (*_DEFAULTS, "label", "query_speaker", "episodes", "seed", "save_episodes")
+    given = [f"--{name.replace('_', '-')}" for name in drawn if getattr(arguments, name) is not None]
+    if arguments.replay is not None and given:
         raise SettingsError(
             "--replay",
             found=f"{', '.join(given)} beside it",
             expected="a frozen list alone: it says what its episodes are",
             remedy="Leave the others out, or draw new episodes.",
         )
-    return True
+
+
+def _write(path: Path | None, report: Mapping[str, object]) -> None:
+    """Write the report, before anything is printed: whoever reads what is printed may stop reading."""
+    from ser_fewshot.storage.files import write_atomically
+
+    if path is not None:
+        write_atomically(path, as_json(report) + "\n")
 
 
 def _spec(arguments: argparse.Namespace) -> EpisodeSpec:
+    from ser_fewshot.episodes import EpisodeSpec
+
     label = arguments.label or "emotion"
-    asked: dict[str, Any] = {**_DEFAULTS, "label": label}
-    asked["query_speaker"] = "disjoint" if label == "emotion" else "same"
-    asked.update({name: getattr(arguments, name) for name in asked if getattr(arguments, name) is not None})
-    return EpisodeSpec(**asked)
+    settings: dict[str, Any] = {**_DEFAULTS, "label": label}
+    settings["query_speaker"] = "disjoint" if label == "emotion" else "same"
+    settings.update({name: getattr(arguments, name) for name in settings if getattr(arguments, name) is not None})
+    return EpisodeSpec(**settings)
 
 
-def _models(folder: Path, learners: Sequence[str], spec: EpisodeSpec) -> dict[str, Model]:
-    """Return the model under each learner, with the view of what is to be told apart."""
-    model = with_view(load_model(folder), "speaker" if spec.label == "speaker" else "emotion")
-    note_random(model)
+def _models(folder: Path | None, learners: Sequence[str], spec: EpisodeSpec) -> dict[str, Model]:
+    """Return the model under each learner, with the view of the label of the episodes."""
+    from ser_fewshot.cli._data import read_model
+    from ser_fewshot.models import swap_learner, with_view
+
+    model = with_view(read_model(folder), "speaker" if spec.label == "speaker" else "emotion")
     if not learners:
         return {model.config.learner: model}
     return {name: model if name == model.config.learner else swap_learner(model, name) for name in learners}
 
 
 def _draw(arguments: argparse.Namespace, utterances: Sequence[Utterance], spec: EpisodeSpec) -> tuple[Episode, ...]:
-    seed = arguments.seed or 0
-    sampler = EpisodeSampler(utterances, spec, seed=seed)
+    from ser_fewshot.episodes import EpisodeSampler
+    from ser_fewshot.episodes.frozen import save_episodes
+
+    number = arguments.seed or 0
+    sampler = EpisodeSampler(utterances, spec, seed=number)
     for label, reason in sampler.excluded.items():
         note(f"never drawn: {label}: {reason}")
     episodes = sampler.draw_many(arguments.episodes or _EPISODES)
     if arguments.save_episodes:
-        save_episodes(arguments.save_episodes, episodes, spec, seed=seed)
+        save_episodes(arguments.save_episodes, episodes, spec, seed=number)
     return episodes
 
 
 def _origin(arguments: argparse.Namespace, manifest: Scan, features: FeatureSet) -> dict[str, object]:
-    """Return what the scores are of, and what they leave out."""
+    """Return the part of the report that says what was scored, on what and by which versions."""
+    import torch
+
+    from ser_fewshot.compute.versions import versions
+
     skipped = (*manifest.skipped, *features.skipped)
     return {
         "version": __version__,
@@ -161,30 +200,34 @@ def _origin(arguments: argparse.Namespace, manifest: Scan, features: FeatureSet)
 
 def _differences(results: Mapping[str, Evaluation]) -> dict[str, dict[str, float]]:
     """Return, for every learner but the first, the paired difference of its UAR to the first's."""
+    from ser_fewshot.evaluation import compare
+
     first, *others = results
     differences = {name: compare(results[name], results[first]) for name in others}
     return {name: {"mean": item.mean, "ci95": item.half_width} for name, item in differences.items()}
 
 
-def _print_scores(
-    results: Mapping[str, Evaluation], spec: EpisodeSpec, normalization: str, view: View | None, *, mark: str
-) -> None:
-    """Print what was scored; the mark stands beside every learner whose training set has clips of the manifest."""
+def _print_scores(results: Mapping[str, Evaluation], spec: EpisodeSpec, conditions: str, *, mark: str) -> None:
+    """Print the scores; the mark stands beside every learner if its training set has clips of the manifest."""
+    from ser_fewshot.evaluation import compare, interval
+
     first = next(iter(results.values()))
     say(
         f"{spec}, {spec.n_query} queries; {len(first.uar)} episodes {first.episodes_sha256[:12]}; "
-        f"normalisation {normalization}; {f'view {view}; ' if view else ''}chance {100 * first.chance:.1f} %"
+        f"{conditions}chance {100 * first.chance:.1f} %"
     )
-    rows = [
+    say_table(
+        ("learner", "UAR % (95 % CI)", "accuracy % (95 % CI)", "UAR, paired difference to the first"),
         (
-            name + mark,
-            interval(result.uar),
-            interval(result.accuracy),
-            "" if result is first else compare(result, first),
-        )
-        for name, result in results.items()
-    ]
-    say_table(("learner", "UAR % (95 % CI)", "accuracy % (95 % CI)", "UAR, paired difference to the first"), rows)
+            (
+                name + mark,
+                interval(result.uar),
+                interval(result.accuracy),
+                "" if result is first else compare(result, first),
+            )
+            for name, result in results.items()
+        ),
+    )
     if len(first.labels) > _PRINTED_CLASSES:
         say(f"recall and confusion of {len(first.labels)} classes: see --json")
         return

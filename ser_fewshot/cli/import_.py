@@ -5,28 +5,53 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ser_fewshot.classifier.enrollment_file import save_enrollment
-from ser_fewshot.cli._console import note, note_random, say, say_json
-from ser_fewshot.cli._outputs import require_new
-from ser_fewshot.cli._text import words
+from ser_fewshot import plugins
+from ser_fewshot.cli._console import note, note_random, say, say_json, words
+from ser_fewshot.cli._options import add_shared, require_new, seed
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.importers import Choice, Imported, KeyReport, import_model
-from ser_fewshot.models import save_model
-from ser_fewshot.models.card import import_card
-from ser_fewshot.storage.files import remove
-from ser_fewshot.storage.hub import PRIOR
-from ser_fewshot.storage.tensors import read_config
+
+if TYPE_CHECKING:
+    from ser_fewshot.importers import Imported, KeyReport
 
 _LISTED = 8
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `import`."""
+    add = parser.add_argument
+    add(
+        "source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloads it)"
+    )
+    add("--out", type=Path, required=True, help="folder of the model")
+    add_shared(parser, "--force")
+    add("--layer", type=_layer, help="a number, or 'weighted' for a learned mixture (default)")
+    add("--pooling", choices=("mean", "mean_std", "frames"), help="of a clip (default: mean_std)")
+    add("--keep-silence", action="store_true", help="do not trim the ends of clips")
+    add("--learner", help=f"{' | '.join(plugins.names('learners'))} (default: ridge)")
+    add("--tune", type=seed, default=0, metavar="N", help="let 'train' train the last N blocks")
+    add("--lora", type=seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
+    add("--bundle", metavar="NAME", help="of torchaudio.pipelines, where shapes do not tell all")
+    add("--allow-partial", action="store_true", help="take the weights that match and leave the others random")
+    add_shared(parser, "--json")
+
+
+def _layer(text: str) -> int | str:
+    return text if text == "weighted" else seed(text)
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Write the model, and what its emotion head knows; on any error, nothing is written.
+    """Write the model, and its emotion head as an enrolment; on any error, nothing is written.
 
     Raises:
         SettingsError: the model would overwrite its source or another program's, or another model without --force.
     """
+    from ser_fewshot.importers import Choice, import_model
+    from ser_fewshot.models import save_model
+    from ser_fewshot.models.card import import_card
+    from ser_fewshot.storage.hub import PRIOR
+
     _check_apart(Path(arguments.source), arguments.out)
     require_new("--out", arguments.out, arguments, folder=True)
     choice = Choice(
@@ -54,7 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write_prior(imported: Imported, path: Path) -> Path | None:
-    """Write what the emotion head knows and return its place; without one, none of an earlier import stays."""
+    """Write the emotion head as an enrolment file and return its path; without a head, remove an earlier one."""
+    from ser_fewshot.classifier.enrollment_file import save_enrollment
+    from ser_fewshot.storage.files import remove
+
     if imported.prior is None:
         remove(path)
         return None
@@ -82,6 +110,8 @@ def _check_apart(source: Path, out: Path) -> None:
 
 
 def _is_ours(config: Path) -> bool:
+    from ser_fewshot.storage.tensors import read_config
+
     try:
         return read_config(config).get("model_type") == "ser_fewshot"
     except CheckpointError:

@@ -1,26 +1,40 @@
-"""Show the whole of it once: enrol, add, recognise, report."""
+"""Enrol three emotions, add a fourth, recognise other speakers."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
 
-from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.cli._console import say, say_json, tracker
-from ser_fewshot.cli._outputs import require_new
-from ser_fewshot.quickstart import quickstart
+from ser_fewshot.cli._options import add_shared, count, require_new, seed
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `quickstart`."""
+    add = parser.add_argument
+    add("--corpus", help="use a real corpus instead of the synthetic clips: see 'corpora'")
+    add("--root", type=Path, help="folder of that corpus")
+    add_shared(parser, "--model")
+    add("--out", type=Path, help="the report page (default: quickstart-report.html, or -2, -3, ...)")
+    add_shared(parser, "--force")
+    add("--episodes", type=count, default=200, help="draws behind the interval (default: 200)")
+    add("--seed", type=seed, default=0, help="decides which clips are drawn (default: 0)")
+    add_shared(parser, "--json", "--cache")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Enrol three emotions, add a fourth, recognise clips of other voices, and write the report page."""
+    """Enrol three emotions, add a fourth, recognise clips of other speakers, and write the report page."""
+    from ser_fewshot.assets import DEFAULT_MODEL
+    from ser_fewshot.quickstart import quickstart
+
     require_new("--out", arguments.out, arguments)
     result = quickstart(
         corpus=arguments.corpus,
         root=arguments.root,
         model=arguments.model or DEFAULT_MODEL,
-        out=arguments.out or _free(Path("quickstart-report.html")),
+        out=arguments.out or _new_page(),
         n_episodes=arguments.episodes,
         seed=arguments.seed,
         cache=arguments.cache,
@@ -34,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         say_json({**asdict(result), "predictions": recognised})
 
 
-def _free(path: Path) -> Path:
-    """Return a path, with a number where it is taken: quickstart-report-2.html."""
-    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return path if not path.exists() else next(free for free in numbered if not free.exists())
+def _new_page() -> Path:
+    """Return quickstart-report.html or, where that exists, quickstart-report-2.html and so on."""
+    numbered = (Path(f"quickstart-report-{number}.html") for number in itertools.count(2))
+    return next(path for path in itertools.chain([Path("quickstart-report.html")], numbered) if not path.exists())

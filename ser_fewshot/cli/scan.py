@@ -1,25 +1,42 @@
-"""Read a corpus and write its manifest."""
+"""Read a corpus folder and write its manifest, one row a clip."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from ser_fewshot import corpora
-from ser_fewshot.cli._console import report_skipped, say, say_json, warn
-from ser_fewshot.cli._outputs import require_new
-from ser_fewshot.cli._text import counted, words
+from ser_fewshot import plugins
+from ser_fewshot.cli._console import counted, note_skipped, note_warnings, say, say_json, words
+from ser_fewshot.cli._options import add_shared, require_new, seed
 from ser_fewshot.errors import CorpusError
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Print what was read and what was not, and write one row a clip to the manifest.
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `scan`."""
+    add = parser.add_argument
+    add("corpus", metavar="CORPUS", help=" | ".join(plugins.names("corpora")))
+    add("root", metavar="ROOT", type=Path, help="its folder (or file, for a table)")
+    add("--out", type=Path, help="the manifest, a CSV table")
+    add_shared(parser, "--force")
+    add(
+        "--audio-root",
+        type=Path,
+        help="where relative audio paths begin (emobox, table), or clips are unpacked to (hf_dataset)",
+    )
+    add("--fold", type=seed, help="one fold of several (emobox)")
+    add("--no-check", action="store_true", help="do not open each clip to see whether it can be read")
+    add_shared(parser, "--json")
 
-    More than 1 lost clip of 20, labels that contradict each other and the like are warned of on stderr.
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print what was read and what was not, with warnings such as that more than 5 % of the clips are lost.
 
     Raises:
         CorpusError: the corpus cannot be read, or not one of its clips can be used.
-        SettingsError: something is there already where the manifest goes.
+        SettingsError: the manifest would be written over another file.
     """
+    from ser_fewshot import corpora
+
     require_new("--out", arguments.out, arguments)
     found = corpora.scan(
         arguments.corpus,
@@ -38,17 +55,17 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if arguments.out:
         corpora.write_manifest(arguments.out, found.utterances)
-    warn(found)
-    n_speakers = len({utterance.speaker_key for utterance in found.utterances} - {None})
-    nameless = found.without("speaker")
+    note_warnings(found)
+    n_clips, n_speakers = len(found.utterances), len({clip.speaker_key for clip in found.utterances} - {None})
+    nameless, emotions = found.without("speaker"), found.counts("emotion")
     if arguments.json:
         say_json(
             {
                 "corpus": found.corpus,
-                "clips": len(found.utterances),
+                "clips": n_clips,
                 "speakers": n_speakers,
                 "without_speaker": nameless,
-                "emotions": found.counts("emotion"),
+                "emotions": emotions,
                 "per_speaker": found.by_speaker(),
                 "deviations": found.deviations,
                 "warnings": found.warnings,
@@ -57,11 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
             }
         )
         return
-    clips, speakers = counted(len(found.utterances), "clip"), counted(n_speakers, "speaker")
-    speakers += f" ({nameless} without a speaker)" if nameless else ""
-    say(f"{clips} by {speakers}: {words(found.counts('emotion'))}")
+    without = f" ({nameless} without a speaker)" if nameless else ""
+    say(f"{counted(n_clips, 'clip')} by {counted(n_speakers, 'speaker')}{without}: {words(emotions)}")
     for sentence in found.deviations:
         say(f"differs from the published counts: {sentence}")
-    report_skipped(found.skipped, rest="--json lists them all")
+    note_skipped(found.skipped, rest="--json lists them all")
     if arguments.out:
         say(f"manifest: {arguments.out}")

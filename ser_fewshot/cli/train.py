@@ -1,4 +1,4 @@
-"""Meta-train a learner and save the model that was best on meta-validation."""
+"""Meta-train a learner over episodes."""
 
 from __future__ import annotations
 
@@ -8,40 +8,76 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ser_fewshot.cli._console import note, note_random, say, say_json, tracker
-from ser_fewshot.cli._data import features_of, read_manifests
-from ser_fewshot.cli._text import counted
+from ser_fewshot import plugins
+from ser_fewshot.cli._console import counted, note, say, say_json, tracker
+from ser_fewshot.cli._options import add_shared, count, seed
 from ser_fewshot.compute import distributed
-from ser_fewshot.corpora import Utterance, canonical_emotion, write_manifest
-from ser_fewshot.episodes.feasible import drawable
-from ser_fewshot.episodes.splits import Parts, split_by_class, split_by_corpus, split_by_speaker_name
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.evaluation import chance_of
-from ser_fewshot.learners import settings_of
-from ser_fewshot.models import Model, ModelConfig, load_model
-from ser_fewshot.models.train import meta_train
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.paths import what_is
-from ser_fewshot.training import TrainSettings
+
+if TYPE_CHECKING:
+    from ser_fewshot.corpora import Utterance
+    from ser_fewshot.episodes.splits import Parts
+    from ser_fewshot.models import Model, ModelConfig
+    from ser_fewshot.training import TrainSettings
 
 _SECTIONS = ("settings", "train", "augmentation")
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `train`."""
+    add = parser.add_argument
+    add_shared(parser, "--manifest")
+    add("--out", type=Path, required=True, help="folder of the run; the model goes to OUT/model")
+    add("--learner", default="protonet", help=" | ".join(plugins.names("learners")))
+    add("--model", type=Path, help="train on the front-end, and the blocks to tune, of this one from 'import'")
+    add("--config", type=Path, help="TOML with the sections [settings], [train] and [augmentation]")
+    add("--hold-out-corpus", nargs="+", default=[], metavar="NAME", help="corpora kept for meta-test")
+    add("--hold-out-emotion", nargs="+", default=[], metavar="NAME", help="emotions kept for meta-test")
+    add(
+        "--hold-out-speakers",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="speakers kept for meta-test, as NAME or CORPUS/NAME; their clips go to OUT/held_out.csv",
+    )
+    add("--epochs", type=count, help="instead of the configuration's")
+    add("--seed", type=seed, help="instead of the configuration's (default: 0)")
+    add("--resume", action="store_true", help="go on from the run's last finished epoch")
+    add_shared(parser, "--device")
+    add(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        default="fp32",
+        help="what the encoder computes in while it is trained (default: fp32)",
+    )
+    add_shared(parser, "--json", "--normalization", "--cache")
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Meta-train on the speakers, emotions and corpora that are not held out; a fifth of the speakers judge."""
+    """Meta-train on the speakers, emotions and corpora that are not held out, and save the best epoch as a model.
+
+    The best epoch is that with the highest UAR on a fifth of the speakers, which are kept for meta-validation.
+    """
+    from ser_fewshot.cli._data import features_of, read_model
+    from ser_fewshot.corpora import write_manifest
+    from ser_fewshot.episodes.feasible import drawable
+    from ser_fewshot.learners import settings_of
+    from ser_fewshot.models import ModelConfig
+    from ser_fewshot.models.train import meta_train
+
     compute = distributed.compute(arguments.device, arguments.precision)
     sections = _read_toml(arguments.config)
     settings = _train_settings(sections, arguments)
-    settings_of(arguments.learner, sections["settings"])  # a wrong name is known before the manifests are read
+    settings_of(arguments.learner, sections["settings"])  # a wrong name is refused before the manifests are read
     config = ModelConfig(
         learner=arguments.learner, settings=sections["settings"], normalization=arguments.normalization or "none"
     )
-    source = None if arguments.model is None else load_model(arguments.model)
-    if source is not None:
-        note_random(source)
-    config, start = _on(config, source)
+    source = None if arguments.model is None else read_model(arguments.model)
+    config, start = _with_frontend(config, source)
     (utterances, kept), held_out = _meta_train_part(arguments)
     for task in settings.tasks:
         for label, reason in drawable(utterances, task).excluded.items():
@@ -60,21 +96,28 @@ def run(arguments: argparse.Namespace) -> None:
         compute=compute,
         track=_track_steps,
     )
-    saved = arguments.out / "model"
-    table = arguments.out / "held_out.csv" if kept else None
-    if table is not None and distributed.is_main():
-        write_manifest(table, kept)
+    if kept and distributed.is_main():
+        write_manifest(arguments.out / "held_out.csv", kept)
+    _print_result(arguments, settings, best, n_clips=len(utterances), n_kept=len(kept))
+
+
+def _print_result(
+    arguments: argparse.Namespace, settings: TrainSettings, best: dict[str, Any], *, n_clips: int, n_kept: int
+) -> None:
+    from ser_fewshot.evaluation import chance_of
+
+    saved, task = arguments.out / "model", settings.tasks[0]
+    table = str(arguments.out / "held_out.csv") if n_kept else None
     if arguments.json:
-        told = {"model": str(saved), "clips": len(utterances), "kept": best, "task": str(settings.tasks[0])}
-        say_json({**told, "held_out": None if table is None else str(table)})
+        say_json({"model": str(saved), "clips": n_clips, "kept": best, "task": str(task), "held_out": table})
         return
     say(
         f"kept epoch {best['epoch']}: UAR {100 * best['validation_uar']:.1f} ± {100 * best['validation_ci95']:.1f} % "
-        f"on meta-validation ({settings.tasks[0]}), chance {100 * chance_of(settings.tasks[0]):.1f} %; model: {saved}"
+        f"on meta-validation ({task}), chance {100 * chance_of(task):.1f} %; model: {saved}"
     )
     if table is not None:
-        command = shlex.join(["ser-fewshot", "evaluate", "--manifest", str(table), "--model", str(saved)])
-        say(f"held out: {counted(len(kept), 'clip')}; {command}")
+        command = shlex.join(["ser-fewshot", "evaluate", "--manifest", table, "--model", str(saved)])
+        say(f"held out: {counted(n_kept, 'clip')}; {command}")
     if best["validation_diverged"]:
         note(
             f"adapting diverged in {best['validation_diverged']:.0f} of {settings.validation_episodes} validation "
@@ -82,13 +125,13 @@ def run(arguments: argparse.Namespace) -> None:
         )
 
 
-def _on(config: ModelConfig, source: Model | None) -> tuple[ModelConfig, Model | None]:
-    """Return a config on the front-end of a model, and the model again if its encoder is to be trained further.
+def _with_frontend(config: ModelConfig, source: Model | None) -> tuple[ModelConfig, Model | None]:
+    """Return a config with the front-end of a model, and the model again if its encoder is to be trained further.
 
-    Blocks of a pretrained encoder are; other encoders are made anew, as the learner and its settings say.
+    Only blocks of a pretrained encoder are trained further; another encoder is new, as the settings say.
 
     Raises:
-        SettingsError: blocks are asked for that the model does not have, or others than it has.
+        SettingsError: the settings name blocks that the model does not have, or another encoder than its blocks.
     """
     tuned = source is not None and source.config.encoder_name == "blocks"
     if config.encoder_name is not None and (config.encoder_name == "blocks" or tuned):
@@ -100,16 +143,20 @@ def _on(config: ModelConfig, source: Model | None) -> tuple[ModelConfig, Model |
         )
     if source is None:
         return config, None
-    told = source.config
-    config = replace(config, frontend=told.frontend, frontend_settings=told.frontend_settings)
+    given = source.config
+    config = replace(config, frontend=given.frontend, frontend_settings=given.frontend_settings)
     if not tuned:
         return config, None
-    encoder = {**told.settings["encoder"], **config.settings.get("encoder", {})}
+    encoder = {**given.settings["encoder"], **config.settings.get("encoder", {})}
     return replace(config, settings={**config.settings, "encoder": encoder}), source
 
 
 def _meta_train_part(arguments: argparse.Namespace) -> tuple[Parts, dict[str, list[str]]]:
-    """Return what may be trained and judged on, what is kept for meta-test, and the names of the latter by kind."""
+    """Return the clips for meta-training and meta-validation, those for meta-test, and the names held out, by kind."""
+    from ser_fewshot.cli._data import read_manifests
+    from ser_fewshot.corpora import canonical_emotion
+    from ser_fewshot.episodes.splits import split_by_class, split_by_corpus, split_by_speaker_name
+
     utterances = everything = read_manifests(arguments.manifest).utterances
     kept: list[Utterance] = []
     named: dict[str, list[str]] = {}
@@ -134,6 +181,8 @@ def _track_steps(steps: Iterable[int], epoch: str) -> Iterable[int]:
 
 def _train_settings(sections: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -> TrainSettings:
     """Return the defaults, changed by the file, changed by the command line."""
+    from ser_fewshot.training import TrainSettings
+
     given = {"seed": arguments.seed, "epochs": arguments.epochs, "augmentation": sections["augmentation"] or None}
     changes = {name: value for name, value in given.items() if value is not None}
     return fill(TrainSettings, {**sections["train"], **changes}, where="train")

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_fewshot.benchmark import score
+from ser_fewshot.benchmark import markdown, score
 from ser_fewshot.benchmark.markdown import PAGE
 from ser_fewshot.benchmark.store import path_of, write_cell, write_results
-from ser_fewshot.cli import benchmark, main
+from ser_fewshot.cli import main
 from ser_fewshot.cli._data import clips_of
 from ser_fewshot.errors import CorpusError
 
@@ -134,8 +134,8 @@ def test_cells_that_others_finish_meanwhile_are_on_the_last_page(options, finish
             late.append(write_cell(out, one))
         return found
 
-    write_page = benchmark.write_page
-    monkeypatch.setattr(benchmark, "write_page", slow)
+    write_page = markdown.write_page
+    monkeypatch.setattr(markdown, "write_page", slow)
     assert run(*options, "--out", tmp_path, "--only", CROSS.format("one"))[0] == 0
     assert "cross-corpus-5-shot/one/other" in results(tmp_path)
 

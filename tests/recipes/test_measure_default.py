@@ -13,7 +13,7 @@ import measure_default
 import pytest
 import soundfile
 import torch
-from _microphones import CONDITIONS, heard
+from _microphones import CONDITIONS, record
 from conftest import tone
 from synthetic import small_model
 from tolerance import assert_near
@@ -109,7 +109,7 @@ def test_degraded_clips_are_embedded_as_an_enrolment_would_hear_them(model, clip
     assert found.utterances == tuple(clips[:5])
     alone = measure_default.through("telephone", {"emotion": model}, clips[4:5], VOICES, seed=0)["emotion"]
     assert_near(found.clips[4], alone.clips[0])
-    recorded = heard(clips[4], "telephone", voices=VOICES, seed=0, trim=True)
+    recorded = record(clips[4], "telephone", voices=VOICES, seed=0, trim=True)
     embedding = FewShotClassifier(model).embed([recorded])[0]
     assert_near(alone.clips[0], torch.from_numpy(embedding))
 
