@@ -19,7 +19,7 @@ from synthetic import small_model
 
 from ser_fewshot import EpisodeSampler, EpisodeSpec, FewShotClassifier, evaluate, load, read_manifest, scan
 from ser_fewshot import write_manifest as write
-from ser_fewshot.classifier.labels import misspelt
+from ser_fewshot.classifier.inputs import misspelt
 from ser_fewshot.cli import train as train_command
 from ser_fewshot.episodes.splits import split_by_corpus, split_by_speaker_name
 from ser_fewshot.errors import DataWarning, SerFewshotError

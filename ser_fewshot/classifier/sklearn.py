@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.classifier.labels import checked_sources
+from ser_fewshot.classifier.inputs import checked_sources
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features

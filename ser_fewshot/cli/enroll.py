@@ -11,7 +11,7 @@ from pathlib import Path
 from ser_fewshot import audio, corpora
 from ser_fewshot.audio import Clip
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.classifier.labels import class_key
+from ser_fewshot.classifier.inputs import class_key
 from ser_fewshot.cli._console import note, note_random, noted, report_skipped, say, say_json
 from ser_fewshot.cli._outputs import require_new
 from ser_fewshot.cli._text import counted, words

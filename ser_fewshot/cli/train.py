@@ -21,7 +21,7 @@ from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import chance_of
 from ser_fewshot.learners import settings_of
 from ser_fewshot.models import Model, ModelConfig, load_model
-from ser_fewshot.models.train import meta_train
+from ser_fewshot.models.meta_train import meta_train
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.paths import what_is
 from ser_fewshot.training import TrainSettings

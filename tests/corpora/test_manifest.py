@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_fewshot.corpora import Utterance, canonical_emotion, read_manifest, scan, write_manifest
-from ser_fewshot.corpora._labels import stated
+from ser_fewshot.corpora._cells import stated
 from ser_fewshot.errors import CorpusError
 
 from .trees import plant

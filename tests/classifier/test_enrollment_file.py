@@ -22,8 +22,8 @@ from torch import Tensor
 from ser_fewshot.audio import Clip
 from ser_fewshot.classifier import enrollment, enrollment_file
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
-from ser_fewshot.classifier.enrollment_file import kept_of_silence, load_enrollment, save_enrollment
-from ser_fewshot.classifier.labels import checked_label, checked_sources, one_line
+from ser_fewshot.classifier.enrollment_file import embedding_of_silence, load_enrollment, save_enrollment
+from ser_fewshot.classifier.inputs import checked_label, checked_sources, one_line
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.learners import names
 from ser_fewshot.models import FORMAT, Model, save_model
@@ -34,7 +34,7 @@ Change = Callable[[dict[str, Tensor], dict[str, Any], list[Any]], Any]
 
 def enrolled(model: Model, *sizes: int) -> dict[str, Enrolled]:
     """As many classes as sizes, with that many made-up clips each."""
-    like, generator = kept_of_silence(model), torch.Generator().manual_seed(0)
+    like, generator = embedding_of_silence(model), torch.Generator().manual_seed(0)
     return {
         f"class {number}": Enrolled(
             tuple(torch.randn(like.shape, generator=generator) for _ in range(size)),
@@ -218,7 +218,7 @@ def test_paths_that_are_no_enrolment_are_refused(tmp_path):
 
 def test_the_file_does_not_grow_by_audio(saved):
     model = small_model()
-    numbers = sum(tensor.numel() for tensor in model.learner.state_dict().values()) + 5 * kept_of_silence(model).numel()
+    numbers = sum(tensor.numel() for tensor in model.learner.state_dict().values()) + 5 * embedding_of_silence(model).numel()
     assert saved.stat().st_size < 4 * numbers + 10_000
 
 

@@ -9,7 +9,7 @@ from tiny_encoders import tiny
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.models import ModelConfig, build_model
-from ser_fewshot.models import train as pipeline
+from ser_fewshot.models import meta_train as pipeline
 from ser_fewshot.training import TrainSettings
 from ser_fewshot.training.augmentation import UNVARIED
 
