@@ -150,7 +150,7 @@ class FewShotClassifier:
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
 
     def forget(self, label: str, *, clip: str | None = None) -> None:
-        """Remove a class with its clips, or only its clips of one name, as in `enrolled`; a class goes with its last clip.
+        """Remove a class, or only its clips of one name, as in `enrolled`; a class goes with its last clip.
 
         Raises:
             EnrollmentError: no class of that name is enrolled, or no clip of that name in it.

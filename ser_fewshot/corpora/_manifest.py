@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
+from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.corpora._files import is_text
-from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._utterance import Seconds, Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.storage.paths import remedy_for, url_in, what_is

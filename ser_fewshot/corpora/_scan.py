@@ -11,10 +11,10 @@ from typing import Any
 
 from ser_fewshot import plugins
 from ser_fewshot.audio import check_readable
+from ser_fewshot.corpora._cells import numbers_among
 from ser_fewshot.corpora._copies import distinct, repeated
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
 from ser_fewshot.corpora._files import foreign, is_foreign
-from ser_fewshot.corpora._cells import numbers_among
 from ser_fewshot.corpora._utterance import (
     Utterance,
 )

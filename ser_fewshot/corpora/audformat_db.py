@@ -22,9 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import require_folder
-from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._manifest import SPLITS, segment_suffix
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion, canonical_gender
 from ser_fewshot.errors import CorpusError

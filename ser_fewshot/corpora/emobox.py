@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ser_fewshot import plugins
+from ser_fewshot.corpora._cells import LabelError, emotion_of, is_number
 from ser_fewshot.corpora._coded import Fields, FileNames, utterance
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, LOSSY, READABLE, foreign, is_foreign
-from ser_fewshot.corpora._cells import LabelError, emotion_of, is_number
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 

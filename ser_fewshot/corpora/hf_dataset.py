@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, READABLE, require_folder
-from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._manifest import COLUMNS, SPLITS
 from ser_fewshot.corpora._utterance import Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
