@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from ser_fewshot.corpora._coded import looks_like
 from ser_fewshot.corpora._corpus import Scan, Skipped, deviations
 from ser_fewshot.corpora._files import find_clips, foreign, require_folder
-from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._scan import card, folder_of, names, scan, scan_of
 from ser_fewshot.corpora.folder import doubts as doubts_of_folders
 from ser_fewshot.errors import CorpusError

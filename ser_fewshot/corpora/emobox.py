@@ -20,7 +20,7 @@ from typing import Any
 
 from ser_fewshot import plugins
 from ser_fewshot.corpora._cells import LabelError, emotion_of, is_number
-from ser_fewshot.corpora._coded import Fields, FileNames, utterance
+from ser_fewshot.corpora._coded import Fields, file_names, utterance
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, LOSSY, READABLE, foreign, is_foreign
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
@@ -197,8 +197,8 @@ def _described(file: Path, dataset: str, key: str) -> Utterance:
     """Return the clip with what its file name says, where we have a reader for its corpus."""
     own = {name.replace("_", ""): name for name in plugins.names("corpora")}
     corpus = own.get(dataset.replace("_", "").lower(), dataset)
-    names = getattr(plugins.load("corpora", corpus), "NAMES", None) if corpus in own.values() else None
-    fields = names.parse(file) if isinstance(names, FileNames) else None
+    names = file_names(corpus) if corpus in own.values() else None
+    fields = names.parse(file) if names else None
     if isinstance(fields, Fields):
         return utterance(file, fields, corpus=corpus, card=plugins.load("corpora", corpus).CARD)
     return Utterance(id=f"{corpus}/{key.removeprefix(f'{dataset}-')}", path=file, corpus=corpus)

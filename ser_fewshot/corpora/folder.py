@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from ser_fewshot.corpora._coded import looks_like
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import find_clips, foreign, require_folder
 from ser_fewshot.corpora._manifest import SPLITS
-from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
