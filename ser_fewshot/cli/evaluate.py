@@ -20,7 +20,7 @@ from ser_fewshot.compute.versions import versions
 from ser_fewshot.corpora import Scan, Utterance
 from ser_fewshot.encoders import View
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
-from ser_fewshot.episodes.feasible import drawable
+from ser_fewshot.episodes.feasible import feasible_sampler
 from ser_fewshot.episodes.frozen import load_episodes, save_episodes
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import Evaluation, check_episodes, compare, evaluate, interval
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     if frozen:
         check_episodes(frozen[0], spec, {clip.id for clip in manifest.utterances})
     else:
-        drawable(manifest.utterances, spec)
+        feasible_sampler(manifest.utterances, spec)
     first = next(iter(models.values()))
     normalization = arguments.normalization or first.config.normalization
     features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization, device=device)

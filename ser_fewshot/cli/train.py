@@ -15,7 +15,7 @@ from ser_fewshot.cli._data import features_of, read_manifests
 from ser_fewshot.cli._text import counted
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Utterance, canonical_emotion, write_manifest
-from ser_fewshot.episodes.feasible import drawable
+from ser_fewshot.episodes.feasible import feasible_sampler
 from ser_fewshot.episodes.splits import Parts, split_by_class, split_by_corpus, split_by_speaker_name
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import chance_of
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     config, start = _on(config, source)
     (utterances, kept), held_out = _meta_train_part(arguments)
     for task in settings.tasks:
-        for label, reason in drawable(utterances, task).excluded.items():
+        for label, reason in feasible_sampler(utterances, task).excluded.items():
             note(f"never drawn for {task}: {label}: {reason}")
     _, best = meta_train(
         config,

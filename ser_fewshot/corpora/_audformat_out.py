@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ser_fewshot import plugins
-from ser_fewshot.corpora._corpus import CorpusCard
+from ser_fewshot.corpora._corpus import CorpusCard, import_package
 from ser_fewshot.corpora._utterance import Utterance
-from ser_fewshot.corpora.audformat_db import OUR_CORPUS, OUR_ID, require_package
+from ser_fewshot.corpora.audformat_db import CARD, OUR_CORPUS, OUR_ID
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.storage.files import write_atomically
 
@@ -48,7 +48,7 @@ def write_audformat(folder: Path, utterances: Sequence[Utterance], *, copy: bool
         CorpusError: audformat is not installed, there is a database already, no clip has an emotion, a file is in
             several splits or twice in one, or something cannot be written.
     """
-    package = require_package()
+    package = import_package("audformat", subject=CARD.title)
     _check(folder, utterances)
     try:
         files = _files(folder.absolute(), utterances, copy=copy)

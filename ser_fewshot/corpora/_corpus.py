@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from ser_fewshot.corpora._utterance import LabelKind, Utterance
+from ser_fewshot.errors import CorpusError
+from ser_fewshot.optional import not_installed
 
 _NOT_LOST = frozenset({"song", "film only", "second copy", "hidden file", "link"})
 """Kinds of what is skipped on purpose: nobody wanted it as a clip."""
@@ -62,6 +66,34 @@ class CorpusCard:
     expected: Mapping[str, int] = field(default_factory=dict)
     n_speakers: int | None = None
     traps: tuple[str, ...] = ()
+
+    @classmethod
+    def of_format(cls, title: str, *, url: str, layout: str, traps: tuple[str, ...]) -> CorpusCard:
+        """Return the card of a format, whose languages and licences are those of the data."""
+        of_data = "that of the data"
+        return cls(
+            title=title,
+            language="und",
+            language_name=of_data,
+            licence=of_data,
+            commercial_use=None,
+            citation=of_data,
+            url=url,
+            layout=layout,
+            traps=traps,
+        )
+
+
+def import_package(name: str, *, subject: str) -> ModuleType:
+    """Return an optional package, which the extra of the same name brings.
+
+    Raises:
+        CorpusError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise not_installed(error, extra=name, subject=subject, error=CorpusError) from error
 
 
 @dataclass(frozen=True)

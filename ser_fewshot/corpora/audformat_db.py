@@ -19,27 +19,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped, import_package
 from ser_fewshot.corpora._files import require_folder
 from ser_fewshot.corpora._manifest import SPLITS, segment_suffix
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion, canonical_gender
 from ser_fewshot.errors import CorpusError
-from ser_fewshot.optional import not_installed
 
 if TYPE_CHECKING:
     import audformat
 
-CARD = CorpusCard(
-    title="audformat database",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "audformat database",
     url="https://audeering.github.io/audformat",
     layout="db.yaml with db.emotion.csv or db.emotion.parquet",
     traps=(
@@ -63,7 +56,7 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
         CorpusError: audformat is not installed, the folder is no database, or it has no emotions, or numbers instead.
     """
     require_folder(root, subject=CARD.title, layout=CARD.layout)
-    package = require_package()
+    package = import_package("audformat", subject=CARD.title)
     _require_plain_header(root / "db.yaml")
     with tempfile.TemporaryDirectory() as copy:
         for path in sorted(root.glob("db.*")):
@@ -96,18 +89,6 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
             yield Skipped(root / file, f"label: {label!r} is not a label of its scheme")
         else:
             yield _utterance(root, database.name, row, cells, emotion=emotion, split=splits.get(file))
-
-
-def require_package() -> ModuleType:
-    """Return audformat.
-
-    Raises:
-        CorpusError: it is not installed.
-    """
-    try:
-        return importlib.import_module("audformat")
-    except ImportError as error:
-        raise not_installed(error, extra="audformat", subject=CARD.title, error=CorpusError) from error
 
 
 def _bad(root: Path, found: str, *, remedy: str = "Load it with audformat and save it again") -> CorpusError:

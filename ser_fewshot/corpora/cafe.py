@@ -34,18 +34,9 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {
-    "c": "anger",
-    "d": "disgust",
-    "j": "happiness",
-    "n": "neutral",
-    "p": "fear",
-    "s": "surprise",
-    "t": "sadness",
-}
-
 NAMES = FileNames(
     r"(?P<speaker>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-[12]-(?P<text>[1-6])",
-    emotions=_EMOTIONS,
+    emotions={"c": "anger", "d": "disgust", "j": "happiness", "n": "neutral"}
+    | {"p": "fear", "s": "surprise", "t": "sadness"},
     describe=lambda code: {"gender": "male" if int(code["speaker"]) % 2 else "female"},
 )

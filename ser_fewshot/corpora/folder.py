@@ -20,13 +20,8 @@ from ser_fewshot.corpora._manifest import SPLITS
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
-CARD = CorpusCard(
-    title="Folder per emotion",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "Folder per emotion",
     url="https://huggingface.co/docs/datasets/audio_load",
     layout="angry/maria/a.wav, the folder of the speaker may be missing",
     traps=(

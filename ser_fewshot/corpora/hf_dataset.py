@@ -9,7 +9,6 @@ but by our own door, so torchcodec is not needed. No code of the data set is run
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,21 +16,15 @@ from types import ModuleType
 from typing import Any
 
 from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped, import_package
 from ser_fewshot.corpora._files import FOREIGN, READABLE, require_folder
 from ser_fewshot.corpora._manifest import COLUMNS, SPLITS
 from ser_fewshot.corpora._utterance import Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
-from ser_fewshot.optional import not_installed
 from ser_fewshot.storage.files import write_atomically
 
-CARD = CorpusCard(
-    title="Data set of the Hugging Face library",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "Data set of the Hugging Face library",
     url="https://huggingface.co/docs/datasets",
     layout="state.json or dataset_dict.json with data-00000-of-00001.arrow, or *.parquet",
     traps=(
@@ -92,15 +85,8 @@ def of_parts(
 
 
 def package() -> ModuleType:
-    """Return the library.
-
-    Raises:
-        CorpusError: it is not installed.
-    """
-    try:
-        return importlib.import_module("datasets")
-    except ImportError as error:
-        raise not_installed(error, extra="datasets", subject=CARD.title, error=CorpusError) from error
+    """Return the library, or raise a CorpusError that names the extra."""
+    return import_package("datasets", subject=CARD.title)
 
 
 def _load(datasets: ModuleType, root: Path) -> Mapping[str, Any]:

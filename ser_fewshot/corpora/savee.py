@@ -29,6 +29,7 @@ CARD = CorpusCard(
 
 NAMES = FileNames(
     r"(?P<speaker>DC|JE|JK|KL)[/_](?P<text>(?P<emotion>sa|su|a|d|f|h|n)\d\d)",
-    emotions=dict(zip(("a", "d", "f", "h", "n", "sa", "su"), CARD.expected, strict=True)),
+    emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral"}
+    | {"sa": "sadness", "su": "surprise"},
     describe=lambda code: {"gender": "male", "name": f"{code['speaker'].upper()}_{code['text']}"},
 )

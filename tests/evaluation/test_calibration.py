@@ -182,8 +182,10 @@ def test_one_class_of_each_episode_is_left_out_in_turn():
 
 def test_speakers_are_apart_where_that_is_possible_and_else_not(monkeypatch):
     seen = []
-    drawn = module.drawable
-    monkeypatch.setattr(module, "drawable", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1])
+    drawn = module.possible_episodes
+    monkeypatch.setattr(
+        module, "possible_episodes", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1]
+    )
     validation_predictions(learner(), corpus(n_emotions=3), seed=0, n_episodes=1)
     assert set(seen) == {"disjoint"}
     alone = corpus(n_emotions=3, n_speakers=1, takes=12)
