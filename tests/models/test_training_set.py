@@ -78,7 +78,7 @@ def test_a_few_of_the_clips_are_found_by_their_bytes_whatever_they_are_called(re
     copy = tmp_path / "renamed.wav"
     copy.write_bytes(trained_on[3].path.read_bytes())
     found = record.overlap([*others, replace(others[0], id="x", path=copy)])
-    assert (found.found, found.clips, found.asked) == (True, {"mine": 1}, 13)
+    assert (found.found, found.clips, found.n_clips) == (True, {"mine": 1}, 13)
 
 
 def test_other_clips_of_the_same_file_names_are_not_found(record, tmp_path):
