@@ -1,6 +1,6 @@
 """Export to ONNX: one graph from a waveform to the probabilities of the enrolled classes, which runs without torch.
 
-Front-end, encoder, adapted classifier and temperature are traced for clips of any length; the novelty is not part of the
+Front-end, encoder, adapted classifier and temperature are traced for clips of any length; the novelty is not in the
 graph. Nothing is written before onnxruntime has given the same probabilities as `FewShotClassifier.predict`.
 """
 

@@ -1,7 +1,8 @@
 """Estimators with the conventions of scikit-learn: a few-shot classifier of clips, and one of feature vectors.
 
 Both go through `Learner.adapt`. They work in pipelines, grid searches and `cross_val_score`; with `groups` of speakers
-and `GroupKFold` or `LeaveOneGroupOut`, training and test speakers are disjoint. `score` is accuracy, as everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR.
+and `GroupKFold` or `LeaveOneGroupOut`, training and test speakers are disjoint. `score` is accuracy, as
+everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class _FewShot(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 class FewShotEstimator(_FewShot):
     """Recognise clips: X is paths, bytes, (rate in Hz, samples) or `Clip`, in a list, an array or a column of pandas.
 
-    `fit` enrols the clips in a model, and never changes it. The fitted `FewShotClassifier` is there as `classifier_`: to
-    add a class, to predict whether a clip is unknown, to save.
+    `fit` enrols the clips in a model, and never changes it. The fitted `FewShotClassifier` is there as `classifier_`,
+    to add a class, to predict whether a clip is unknown, to save.
 
     Clips are analysed anew by every `fit` and `predict`. Many folds are quicker over the embeddings of all clips, made
     once by `FewShotClassifier.embed`, and `EmbeddingEstimator`.

@@ -73,7 +73,7 @@ def _check(folder: Path, utterances: Sequence[Utterance]) -> None:
 
 
 def _refused(folder: Path, found: str, expected: str) -> CorpusError:
-    return CorpusError(f"audformat database {folder}", found=found, expected=expected, remedy="Change what is said.")
+    return CorpusError(f"audformat database {folder}", found=found, expected=expected, remedy="Correct this first.")
 
 
 def _files(folder: Path, utterances: Sequence[Utterance], *, copy: bool) -> dict[Path, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from ser_fewshot import plugins
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import Found, find_clips, foreign, is_foreign, require_folder
-from ser_fewshot.corpora._utterance import Gender, Utterance, canonical_emotion
+from ser_fewshot.corpora._utterance import Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
 _TAIL = 4
@@ -21,19 +21,8 @@ _STRAYS = 10
 
 Code = Mapping[str, str]
 """The named groups of a pattern, in lower case; empty where a group took no part."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fields:
-    """What a file name says; `name` is what the clip is called in every layout and format, by default its stem."""
-
-    emotion: str
-    speaker: str
-    gender: Gender | None = None
-    text: str | None = None
-    name: str | None = None
-    language: str | None = None
-    split: str | None = None
+Fields = Mapping[str, str | None]
+"""Fields of an `Utterance`, and `name`: of the clip in every layout and format, by default the stem of its file."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +35,12 @@ class FileNames:
             r"(?P<speaker>DC|JE)/(?P<emotion>a|d)(?P<text>\d\d)". Letter case does not count.
         emotions: code, in lower case -> noun; without it the codes are words that `canonical_emotion` knows.
         describe: from the groups to further fields, such as the gender, or other values of those three; or to the
-            reason why such a file is skipped. A speaker is in upper case otherwise.
+            reason why such a file is skipped. By default a speaker is in upper case.
     """
 
     pattern: str
     emotions: Mapping[str, str] = field(default_factory=dict)
-    describe: Callable[[Code], Mapping[str, Any] | str] = lambda _: {}
+    describe: Callable[[Code], Fields | str] = lambda _: {}
 
     def parse(self, path: PurePath) -> Fields | str | None:
         """Return what a path says, the reason to skip it, or None if it is not named like a clip of this corpus."""
@@ -64,8 +53,7 @@ class FileNames:
         if isinstance(further, str):
             return further
         emotion = self.emotions.get(code["emotion"]) or canonical_emotion(code["emotion"])
-        plain = {"emotion": emotion, "speaker": code["speaker"].upper(), "text": code.get("text")}
-        return Fields(**{**plain, **further})
+        return {"emotion": emotion, "speaker": code["speaker"].upper(), "text": code.get("text"), **further}
 
 
 def read_coded(root: Path, names: FileNames, *, corpus: str, card: CorpusCard) -> Iterator[Utterance | Skipped]:
@@ -92,17 +80,8 @@ def read_coded(root: Path, names: FileNames, *, corpus: str, card: CorpusCard) -
 
 def utterance(path: Path, fields: Fields, *, corpus: str, card: CorpusCard) -> Utterance:
     """Return the clip that a file name describes."""
-    return Utterance(
-        id=f"{corpus}/{fields.name or path.stem}",
-        path=path,
-        corpus=corpus,
-        emotion=fields.emotion,
-        speaker=fields.speaker,
-        language=fields.language or card.language,
-        gender=fields.gender,
-        text=fields.text,
-        split=fields.split,
-    )
+    values: dict[str, Any] = {"name": path.stem, "language": card.language, **fields}
+    return Utterance(id=f"{corpus}/{values.pop('name')}", path=path, corpus=corpus, **values)
 
 
 def looks_like(files: Collection[Path]) -> str | None:

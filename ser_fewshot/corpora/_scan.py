@@ -45,10 +45,10 @@ def permissive(corpora: Iterable[str]) -> list[str]:
     licences = {name: card(name) for name in corpora}
     allowed = [name for name, described in licences.items() if described.commercial_use]
     if not allowed:
-        told = ", ".join(f"{name} ({described.licence})" for name, described in licences.items())
+        named = ", ".join(f"{name} ({described.licence})" for name, described in licences.items())
         raise SettingsError(
             "corpora",
-            found=f"no licence that allows commercial use: {told or 'no corpus'}",
+            found=f"no licence that allows commercial use: {named or 'no corpus'}",
             expected=f"one of {', '.join(name for name in names() if card(name).commercial_use)}",
             remedy="Add such a corpus, or keep to research.",
         )

@@ -157,8 +157,8 @@ def _words(database: audformat.Database) -> Mapping[str, str]:
     words = {}
     for *_, scheme in _columns(database):
         labels = scheme.labels if scheme is not None and isinstance(scheme.labels, dict) else {}
-        for label, told in labels.items():
-            named = [told[name] for name in _NAMES if told.get(name)] if isinstance(told, dict) else []
+        for label, words_of in labels.items():
+            named = [words_of[name] for name in _NAMES if words_of.get(name)] if isinstance(words_of, dict) else []
             if named and canonical_emotion(str(label)) not in ALIASES:
                 words[str(label)] = str(named[0])
     return words

@@ -1,8 +1,5 @@
 """EmoBox metadata: the lists and folds of the EmoBox benchmark, one JSON object a line, without the audio.
 
-Ma et al. (2024), EmoBox: Multilingual multi-corpus speech emotion recognition toolkit and benchmark, Interspeech,
-https://arxiv.org/abs/2406.07162. Licence: MIT by its README; the audio has that of each corpus.
-
 The root is the folder of one corpus (`data/urdu`) with `urdu.jsonl`, `label_map.json` and the folds
 `fold_1/urdu_train_fold_1.jsonl`, or one such list. A row has the columns `key, dataset, wav, emo`, sometimes
 `start_time, end_time`. Rows name no speakers; where we have a reader of the corpus they are taken from the file names.
@@ -20,7 +17,7 @@ from typing import Any
 
 from ser_fewshot import plugins
 from ser_fewshot.corpora._cells import LabelError, emotion_of, is_number
-from ser_fewshot.corpora._coded import Fields, file_names, utterance
+from ser_fewshot.corpora._coded import file_names, utterance
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, LOSSY, READABLE, foreign, is_foreign
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
@@ -199,6 +196,6 @@ def _described(file: Path, dataset: str, key: str) -> Utterance:
     corpus = own.get(dataset.replace("_", "").lower(), dataset)
     names = file_names(corpus) if corpus in own.values() else None
     fields = names.parse(file) if names else None
-    if isinstance(fields, Fields):
+    if fields and not isinstance(fields, str):
         return utterance(file, fields, corpus=corpus, card=plugins.load("corpora", corpus).CARD)
     return Utterance(id=f"{corpus}/{key.removeprefix(f'{dataset}-')}", path=file, corpus=corpus)

@@ -4,7 +4,7 @@ https://huggingface.co/docs/datasets. Licence: that of the data. Needs the extra
 
 The column of type Audio is the clip; emotion, speaker, gender, language and text are found under their usual names.
 Clips stand inside the tables, so they are unpacked into a folder, byte for byte as they were stored: nothing is decoded
-but by our own door, so torchcodec is not needed. No code of the data set is run, and no pickle is read.
+here, so torchcodec is not needed. No code of the data set is run, and no pickle is read.
 """
 
 from __future__ import annotations
@@ -138,17 +138,17 @@ def _clips(
         except LabelError as fault:
             yield Skipped(path, f"{fault}; row {number}")
             continue
-        told = {name: _cell(None, row[name]) for name in ("id", "corpus", "split")} if ours else {}
+        own = {name: _cell(None, row[name]) for name in ("id", "corpus", "split")} if ours else {}
         yield Utterance(
-            id=told.get("id") or f"{corpus}/{split}/{number}" if split else told.get("id") or f"{corpus}/{number}",
+            id=own.get("id") or "/".join(filter(None, (corpus, split, f"{number}"))),
             path=path,
-            corpus=told.get("corpus") or corpus,
+            corpus=own.get("corpus") or corpus,
             emotion=emotion,
             speaker=stated(cells.get("speaker")),
             language=cells.get("language"),
             gender=canonical_gender(cells.get("gender")),
             text=cells.get("text"),
-            split=told["split"] if ours else split,
+            split=own["split"] if ours else split,
         )
 
 
@@ -189,7 +189,7 @@ def _sound(cell: Mapping[str, Any] | None, *, root: Path, folder: Path | None, n
             expected="a folder to unpack them to",
             remedy="Name one: --audio-root DIR.",
         )
-    # A stranger's name decides nothing but the extension; the audio door goes by the content anyway.
+    # The stored name decides nothing but the extension: it could lead out of the folder.
     suffix = PurePosixPath(name or "").suffix.lower()
     path = folder / f"{number:06d}{suffix if suffix in READABLE | FOREIGN else '.wav'}"
     write_atomically(path, content, durable=False)

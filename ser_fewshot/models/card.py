@@ -31,8 +31,8 @@ def training_card(
 ) -> str:
     """Return the README.md of a model that was just meta-trained on some utterances, as Markdown.
 
-    `best` is the record of the epoch that was kept, `command` trains the model again, and `held_out` lists what was kept
-    for meta-test by its kind: speakers, emotions, corpora.
+    `best` is the record of the epoch that was kept, `command` trains the model again, and `held_out` lists what was
+    kept for meta-test by its kind: speakers, emotions, corpora.
     """
     values = _training_values(model, utterances, settings, best, command)
     return _template("model_card.md.j2").render(values, held_out=held_out)
