@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 from ser_fewshot.corpora._utterance import LabelKind, Utterance
-from ser_fewshot.errors import CorpusError
-from ser_fewshot.optional import not_installed
 
 _NOT_LOST = frozenset({"song", "film only", "second copy", "hidden file", "link"})
 """Kinds of what is skipped on purpose: nobody wanted it as a clip."""
@@ -82,18 +78,6 @@ class CorpusCard:
             layout=layout,
             traps=traps,
         )
-
-
-def import_package(name: str, *, subject: str) -> ModuleType:
-    """Return an optional package, which the extra of the same name brings.
-
-    Raises:
-        CorpusError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise not_installed(error, extra=name, subject=subject, error=CorpusError) from error
 
 
 @dataclass(frozen=True)

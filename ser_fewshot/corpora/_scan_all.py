@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 from ser_fewshot.corpora._coded import looks_like
 from ser_fewshot.corpora._corpus import Scan, Skipped, deviations
 from ser_fewshot.corpora._files import find_clips, foreign, require_folder
 from ser_fewshot.corpora._scan import card, folder_of, names, scan, scan_of
+from ser_fewshot.corpora._utterance import Utterance
 from ser_fewshot.corpora.folder import doubts as doubts_of_folders
 from ser_fewshot.errors import CorpusError
 
@@ -98,7 +98,9 @@ def _joined(scans: Iterable[Scan]) -> list[Scan]:
     for corpus, members in parts.items():
         found = members[0]
         if len(members) > 1:
-            items = chain.from_iterable((*part.utterances, *part.skipped) for part in members)
+            items: list[Utterance | Skipped] = []
+            for part in members:
+                items += [*part.utterances, *part.skipped]
             found = scan_of(corpus, items, content=True)
             differing = deviations(found.utterances, card(corpus)) if corpus in names() else ()
             found = replace(found, deviations=differing)

@@ -19,14 +19,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped, import_package
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import require_folder
 from ser_fewshot.corpora._manifest import SPLITS, segment_suffix
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion, canonical_gender
 from ser_fewshot.errors import CorpusError
+from ser_fewshot.optional import not_installed
 
 if TYPE_CHECKING:
     import audformat
@@ -56,14 +58,14 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
         CorpusError: audformat is not installed, the folder is no database, or it has no emotions, or numbers instead.
     """
     require_folder(root, subject=CARD.title, layout=CARD.layout)
-    package = import_package("audformat", subject=CARD.title)
+    library = package()
     _require_plain_header(root / "db.yaml")
     with tempfile.TemporaryDirectory() as copy:
         for path in sorted(root.glob("db.*")):
             if path.suffix in {".yaml", ".csv", ".parquet"}:
                 shutil.copy(path, copy)
         try:
-            database = package.Database.load(copy)
+            database = library.Database.load(copy)
             rows = database.get("emotion", (*_SCHEMES, OUR_ID, OUR_CORPUS)).reset_index().to_dict("records")
             whole = {name: _of_files(database, name) for name in _SCHEMES}
             splits, words, unlisted = _splits(database), _words(database), _unlisted(database, Path(copy))
@@ -89,6 +91,14 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
             yield Skipped(root / file, f"label: {label!r} is not a label of its scheme")
         else:
             yield _utterance(root, database.name, row, cells, emotion=emotion, split=splits.get(file))
+
+
+def package() -> ModuleType:
+    """Return the library, or raise a CorpusError that names the extra."""
+    try:
+        return importlib.import_module("audformat")
+    except ImportError as error:
+        raise not_installed(error, extra="audformat", subject=CARD.title, error=CorpusError) from error
 
 
 def _bad(root: Path, found: str, *, remedy: str = "Load it with audformat and save it again") -> CorpusError:

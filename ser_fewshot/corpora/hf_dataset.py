@@ -9,6 +9,7 @@ here, so torchcodec is not needed. No code of the data set is run, and no pickle
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -16,11 +17,12 @@ from types import ModuleType
 from typing import Any
 
 from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped, import_package
+from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, READABLE, require_folder
 from ser_fewshot.corpora._manifest import COLUMNS, SPLITS
 from ser_fewshot.corpora._utterance import Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
+from ser_fewshot.optional import not_installed
 from ser_fewshot.storage.files import write_atomically
 
 CARD = CorpusCard.of_format(
@@ -86,7 +88,10 @@ def of_parts(
 
 def package() -> ModuleType:
     """Return the library, or raise a CorpusError that names the extra."""
-    return import_package("datasets", subject=CARD.title)
+    try:
+        return importlib.import_module("datasets")
+    except ImportError as error:
+        raise not_installed(error, extra="datasets", subject=CARD.title, error=CorpusError) from error
 
 
 def _load(datasets: ModuleType, root: Path) -> Mapping[str, Any]:
