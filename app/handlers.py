@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import get_args
 
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.classifier.labels import misspelt
+from ser_fewshot.classifier.inputs import misspelt
 from ser_fewshot.errors import SerFewshotError
 
 from . import enrolled, examples, limits

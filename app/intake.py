@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from ser_fewshot.classifier.labels import checked_label
+from ser_fewshot.classifier.inputs import checked_label
 from ser_fewshot.errors import EnrollmentError
 
 from . import limits

@@ -27,7 +27,7 @@ from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.evaluation import compare, evaluate
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.models import ModelConfig, build_model
-from ser_fewshot.models.train import meta_train
+from ser_fewshot.models.meta_train import meta_train
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.training import TrainSettings
 

@@ -33,7 +33,7 @@ from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import Model, ModelConfig, load_model
-from ser_fewshot.models.train import meta_train
+from ser_fewshot.models.meta_train import meta_train
 from ser_fewshot.training import TrainSettings
 
 HEADLINE = ("layer 2, mean and std", "weighted, ridge", "weighted, mtl")

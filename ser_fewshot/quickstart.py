@@ -1,4 +1,4 @@
-"""The first minute: enrol three emotions from three clips each, add a fourth, recognise voices never enrolled."""
+"""Quickstart: enrol three emotions from three clips each, add a fourth, recognise clips of other speakers."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Recognised = tuple[tuple[str, str, Prediction], ...]
 
 @dataclass(frozen=True)
 class QuickstartResult:
-    """What the quickstart did and how sure it was.
+    """The episode that was run, and the score over many of its kind.
 
     Attributes:
-        corpus: which clips; "demo" are the synthetic ones.
+        corpus: its name; "demo" are the synthetic clips.
         synthetic: whether no human speaks in them.
         clips: how many could be used; `skipped` could not.
         enrolled: the first three emotions, `added` the fourth.
-        correct, queries: of this one run; `predictions` are its (clip, true label, prediction).
-        uar, ci95: mean over `episodes` runs of this kind and the half-width of its interval, in [0, 1].
-        chance: what guessing scores.
-        training_set: what the model was trained on, and how much of it these clips are.
-        report: the page.
+        correct, queries: of this episode; `predictions` are its (clip, true label, prediction).
+        uar, ci95: mean over `episodes` episodes and the half-width of its interval, in [0, 1].
+        chance: UAR of guessing.
+        training_set: that of the model, and its overlap with these clips.
+        report: path of the page.
     """
 
     corpus: str
@@ -77,11 +77,11 @@ def quickstart(
         corpus: a corpus, together with its root; the synthetic clips by default.
         root: the folder of that corpus.
         model: a saved model.
-        out: where the report page goes.
-        n_episodes: runs of the same kind that the interval is over.
-        seed: decides which clips are drawn.
-        cache: where features are kept.
-        say: is called with each line of the story.
+        out: path of the report page.
+        n_episodes: of the score.
+        seed: of the episodes.
+        cache: folder of the features.
+        say: is called with each line of the output.
         track: wraps the clips to show progress while they are analysed.
 
     Raises:
@@ -89,7 +89,7 @@ def quickstart(
         CorpusError, EpisodeError: the corpus cannot be read, or cannot give such an episode.
     """
     found = _scan(corpus, root)
-    sampler = _sampler(found.utterances, seed)  # what cannot be drawn is known before minutes of analysis
+    sampler = _sampler(found.utterances, seed)  # before minutes of analysis
     classifier = FewShotClassifier.from_pretrained(model)
     features = extract(
         classifier.model.frontend,
@@ -105,10 +105,9 @@ def quickstart(
     if features.skipped:
         sampler = _sampler(features.utterances, seed)
     episode = sampler.draw(0)
-    steps, predictions = _story(classifier, episode, features, say)
+    steps, predictions = _run(classifier, episode, features, say)
     evaluation = evaluate(classifier.model.learner, features, sampler.draw_many(n_episodes), spec=SPEC)
-    score = interval(evaluation.uar)
-    chance = f"{100 * evaluation.chance:.0f} %"
+    score, chance = interval(evaluation.uar), f"{100 * evaluation.chance:.0f} %"
     say(f"Over {n_episodes} such runs with other clips and emotions: UAR {score} % (95 % CI), chance {chance}.")
     write_report(
         out,
@@ -163,7 +162,7 @@ def _sampler(utterances: Sequence[Utterance], seed: int) -> EpisodeSampler:
 
 
 def _notice(corpus: str | None, features: FeatureSet, n_skipped: int, *, trained_on: str) -> str:
-    """Return what is to be known before any number.
+    """Return what must be said before any score.
 
     Raises:
         CorpusError: not one of the clips can be used.
@@ -185,10 +184,10 @@ def _notice(corpus: str | None, features: FeatureSet, n_skipped: int, *, trained
     return f"{len(features)} clips of {corpus}{skipped}. {speakers} {trained_on}"
 
 
-def _story(
+def _run(
     classifier: FewShotClassifier, episode: Episode, features: FeatureSet, say: Callable[[str], None]
 ) -> tuple[list[str], Recognised]:
-    """Enrol, add and recognise; return what was done, and what each query was recognised as."""
+    """Enrol, add and recognise; return the steps in words, and the predictions."""
     steps: list[str] = []
 
     def tell(line: str) -> None:
@@ -196,17 +195,19 @@ def _story(
         say(line)
 
     by_id = {utterance.id: utterance for utterance in features.utterances}
-    support = {label: _load(ids, by_id) for label, ids in zip(episode.classes, episode.support, strict=True)}
-    queries = {label: _load(ids, by_id) for label, ids in zip(episode.classes, episode.query, strict=True)}
+    support, queries = (
+        {label: _load(ids, by_id) for label, ids in zip(episode.classes, part, strict=True)}
+        for part in (episode.support, episode.query)
+    )
     *first, new = episode.classes
     classifier.enroll({label: support[label] for label in first})
     tell(f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each.")
-    untaught = classifier.predict(queries[new])
-    mistaken = sorted({prediction.label for prediction in untaught})
+    before = classifier.predict(queries[new])
+    mistaken = sorted({prediction.label for prediction in before})
     tell(f"Clips of {new}, which nobody has taught it yet, are taken for: {', '.join(mistaken)}.")
     if classifier.model.config.calibration is not None:
-        flagged = sum(prediction.unknown for prediction in untaught)
-        tell(f"It calls {flagged} of these {len(untaught)} unknown.")
+        flagged = sum(prediction.unknown for prediction in before)
+        tell(f"It calls {flagged} of these {len(before)} unknown.")
     classifier.add(new, support[new])
     tell(f"Added {new} from {SPEC.k_shot} clips; the other clips were not needed again.")
     predictions = tuple(
@@ -224,12 +225,11 @@ def _story(
 
 
 def _load(ids: Sequence[str], by_id: dict[str, Utterance]) -> list[Clip]:
-    chosen = [by_id[name] for name in ids]
-    return [audio.load(item.path, start=item.start, end=item.end) for item in chosen]
+    return [audio.load(clip.path, start=clip.start, end=clip.end) for clip in (by_id[name] for name in ids)]
 
 
 def _points(classifier: FewShotClassifier, episode: Episode, features: FeatureSet) -> list[MapPoint]:
-    """Return the clips of an episode on the map; a learner without embeddings is shown by its average frames."""
+    """Return the clips of an episode on the map; those of a learner without embeddings by their average frames."""
     row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
     named = [
         (row[name], label, enrolled)
@@ -237,8 +237,8 @@ def _points(classifier: FewShotClassifier, episode: Episode, features: FeatureSe
         for label, ids in zip(episode.classes, part, strict=True)
         for name in ids
     ]
-    kept = embed_clips(classifier.model.learner, [features.clips[number] for number, _, _ in named])
+    embedded = embed_clips(classifier.model.learner, [features.clips[number] for number, _, _ in named])
     return [
         MapPoint((clip if clip.ndim == 1 else clip.mean(0)).numpy(), label, enrolled)
-        for clip, (_, label, enrolled) in zip(kept, named, strict=True)
+        for clip, (_, label, enrolled) in zip(embedded, named, strict=True)
     ]

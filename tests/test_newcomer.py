@@ -8,7 +8,7 @@ from synthetic import small_model
 
 from ser_fewshot import EpisodeSampler, EpisodeSpec, FewShotClassifier, evaluate, load, read_manifest, scan
 from ser_fewshot import write_manifest as write
-from ser_fewshot.classifier.labels import misspelt
+from ser_fewshot.classifier.inputs import misspelt
 from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.errors import SerFewshotError
 from ser_fewshot.models import load_model, save_model

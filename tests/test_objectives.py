@@ -17,7 +17,7 @@ from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import ModelConfig
-from ser_fewshot.models.train import meta_train
+from ser_fewshot.models.meta_train import meta_train
 from ser_fewshot.training import TrainSettings, train
 from ser_fewshot.training.augmentation import Augmentation
 from ser_fewshot.training.objectives import Classes, Episodes

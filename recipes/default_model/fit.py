@@ -20,7 +20,7 @@ from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
-from ser_fewshot.evaluation.calibration import drawable, fit, validation_predictions
+from ser_fewshot.evaluation.calibration import fit, possible_episodes, validation_predictions
 from ser_fewshot.evaluation.runner import Predictions
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
@@ -151,7 +151,7 @@ def _room_for(model: Model, choice: Choice) -> Model:
 def _judged(described: Recordings, choices: Sequence[Choice], *, seed: int) -> Iterator[tuple[Choice, float]]:
     """Yield the UAR of each choice on each corpus and task, by directions that were found on the other corpora."""
     for rest, own in _left_out(described):
-        episodes = [(spec, found) for spec in TASKS if (found := drawable(own.plain, spec, seed, _EPISODES))]
+        episodes = [(spec, found) for spec in TASKS if (found := possible_episodes(own.plain, spec, seed, _EPISODES))]
         seen: dict[tuple[int, float], FeatureSet] = {}
         for choice in choices:
             key = (choice.discriminant, choice.shrinkage)
@@ -165,7 +165,7 @@ def _reach(described: Recordings, choice: Choice, *, seed: int) -> float:
     """Return the reach that is best on queries as recorded and on queries through other microphones, together."""
     scores: dict[float, list[float]] = {reach: [] for reach in REACHES}
     for rest, own in _left_out(described):
-        episodes = [(spec, found) for spec in TASKS if (found := drawable(own.plain, spec, seed, _EPISODES))]
+        episodes = [(spec, found) for spec in TASKS if (found := possible_episodes(own.plain, spec, seed, _EPISODES))]
         for reach in REACHES if episodes else ():
             seen = _seen(own.both(), _found(rest, choice, reach=reach))
             for spec, found in episodes:
@@ -180,7 +180,9 @@ def _emphasis(parts: Parts, choice: Choice, *, seed: int) -> float:
         return 1.0
     scores: dict[float, list[float]] = {emphasis: [] for emphasis in EMPHASES}
     for rest, own in _left_out(parts.beside(choice.functionals)):
-        episodes = [(spec, found) for spec in SPEAKER_TASKS if (found := drawable(own.plain, spec, seed, _EPISODES))]
+        episodes = [
+            (spec, found) for spec in SPEAKER_TASKS if (found := possible_episodes(own.plain, spec, seed, _EPISODES))
+        ]
         for emphasis in EMPHASES if episodes else ():
             weights = parts.weighing(emphasis, len(own.plain.clips[0]))
             seen = _seen(own.plain, _found(rest, choice, view="speaker", weights=weights))

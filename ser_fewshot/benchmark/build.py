@@ -26,7 +26,7 @@ from ser_fewshot.evaluation.calibration import Calibration, fit_calibration
 from ser_fewshot.frontends import FeatureSet, FrontEnd
 from ser_fewshot.learners import Learner
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, with_view
-from ser_fewshot.models.train import VALIDATION_SPEAKERS, meta_train
+from ser_fewshot.models.meta_train import VALIDATION_SPEAKERS, meta_train
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically

@@ -5,8 +5,4 @@ from __future__ import annotations
 from ser_fewshot.classifier.few_shot import FewShotClassifier
 from ser_fewshot.classifier.prediction import NearestClip, Prediction
 
-__all__ = [
-    "FewShotClassifier",
-    "NearestClip",
-    "Prediction",
-]
+__all__ = ["FewShotClassifier", "NearestClip", "Prediction"]

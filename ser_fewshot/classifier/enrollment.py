@@ -1,16 +1,17 @@
-"""What is enrolled: names and clips of each class, in memory and as one file that travels with its model; no audio."""
+"""Enrolled classes: the names and embeddings of their clips, how clips are added and removed, and the classifier."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ser_fewshot.classifier.labels import class_key
+from ser_fewshot.classifier.inputs import class_key
 from ser_fewshot.compute.threads import small_work
-from ser_fewshot.errors import EnrollmentError
+from ser_fewshot.errors import DataWarning, EnrollmentError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.evaluation.novelty import SupportStatistics
 from ser_fewshot.frontends import Features, stack
@@ -19,6 +20,8 @@ from ser_fewshot.models import Model
 
 MOST_CLIPS = 5_000
 """Clips of one enrolment. Few-shot means tens of them; ridge regression takes their number to the third power."""
+_SAME = 1e-5  # of the largest value: the other clips of a batch change the last digits only
+_SAME_NORM = 2e-3  # of the norm: what values that differ by _SAME may sum up to, over some 10,000 of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +39,19 @@ class Enrolled:
 
 @dataclass(frozen=True, eq=False)
 class Enrollment:
-    """What is enrolled at one moment, and the classifier of it; replaced as a whole, never changed.
+    """The enrolled classes at one moment and the classifier adapted to them; replaced as a whole, never changed.
 
     Attributes:
         enrolled: label -> its clips, in the order of enrolment.
         support: all clips, (n_support, width) or (n_support, frames, dim); None for fewer than two classes, as are
-            `classifier` and `surroundings`.
-        calibration: how sure answers are; None where the model has none.
+            `classifier` and `statistics`.
+        calibration: None where the model has none.
     """
 
     enrolled: dict[str, Enrolled]
     support: Features | None
     classifier: Classifier | None
-    surroundings: SupportStatistics | None
+    statistics: SupportStatistics | None
     calibration: Calibration | None
 
     @classmethod
@@ -70,9 +73,8 @@ class Enrollment:
         support = stack(clips)
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
         with evaluating(model.learner):
-            return cls(
-                enrolled, support, model.learner.adapt(support, y), SupportStatistics.of(support, y), calibration
-            )
+            classifier = model.learner.adapt(support, y)
+            return cls(enrolled, support, classifier, SupportStatistics.of(support, y), calibration)
 
     @property
     def owners(self) -> list[tuple[str, str]]:
@@ -81,14 +83,14 @@ class Enrollment:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by to become probabilities; 1 without a calibration."""
-        if self.calibration is None or self.surroundings is None:
+        """Divisor of the logits before the softmax; 1 without a calibration."""
+        if self.calibration is None or self.statistics is None:
             return 1.0
-        return self.calibration.temperature_at(self.surroundings.n_way, self.surroundings.k_shot)
+        return self.calibration.temperature_at(self.statistics.n_way, self.statistics.k_shot)
 
     def novelties(self, query: Features, logits: Tensor) -> list[float] | list[None]:
-        """(n_query, n_way) logits -> the probability of each query of none of the classes; None if not calibrated."""
-        at = self.surroundings
+        """(n_query, n_way) logits -> the probability that each query is of no class; None without a calibration."""
+        at = self.statistics
         if self.calibration is None or at is None:
             return [None] * len(query)
         novelty = self.calibration.novelty_of(at.evidence(query, logits), n_way=at.n_way, k_shot=at.k_shot)
@@ -100,25 +102,74 @@ class Enrollment:
         return self.calibration is not None and novelty is not None and novelty >= self.calibration.threshold
 
 
+def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> dict[str, Enrolled]:
+    """Return the enrolled classes with further clips of one, and warn of duplicates.
+
+    A clip that its own class has is left out: one recording is one shot. One that another class has is added, since
+    nobody can know which of the two labels is wrong. "Anger" and "anger" are one class, under the name that was
+    enrolled first.
+    """
+    alike = [known for known in enrolled if class_key(known) == class_key(label)]
+    label = alike[0] if alike and label not in alike else label  # a file of version 0.1.0 may have both spellings
+    own = _shots(label, enrolled.get(label, Enrolled((), ())))
+    others = [shot for name, members in enrolled.items() if name != label for shot in _shots(name, members)]
+    for shot in _shots(label, new):
+        if twin := _twin(shot, own):
+            _warn(f"{shot.name} is the same sound as {twin.name} in {label!r}: it counts once")
+            continue
+        if twin := _twin(shot, others):
+            _warn(f"{shot.name} in {label!r} is the same sound as {twin.name} in {twin.label!r}: one label is wrong")
+        own.append(shot)
+    return {**enrolled, label: Enrolled(tuple(shot.clip for shot in own), tuple(shot.name for shot in own))}
+
+
 def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = None) -> dict[str, Enrolled]:
-    """Return what is enrolled without a class, or without its clips of one name; a class goes with its last clip.
+    """Return the enrolled classes without one, or without its clips of one name; a class goes with its last clip.
 
     Raises:
         EnrollmentError: there is no such class, or no such clip in it.
     """
     if label not in enrolled:  # a file of version 0.1.0 may hold "Anger" and "anger"
         label = next((known for known in enrolled if class_key(known) == class_key(label)), label)
-    left: dict[str, Enrolled] = {name: members for name, members in enrolled.items() if name != label}
     if label not in enrolled:
         raise _not_enrolled(label, enrolled)
-    if clip is None:
-        return left
     members = enrolled[label]
-    rows = [row for row, name in enumerate(members.names) if name != clip]
-    if len(rows) == len(members.names):
+    rows = [row for row, name in enumerate(members.names) if clip is not None and name != clip]
+    if clip is not None and len(rows) == len(members.names):
         raise _not_enrolled(clip, members.names)
     rest = Enrolled(tuple(members.clips[row] for row in rows), tuple(members.names[row] for row in rows))
-    return {name: rest if name == label else enrolled[name] for name in enrolled if rows or name != label}
+    return {name: rest if name == label else kept for name, kept in enrolled.items() if rows or name != label}
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """An enrolled clip and its norm."""
+
+    label: str
+    name: str
+    clip: Tensor
+    norm: float
+
+
+def _shots(label: str, members: Enrolled) -> list[_Shot]:
+    return [_Shot(label, name, x, float(x.norm())) for name, x in zip(members.names, members.clips, strict=True)]
+
+
+def _twin(shot: _Shot, others: Iterable[_Shot]) -> _Shot | None:
+    """Return the first of other clips that is the same up to rounding, None if there is none.
+
+    A clip of zeros has no twin: a network that has died makes them of every clip.
+    """
+    near = (other for other in others if shot.norm > 0 and abs(other.norm - shot.norm) <= _SAME_NORM * shot.norm)
+    return next((other for other in near if _same(shot.clip, other.clip)), None)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one - other).abs().max() <= _SAME * one.abs().max())
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, DataWarning, stacklevel=4)  # where the classifier is called
 
 
 def _not_enrolled(name: str, enrolled: Iterable[str]) -> EnrollmentError:

@@ -1,4 +1,4 @@
-"""Enrolment files: one safetensors file with the model and what is kept of each clip; no audio."""
+"""Enrolment files: one safetensors file with the model and the embedding of each clip; no audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.classifier.enrollment import MOST_CLIPS, Enrolled
-from ser_fewshot.classifier.labels import checked_label, one_line
+from ser_fewshot.classifier.inputs import checked_label, one_line
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import Features
@@ -24,18 +24,14 @@ from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import read_tensors
 
 _LARGEST = 1e6  # of the values of a clip: no network makes such ones, and their squares must stay finite
-
-
 _LEARNER, _FRONTEND, _CLIP = "learner/", "frontend/", "clip/"
-
-
-_PROBE_FRAMES = 32
+_SILENT_FRAMES = 32
 
 
 @small_work()
-def kept_of_silence(model: Model) -> Tensor:
-    """Return what the model's learner keeps of a clip: zeros in, (width,) or (frames, dim) out."""
-    silence = Features(torch.zeros(1, _PROBE_FRAMES, model.frontend.dim), torch.tensor([_PROBE_FRAMES]))
+def embedding_of_silence(model: Model) -> Tensor:
+    """Return the embedding of a clip of zeros, (width,) or (frames, dim), for its shape and type."""
+    silence = Features(torch.zeros(1, _SILENT_FRAMES, model.frontend.dim), torch.tensor([_SILENT_FRAMES]))
     with evaluating(model.learner):
         return model.learner.embed(silence).x[0]
 
@@ -85,7 +81,7 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
 
 
 def _classes(entries: Any, clips: Mapping[str, Tensor]) -> dict[str, Enrolled]:
-    """Return the classes that a file describes, after making sure that it describes all of them, and each once."""
+    """Return the classes that a file describes; every clip must be in just one of them."""
     enrolled: dict[str, Enrolled] = {}
     for number, entry in enumerate(entries):
         label, names = entry["label"], entry["clips"]
@@ -106,14 +102,14 @@ def _clip(number: int, position: int) -> str:
 
 
 def _check_clips(model: Model, clips: Mapping[str, Tensor], *, origin: str) -> None:
-    """Refuse tensors that the model's learner could not have made."""
-    made = kept_of_silence(model)
+    """Refuse tensors that are no embeddings of this model."""
+    like = embedding_of_silence(model)
     for name, clip in clips.items():
-        fits = clip.ndim == made.ndim and clip.shape[-1] == made.shape[-1] and clip.numel() > 0
-        if not fits or clip.dtype != made.dtype or not bool((clip.abs() < _LARGEST).all()):
+        fits = clip.ndim == like.ndim and clip.shape[-1] == like.shape[-1] and clip.numel() > 0
+        if not fits or clip.dtype != like.dtype or not bool((clip.abs() < _LARGEST).all()):
             raise CheckpointError(
                 f"{origin}, {name}",
                 found=f"the shape {tuple(clip.shape)} and type {clip.dtype}, or values that no model makes",
-                expected=f"values below {_LARGEST:g} of type {made.dtype} and width {made.shape[-1]}",
+                expected=f"values below {_LARGEST:g} of type {like.dtype} and width {like.shape[-1]}",
                 remedy="The file was damaged or changed: save the enrolment again.",
             )

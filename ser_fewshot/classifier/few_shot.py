@@ -1,4 +1,4 @@
-"""FewShotClassifier: enrol emotions from a few clips, recognise them, add one more, save it all in one file."""
+"""FewShotClassifier: enrol classes from a few clips each, add one, recognise clips, save everything in one file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from torch import Tensor
 from ser_fewshot import audio
 from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.classifier.duplicates import with_clips
-from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, without
-from ser_fewshot.classifier.enrollment_file import kept_of_silence, load_enrollment, save_enrollment
-from ser_fewshot.classifier.labels import checked_classes, checked_label, checked_sources, one_line, warn_of_misspelt
+from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, with_clips, without
+from ser_fewshot.classifier.enrollment_file import embedding_of_silence, load_enrollment, save_enrollment
+from ser_fewshot.classifier.inputs import checked_classes, checked_label, checked_sources, one_line, warn_of_misspelt
 from ser_fewshot.classifier.prediction import NearestClip, Prediction
 from ser_fewshot.compute.threads import Lock, small_work
 from ser_fewshot.encoders import View
@@ -33,8 +32,8 @@ from ser_fewshot.storage import hub
 class FewShotClassifier:
     """A model and the classes enrolled in it.
 
-    Adding or forgetting a class never needs the clips of the others again: what the learner needs of them is kept.
-    Several threads may use one: a prediction is by what was enrolled when it began.
+    Adding or forgetting a class never needs the clips of the others again: their embeddings are kept. Several threads
+    may use one: a prediction is by the classes that were enrolled when it began.
 
     Examples:
         >>> classifier = FewShotClassifier.from_pretrained()
@@ -58,18 +57,16 @@ class FewShotClassifier:
                 expected="a model that needs no other clips of a speaker to recognise one",
                 remedy="Train with normalisation 'none' or 'clip'.",
             )
-        self.model = model
-        self._state = Enrollment.of(model, dict(enrolled or {}))
-        self._changing = Lock()
+        self.__setstate__((model, dict(enrolled or {})))
 
     def __copy__(self) -> Self:
-        """Share the model and what is enrolled, which is replaced as a whole and never changed: nothing adapts."""
+        """Share the model and the enrolment, which is replaced as a whole and never changed: nothing adapts again."""
         twin = object.__new__(type(self))
         vars(twin).update(vars(self), _changing=Lock())
         return twin
 
     def __getstate__(self) -> tuple[Model, dict[str, Enrolled]]:
-        # What adapting made is a closure, which cannot be pickled, and belongs to this very model.
+        # The adapted classifier is a closure, which cannot be pickled, and belongs to this very model.
         return self.model, self._state.enrolled
 
     def __setstate__(self, state: tuple[Model, dict[str, Enrolled]]) -> None:
@@ -107,7 +104,7 @@ class FewShotClassifier:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is enrolled, in the order of enrolment."""
+        """The enrolled classes, in the order of enrolment."""
         return tuple(self._state.enrolled)
 
     @property
@@ -117,7 +114,7 @@ class FewShotClassifier:
 
     @property
     def members(self) -> dict[str, Enrolled]:
-        """What is kept of the clips of each class: their names, and what the learner needs of their sound."""
+        """The names and embeddings of the clips of each class."""
         return dict(self._state.enrolled)
 
     def enroll(self, clips: Mapping[str, Iterable[Source | Clip]]) -> None:
@@ -133,7 +130,7 @@ class FewShotClassifier:
         """
         enrolled: dict[str, Enrolled] = {}
         for label, members in checked_classes(clips).items():
-            enrolled = with_clips(enrolled, label, self._take(members))
+            enrolled = with_clips(enrolled, label, self._embed_class(members))
         state = Enrollment.of(self.model, enrolled)
         with self._changing.held():
             self._state = state
@@ -147,17 +144,13 @@ class FewShotClassifier:
             AudioError: a clip cannot be used; nothing is added then.
         """
         label = checked_label(label)
-        new = self._take(checked_sources(label, clips))
+        new = self._embed_class(checked_sources(label, clips))
         warn_of_misspelt([label], self.labels, view=self.model.config.view)
         with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
 
     def forget(self, label: str, *, clip: str | None = None) -> None:
-        """Remove a class and all that was kept of its clips, or only its clips of one name.
-
-        Args:
-            label: the class.
-            clip: the name of a clip, as in `enrolled`; a class goes with its last clip.
+        """Remove a class, or only its clips of one name, as in `enrolled`; a class goes with its last clip.
 
         Raises:
             EnrollmentError: no class of that name is enrolled, or no clip of that name in it.
@@ -188,7 +181,7 @@ class FewShotClassifier:
             AudioError: a clip cannot be used.
             EnrollmentError: it is a single clip, or the model adapts its encoder and so has no embedding of its own.
         """
-        like = kept_of_silence(self.model)
+        like = embedding_of_silence(self.model)
         if like.ndim != 1:
             raise EnrollmentError(
                 self.model.config.learner,
@@ -196,8 +189,8 @@ class FewShotClassifier:
                 expected="a learner with one embedding a clip",
                 remedy="Use a learner such as 'protonet' or 'ridge'.",
             )
-        kept, _ = self._features(checked_sources("to embed", clips, least=0))
-        return torch.stack([like, *kept])[1:].numpy()  # (0, width) for no clips
+        embedded, _ = self._embed(checked_sources("to embed", clips, least=0))
+        return torch.stack([like, *embedded])[1:].numpy()  # (0, width) for no clips
 
     def save(self, path: Path | str) -> None:
         """Write model and enrolment to one file that needs nothing else; audio is not in it.
@@ -217,19 +210,19 @@ class FewShotClassifier:
         """
         return cls(*load_enrollment(Path(path)))
 
-    def _take(self, sources: Sequence[Source | Clip]) -> Enrolled:
-        kept, clips = self._features(sources)
-        return Enrolled(tuple(kept), tuple(one_line(clip.name) for clip in clips))
+    def _embed_class(self, sources: Sequence[Source | Clip]) -> Enrolled:
+        embedded, clips = self._embed(sources)
+        return Enrolled(tuple(embedded), tuple(one_line(clip.name) for clip in clips))
 
     @small_work()
-    def _features(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
-        """Return what the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
+    def _embed(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
+        """Return the embedding that the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
         trim = self.model.frontend.trim
         clips = [source if isinstance(source, Clip) else audio.load(source, trim=trim) for source in sources]
         frames = analyse(self.model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
-        kept = embed_clips(self.model.learner, normalize(frames, self.model.config.normalization))
-        _check_finite(kept)
-        return kept, clips
+        embedded = embed_clips(self.model.learner, normalize(frames, self.model.config.normalization))
+        _check_finite(embedded)
+        return embedded, clips
 
     @small_work()
     def _predict(self, sources: Sequence[Source | Clip]) -> list[Prediction]:
@@ -243,8 +236,8 @@ class FewShotClassifier:
             )
         if not sources:
             return []
-        kept, clips = self._features(sources)
-        query, labels = stack(kept), list(state.enrolled)
+        embedded, clips = self._embed(sources)
+        query, labels = stack(embedded), list(state.enrolled)
         with evaluating(self.model.learner):
             logits = state.classifier(query)  # (n_clips, n_way)
         probabilities, novelties = (logits / state.temperature).softmax(1), state.novelties(query, logits)

@@ -1,8 +1,7 @@
-"""One ONNX graph from a waveform to the probabilities of the enrolled classes, which runs without torch.
+"""Export to ONNX: one graph from a waveform to the probabilities of the enrolled classes, which runs without torch.
 
-Front-end, encoder, what the learner adapted to the enrolled clips and the temperature of its calibration are traced as
-they are, for clips of any length. What calls a clip unknown is not part of the graph.
-Nothing is written before onnxruntime has given the same probabilities as `FewShotClassifier.predict`.
+Front-end, encoder, adapted classifier and temperature are traced for clips of any length; the novelty is not in the
+graph. Nothing is written before onnxruntime has given the same probabilities as `FewShotClassifier.predict`.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ from ser_fewshot.storage.files import write_atomically
 Waveform = NDArray[np.float32]
 
 TOLERANCE = 1e-4
-"""How far a probability of the graph may lie from that of PyTorch."""
+"""Largest difference allowed between a probability of the graph and that of PyTorch."""
 
 WAVEFORM = f"float32 of shape (1, samples), full scale 1, at {SAMPLE_RATE} Hz: the mean of the channels"
-"""What the graph has to be given: what `audio.load` makes of a clip."""
+"""Input of the graph: what `audio.load` returns for a clip."""
 TRIMMED = (
     "without the silence at both ends, which is frames of 25 ms, one every 10 ms, whose level, once the mean of all "
     f"samples is subtracted, lies {TRIM_DB:g} dB or more below that of the loudest"
@@ -51,8 +50,8 @@ _OPSET = 18  # the oldest that torch's exporter writes without converting
 _MOST_BYTES = 2_000_000_000  # of one file; protobuf ends at 2 GiB
 _SECONDS = (MIN_SECONDS, 1.7, 10.0)
 _EMOTIONS = ("anger", "boredom", "sadness")
-_TALKERS = ("torch", "onnxscript", "onnx_ir")  # loggers of what no user can change
-_REASON = 200  # characters
+_LOGGERS = ("torch", "onnxscript", "onnx_ir")  # of warnings that no user can act on
+_LONGEST_REASON = 200  # characters
 
 
 @runtime_checkable
@@ -72,12 +71,12 @@ class TraceableFrontEnd(Protocol):
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported file.
 
     Attributes:
-        labels: what the probabilities stand for, in their order.
+        labels: the classes, in the order of the probabilities.
         size: of the file, in bytes.
-        deviation: the largest of a probability from that of PyTorch, on the sounds that both were given.
+        deviation: largest difference of a probability from that of PyTorch, on the clips that were compared.
         longest: the longest clip that it is for, in s.
     """
 
@@ -88,10 +87,10 @@ class Exported:
 
 
 def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
-    """Write model and enrolled classes as one ONNX file, if it does what they do.
+    """Write model and enrolled classes as one ONNX file, if it gives the same probabilities.
 
     Its input `waveform` is (1, samples), see `WAVEFORM`; its output `probabilities` is (1, n_way). Its metadata hold
-    the labels, as a JSON list, and what else has to be known to run it.
+    the labels, as a JSON list, and what else is needed to run it.
 
     Raises:
         EnrollmentError: fewer than two classes are enrolled.
@@ -122,7 +121,7 @@ def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
 
 
 class _Graph(nn.Module):
-    """What is traced."""
+    """The module that is traced."""
 
     def __init__(self, frontend: TraceableFrontEnd, classifier: FewShotClassifier) -> None:
         super().__init__()
@@ -140,7 +139,7 @@ class _Graph(nn.Module):
 
 
 def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, longest: float) -> bytes:
-    """Return the file: the graph, traced on a waveform (samples,), and what has to be known of it.
+    """Return the file: the graph, traced on a waveform (samples,), and its metadata.
 
     Raises:
         SettingsError: ONNX cannot express the model, or it is too large.
@@ -200,7 +199,7 @@ def _traced(graph: _Graph, *, like: Waveform, longest: float) -> Any:
             verbose=False,
         )
     proto = program.model_proto
-    # All that only tells how it was traced, files of this machine among it.
+    # These fields only describe the tracing, with paths of this machine.
     described = [proto.graph, *proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output]
     for part in described:
         part.ClearField("metadata_props")
@@ -229,7 +228,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Waveform]:
-    """Return what onnxruntime makes of each waveform (samples,): probabilities (n_way,).
+    """Return the probabilities (n_way,) that onnxruntime gives for each waveform (samples,).
 
     Raises:
         SettingsError: it cannot run the graph.
@@ -248,7 +247,7 @@ def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Wa
 def _sounds(longest: float) -> list[Clip]:
     """Return speech to compare on, of several lengths up to `longest` s: demo clips of the package, cut or repeated.
 
-    Probabilities of noise would tell little: it is so unlike all that was enrolled that they are 0 and 1.
+    Noise would not do: it is so far from all enrolled clips that probabilities are 0 and 1.
     """
     lengths = [round(min(seconds, longest) * SAMPLE_RATE) for seconds in _SECONDS]
     spoken = [audio.load(DEMO / f"{emotion}_en-f1_1.ogg") for emotion in _EMOTIONS]
@@ -257,10 +256,10 @@ def _sounds(longest: float) -> list[Clip]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what torch's exporter has to say of itself from the user."""
-    levels = {name: logging.getLogger(name).level for name in _TALKERS}
+    """Silence the warnings of torch's exporter."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
-        for name in _TALKERS:
+        for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints a graph that it gave up on
             warnings.simplefilter("ignore")
@@ -290,7 +289,7 @@ def _inexpressible(model: Model, reason: str) -> SettingsError:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what an error came from."""
+    """Return the first line of the error at the root of a chain."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{next(iter(str(error).splitlines()), '') or type(error).__name__:.{_REASON}}"
+    return f"{next(iter(str(error).splitlines()), '') or type(error).__name__:.{_LONGEST_REASON}}"

@@ -1,4 +1,4 @@
-"""What a clip is recognised as."""
+"""The prediction for a clip."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class NearestClip:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a clip was recognised as.
+    """The prediction for a clip.
 
     Attributes:
         label: the most probable of the enrolled classes.
         probabilities: of every enrolled class, in the order of enrolment; they sum to 1.
-        nearest: the enrolled clip that sounds most alike.
-        warnings: what was odd about the clip, such as clipping.
+        nearest: the enrolled clip with the nearest embedding.
+        warnings: about the clip, such as clipping.
         unknown: whether it is rather none of the enrolled classes; `label` is still the one that it is most like.
-        novelty: the probability, in [0, 1], of none of them, if half of all clips were; None without a calibration.
+        novelty: the probability, in [0, 1], that it is of none of them, at a prior of 1/2; None without a calibration.
     """
 
     label: str

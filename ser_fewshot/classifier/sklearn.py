@@ -1,8 +1,8 @@
-"""Estimators of scikit-learn: a few-shot classifier of clips, and one of feature vectors, with its conventions.
+"""Estimators with the conventions of scikit-learn: a few-shot classifier of clips, and one of feature vectors.
 
-Both go through `Learner.adapt`, as everything does that recognises here. They work in pipelines, grid searches and
-`cross_val_score`; with `groups` of speakers and `GroupKFold` or `LeaveOneGroupOut`, no speaker is learned from and
-recognised at once. `score` is accuracy, as everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR.
+Both go through `Learner.adapt`. They work in pipelines, grid searches and `cross_val_score`; with `groups` of speakers
+and `GroupKFold` or `LeaveOneGroupOut`, training and test speakers are disjoint. `score` is accuracy, as
+everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.classifier.labels import checked_sources
+from ser_fewshot.classifier.inputs import checked_sources
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
@@ -33,7 +33,7 @@ class EstimatorError(SettingsError, ValueError):
 
 
 class _FewShot(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """What both do alike: class labels in, class labels out."""
+    """Shared by both: class labels in, class labels out."""
 
     classes_: NDArray[Any]
 
@@ -69,8 +69,8 @@ class _FewShot(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 class FewShotEstimator(_FewShot):
     """Recognise clips: X is paths, bytes, (rate in Hz, samples) or `Clip`, in a list, an array or a column of pandas.
 
-    `fit` enrols the clips in a model, and never changes it. What is measured with it is `FewShotClassifier`, which is
-    there, fitted, as `classifier_`: to add a class, to ask whether a clip is unknown, to save.
+    `fit` enrols the clips in a model, and never changes it. The fitted `FewShotClassifier` is there as `classifier_`,
+    to add a class, to predict whether a clip is unknown, to save.
 
     Clips are analysed anew by every `fit` and `predict`. Many folds are quicker over the embeddings of all clips, made
     once by `FewShotClassifier.embed`, and `EmbeddingEstimator`.
@@ -78,7 +78,7 @@ class FewShotEstimator(_FewShot):
     Attributes:
         model: a saved model's folder, or the id of one on the Hugging Face hub; the one in the package by default.
         learner: another way to adapt on the same encoder, such as "protonet"; the model's own by default.
-        classes: what to tell apart, "emotion" or "speaker", if the model has a view of either.
+        classes: "emotion" or "speaker", if the model has a view of either.
         classes_: (n_classes,) the labels, sorted; set by `fit`, as is `classifier_`.
     """
 
@@ -159,7 +159,7 @@ class EmbeddingEstimator(_FewShot):
 
     Attributes:
         learner: "nearest", "protonet", "ridge", or another with a head of that kind.
-        settings: what the learner is told, such as {"penalty": 0.1}; the rest keeps its defaults.
+        settings: of the learner, such as {"penalty": 0.1}; the rest keeps its defaults.
         classes_: (n_classes,) the labels, sorted; set by `fit`, as is `n_features_in_`.
         learner_, settings_: those of the fit, whatever `set_params` says later.
     """
@@ -216,9 +216,9 @@ class EmbeddingEstimator(_FewShot):
 
 
 def _head(name: str, settings: Mapping[str, Any], X: NDArray[np.float64], y: NDArray[np.int64]) -> Classifier:
-    """(n, width) vectors and (n,) class numbers -> what a learner makes of them."""
-    told = {"encoder": {"name": "mean"}, **settings}  # the encoder that is as wide as what it is given
-    learner = build_learner(name, X.shape[1], told).double()
+    """(n, width) vectors and (n,) class numbers -> the classifier that a learner fits."""
+    full = {"encoder": {"name": "mean"}, **settings}  # the encoder that leaves vectors as they are
+    learner = build_learner(name, X.shape[1], full).double()
     if not isinstance(learner, EmbeddingLearner) or learner.must_learn:
         raise EstimatorError(
             EmbeddingEstimator.__name__,
@@ -231,11 +231,11 @@ def _head(name: str, settings: Mapping[str, Any], X: NDArray[np.float64], y: NDA
 
 
 def _pooled(X: NDArray[np.float64]) -> Features:
-    """(n, width) as features that a learner takes for its own embeddings."""
+    """(n, width) vectors as embeddings."""
     return Features(torch.from_numpy(np.array(X)), torch.ones(len(X), dtype=torch.int64))
 
 
 def _listed(X: Any) -> Any:
-    """Return what can be gone through once as a list, and what is no sequence as it is, for it to be refused."""
+    """Return an iterable of clips as a list; anything else as it is, to be refused."""
     several = isinstance(X, Iterable) and not isinstance(X, str | bytes | Path | Clip | Mapping)
     return list(X) if several and not isinstance(X, tuple) else X

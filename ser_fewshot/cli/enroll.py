@@ -143,7 +143,7 @@ def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, 
 
 def _class_of(clips: dict[str, list[Path]], name: str) -> list[Path]:
     """Return the list of clips of a class, whose name may be in another letter case."""
-    from ser_fewshot.classifier.labels import class_key
+    from ser_fewshot.classifier.inputs import class_key
 
     return clips[next((known for known in clips if class_key(known) == class_key(name)), name)]
 

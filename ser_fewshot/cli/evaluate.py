@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     Several processes share the extraction; the first one scores.
     """
     from ser_fewshot.cli._data import features_of, read_manifests
-    from ser_fewshot.episodes.feasible import drawable
+    from ser_fewshot.episodes.feasible import feasible_sampler
     from ser_fewshot.episodes.frozen import load_episodes
     from ser_fewshot.evaluation import check_episodes, evaluate
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     models = _models(arguments.model, arguments.learner, spec)
     # Episodes that cannot be drawn are refused before minutes of extraction.
     if frozen is None:
-        drawable(manifest.utterances, spec)
+        feasible_sampler(manifest.utterances, spec)
     else:
         check_episodes(frozen, spec, {clip.id for clip in manifest.utterances})
     first = next(iter(models.values()))

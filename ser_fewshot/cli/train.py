@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from ser_fewshot.cli._data import features_of, read_model
     from ser_fewshot.corpora import write_manifest
-    from ser_fewshot.episodes.feasible import drawable
+    from ser_fewshot.episodes.feasible import feasible_sampler
     from ser_fewshot.learners import settings_of
     from ser_fewshot.models import ModelConfig
-    from ser_fewshot.models.train import meta_train
+    from ser_fewshot.models.meta_train import meta_train
 
     compute = distributed.compute(arguments.device, arguments.precision)
     sections = _read_toml(arguments.config)
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     config, start = _with_frontend(config, source)
     (utterances, kept), held_out = _meta_train_part(arguments)
     for task in settings.tasks:
-        for label, reason in drawable(utterances, task).excluded.items():
+        for label, reason in feasible_sampler(utterances, task).excluded.items():
             note(f"never drawn for {task}: {label}: {reason}")
     _, best = meta_train(
         config,

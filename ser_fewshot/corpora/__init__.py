@@ -1,7 +1,8 @@
 """Corpora and formats: one file each, read in their native folders and file names.
 
-A corpus is a module of this folder with a `CARD` and a function `read(root)` that yields clips, and everything that it
-could not read as `Skipped`. Adding one means adding a file.
+A corpus is a module of this folder with a `CARD`, and `NAMES` (how its file names say who speaks which emotion) or a
+function `read(root)` that yields clips, and everything that it could not read as `Skipped`. Adding one means adding a
+file.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from pathlib import Path
 
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
+from ser_fewshot.corpora._coded import looks_like
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
 from ser_fewshot.corpora._manifest import segment_suffix
-from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._scan import card, folder_of, from_dataset, names, permissive, scan, scan_of
 from ser_fewshot.corpora._scan_all import named_folders, scan_all
 from ser_fewshot.corpora._utterance import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ser_fewshot import plugins
 from ser_fewshot.corpora._corpus import CorpusCard
 from ser_fewshot.corpora._utterance import Utterance
-from ser_fewshot.corpora.audformat_db import OUR_CORPUS, OUR_ID, require_package
+from ser_fewshot.corpora.audformat_db import OUR_CORPUS, OUR_ID, package
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.storage.files import write_atomically
 
@@ -48,12 +48,12 @@ def write_audformat(folder: Path, utterances: Sequence[Utterance], *, copy: bool
         CorpusError: audformat is not installed, there is a database already, no clip has an emotion, a file is in
             several splits or twice in one, or something cannot be written.
     """
-    package = require_package()
+    library = package()
     _check(folder, utterances)
     try:
         files = _files(folder.absolute(), utterances, copy=copy)
         with tempfile.TemporaryDirectory() as draft:
-            _database(package, utterances, files).save(draft, storage_format="csv")
+            _database(library, utterances, files).save(draft, storage_format="csv")
             # The header comes last: a database without one is none.
             for path in sorted(Path(draft).glob("db*"), key=lambda path: path.suffix == ".yaml"):
                 write_atomically(folder / path.name, path.read_bytes())
@@ -73,7 +73,7 @@ def _check(folder: Path, utterances: Sequence[Utterance]) -> None:
 
 
 def _refused(folder: Path, found: str, expected: str) -> CorpusError:
-    return CorpusError(f"audformat database {folder}", found=found, expected=expected, remedy="Change what is said.")
+    return CorpusError(f"audformat database {folder}", found=found, expected=expected, remedy="Correct this first.")
 
 
 def _files(folder: Path, utterances: Sequence[Utterance], *, copy: bool) -> dict[Path, str]:
@@ -92,37 +92,37 @@ def _files(folder: Path, utterances: Sequence[Utterance], *, copy: bool) -> dict
     return names
 
 
-def _database(package: ModuleType, utterances: Sequence[Utterance], files: Mapping[Path, str]) -> audformat.Database:
+def _database(library: ModuleType, utterances: Sequence[Utterance], files: Mapping[Path, str]) -> audformat.Database:
     corpora = sorted({clip.corpus for clip in utterances})
     cards: list[CorpusCard] = [
         plugins.load("corpora", name).CARD for name in corpora if name in plugins.names("corpora")
     ]
     settled = cards if len(cards) == len(corpora) else []
-    database: audformat.Database = package.Database(
+    database: audformat.Database = library.Database(
         "_".join(corpora),
         source="; ".join(card.url for card in cards),
         usage="research" if any(card.commercial_use is False for card in settled) else "other",
         license="; ".join(dict.fromkeys(card.licence for card in settled)) or "not stated",
     )
     emotions = sorted({clip.emotion for clip in utterances if clip.emotion is not None})
-    database.schemes["emotion"] = package.Scheme(labels=emotions)
+    database.schemes["emotion"] = library.Scheme(labels=emotions)
     for scheme in _COLUMNS:
-        database.schemes[scheme] = package.Scheme("str")
+        database.schemes[scheme] = library.Scheme("str")
     for split in sorted({clip.split for clip in utterances}, key=str):
         clips = [clip for clip in utterances if clip.split == split]
         if split is not None:
-            database.splits[split] = package.Split(_SPLIT_TYPES.get(split, "other"))
+            database.splits[split] = library.Split(_SPLIT_TYPES.get(split, "other"))
         name = "emotion" if split is None else f"emotion.{split}"
-        database[name] = package.Table(_index(package, clips, files), split_id=split)
+        database[name] = library.Table(_index(library, clips, files), split_id=split)
         for scheme, of_clip in {"emotion": "emotion", **_COLUMNS}.items():
-            database[name][scheme] = package.Column(scheme_id=scheme)
+            database[name][scheme] = library.Column(scheme_id=scheme)
             database[name][scheme].set([getattr(clip, of_clip) for clip in clips])
     return database
 
 
-def _index(package: ModuleType, clips: Sequence[Utterance], files: Mapping[Path, str]) -> pandas.Index:
+def _index(library: ModuleType, clips: Sequence[Utterance], files: Mapping[Path, str]) -> pandas.Index:
     names = [files[clip.path] for clip in clips]
     if any(clip.start is not None or clip.end is not None for clip in clips):
         starts, ends = [clip.start or 0.0 for clip in clips], [clip.end for clip in clips]
-        return package.segmented_index(names, starts, ends)
-    return package.filewise_index(names)
+        return library.segmented_index(names, starts, ends)
+    return library.filewise_index(names)

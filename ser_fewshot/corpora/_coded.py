@@ -1,15 +1,17 @@
-"""Corpora that say in each file name who speaks what how: a pattern, a table of codes, and one walk for all of them."""
+"""Corpora whose file names say who speaks which emotion: a pattern, a table of codes, one reader for all of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
+from ser_fewshot import plugins
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import Found, find_clips, foreign, is_foreign, require_folder
-from ser_fewshot.corpora._utterance import Gender, Utterance
+from ser_fewshot.corpora._utterance import Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
 _TAIL = 4
@@ -17,18 +19,10 @@ _TAIL = 4
 _STRAYS = 10
 """So many clips of other names are tolerated anywhere under the root; more of them are another corpus."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Fields:
-    """What a file name says; `name` is what the clip is called in every layout and format, by default its stem."""
-
-    emotion: str
-    speaker: str
-    gender: Gender | None = None
-    text: str | None = None
-    name: str | None = None
-    language: str | None = None
-    split: str | None = None
+Code = Mapping[str, str]
+"""The named groups of a pattern, in lower case; empty where a group took no part."""
+Fields = Mapping[str, str | None]
+"""Fields of an `Utterance`, and `name`: of the clip in every layout and format, by default the stem of its file."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +30,30 @@ class FileNames:
     r"""How a corpus names its files.
 
     Attributes:
-        pattern: a regular expression with named groups for the end of a path, without the extension. It may begin with
-            folders: r"(?P<speaker>DC|JE)/(?P<emotion>a|d)(?P<number>\d\d)". Letter case does not count.
-        describe: from the groups, in lower case, to the fields, or to the reason why such a file is skipped.
+        pattern: a regular expression for the end of a path, without the extension, with the named groups `emotion`,
+            `speaker` and, where sentences are told apart, `text`. It may begin with folders:
+            r"(?P<speaker>DC|JE)/(?P<emotion>a|d)(?P<text>\d\d)". Letter case does not count.
+        emotions: code, in lower case -> noun; without it the codes are words that `canonical_emotion` knows.
+        describe: from the groups to further fields, such as the gender, or other values of those three; or to the
+            reason why such a file is skipped. By default a speaker is in upper case.
     """
 
     pattern: str
-    describe: Callable[[Mapping[str, str]], Fields | str]
+    emotions: Mapping[str, str] = field(default_factory=dict)
+    describe: Callable[[Code], Fields | str] = lambda _: {}
 
     def parse(self, path: PurePath) -> Fields | str | None:
         """Return what a path says, the reason to skip it, or None if it is not named like a clip of this corpus."""
         tail = "/".join((*path.parts[-_TAIL:-1], path.stem))
         match = re.fullmatch(f"(?:.*/)?(?:{self.pattern})", tail, re.IGNORECASE | re.ASCII)
-        return match and self.describe({name: (text or "").lower() for name, text in match.groupdict().items()})
+        if match is None:
+            return None
+        code = {name: (text or "").lower() for name, text in match.groupdict().items()}
+        further = self.describe(code)
+        if isinstance(further, str):
+            return further
+        emotion = self.emotions.get(code["emotion"]) or canonical_emotion(code["emotion"])
+        return {"emotion": emotion, "speaker": code["speaker"].upper(), "text": code.get("text"), **further}
 
 
 def read_coded(root: Path, names: FileNames, *, corpus: str, card: CorpusCard) -> Iterator[Utterance | Skipped]:
@@ -75,17 +80,22 @@ def read_coded(root: Path, names: FileNames, *, corpus: str, card: CorpusCard) -
 
 def utterance(path: Path, fields: Fields, *, corpus: str, card: CorpusCard) -> Utterance:
     """Return the clip that a file name describes."""
-    return Utterance(
-        id=f"{corpus}/{fields.name or path.stem}",
-        path=path,
-        corpus=corpus,
-        emotion=fields.emotion,
-        speaker=fields.speaker,
-        language=fields.language or card.language,
-        gender=fields.gender,
-        text=fields.text,
-        split=fields.split,
-    )
+    values: dict[str, Any] = {"name": path.stem, "language": card.language, **fields}
+    return Utterance(id=f"{corpus}/{values.pop('name')}", path=path, corpus=corpus, **values)
+
+
+def looks_like(files: Collection[Path]) -> str | None:
+    """Return the corpus whose file names more than half of the files have, None if there is none."""
+    known = {name: file_names(name) for name in plugins.names("corpora")}
+    fits = {name: sum(names.parse(path) is not None for path in files) for name, names in known.items() if names}
+    best = max(fits, key=fits.__getitem__)
+    return best if fits[best] > len(files) / 2 else None
+
+
+def file_names(corpus: str) -> FileNames | None:
+    """Return how a corpus names its files; None for a format, whose file names say nothing."""
+    names = getattr(plugins.load("corpora", corpus), "NAMES", None)
+    return names if isinstance(names, FileNames) else None
 
 
 def _check_root(root: Path, found: Found, parsed: Mapping[Path, Fields | str | None], card: CorpusCard) -> None:
@@ -93,11 +103,10 @@ def _check_root(root: Path, found: Found, parsed: Mapping[Path, Fields | str | N
     own = [path for path, fields in parsed.items() if fields is not None]
     expected = f"files such as {card.layout}"
     if not own:
-        n_files = len(parsed)
         example = f", for instance {next(iter(parsed)).relative_to(root)}" if parsed else ""
         raise CorpusError(
             card.title,
-            found=f"{n_files} audio files below {root}, none named like its clips{example}",
+            found=f"{len(parsed)} audio files below {root}, none named like its clips{example}",
             expected=expected,
             remedy="Give the folder of this corpus as it was unpacked, or choose the corpus that these files are of.",
         )

@@ -1,4 +1,4 @@
-"""Clips that are there twice: of copies one is kept, contradictions are skipped, and other repeats are named.
+"""Duplicate clips: of copies one is kept, contradictory labels are skipped, other repeats are warned of.
 
 Two entries of one id are copies if their labels agree; where they do not, nobody can know which is right, and both are
 skipped. One recording under two ids, in one file or in files of the same content, is kept, since publishers count both
@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.corpora._files import LOSSY
 from ser_fewshot.corpora._utterance import Utterance
+
+T = TypeVar("T")
 
 _SAMPLE = 4_096  # bytes in the middle of a file, which tell nearly all files of one size apart
 
@@ -27,8 +30,8 @@ def distinct(clips: Iterable[Utterance]) -> tuple[tuple[Utterance, ...], tuple[S
     skipped: list[Skipped] = []
     for group in _groups(clips, lambda clip: clip.id):
         if clash := _contradiction(group):
-            told = f"conflict: {group[0].id} is labelled {clash}; keep one of them"
-            skipped += [Skipped(clip.path, told) for clip in group]
+            reason = f"conflict: {group[0].id} is labelled {clash}; keep one of them"
+            skipped += [Skipped(clip.path, reason) for clip in group]
             continue
         best = min(group, key=lambda clip: (clip.path.suffix.lower() in LOSSY, clip.emotion is None))
         kept.append(best)
@@ -59,11 +62,11 @@ def repeated(clips: Sequence[Utterance], *, content: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _groups(clips: Iterable[Utterance], key: Callable[[Utterance], Hashable]) -> list[list[Utterance]]:
-    """Return the clips of each key, in the order in which the keys come first."""
-    groups: dict[Hashable, list[Utterance]] = {}
-    for clip in clips:
-        groups.setdefault(key(clip), []).append(clip)
+def _groups(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return the items of each key, in the order in which the keys come first."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return list(groups.values())
 
 
@@ -90,12 +93,9 @@ def _digests(paths: Iterable[Path]) -> dict[Path, bytes]:
 
 
 def _partnered(paths: Iterable[Path], key: Callable[[Path], Hashable]) -> Iterator[Path]:
-    """Yield the paths that share their key with another."""
-    groups: dict[Hashable, list[Path]] = {}
-    for path in paths:
-        groups.setdefault(key(path), []).append(path)
-    for value, group in groups.items():
-        if value is not None and len(group) > 1:
+    """Yield the paths that share their key with another; None is no key."""
+    for group in _groups(paths, key):
+        if len(group) > 1 and key(group[0]) is not None:
             yield from group
 
 

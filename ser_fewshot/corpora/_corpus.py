@@ -63,6 +63,22 @@ class CorpusCard:
     n_speakers: int | None = None
     traps: tuple[str, ...] = ()
 
+    @classmethod
+    def of_format(cls, title: str, *, url: str, layout: str, traps: tuple[str, ...]) -> CorpusCard:
+        """Return the card of a format, whose languages and licences are those of the data."""
+        of_data = "that of the data"
+        return cls(
+            title=title,
+            language="und",
+            language_name=of_data,
+            licence=of_data,
+            commercial_use=None,
+            citation=of_data,
+            url=url,
+            layout=layout,
+            traps=traps,
+        )
+
 
 @dataclass(frozen=True)
 class Scan:

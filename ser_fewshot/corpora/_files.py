@@ -13,27 +13,12 @@ from ser_fewshot.storage.paths import remedy_for, url_in, what_is
 
 LOSSY = frozenset({".mp3", ".ogg", ".oga", ".opus"})
 READABLE = LOSSY | frozenset(
-    {
-        ".wav",
-        ".wave",
-        ".flac",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".snd",
-        ".caf",
-        ".rf64",
-        ".w64",
-        ".voc",
-        ".sph",
-        ".nist",
-    }
+    ".wav .wave .flac .aif .aiff .aifc .au .snd .caf .rf64 .w64 .voc .sph .nist".split()  # noqa: SIM905
 )
 """Extensions, in lower case, of what soundfile reads. The extension only tells clips from other files."""
 FOREIGN = frozenset(
-    {".m4a", ".m4b", ".mp4", ".m4v", ".aac", ".wma", ".wmv", ".webm", ".weba", ".mka", ".mkv", ".avi", ".flv", ".mov"}
-    | {".mpg", ".mpeg", ".ogv", ".amr", ".3gp", ".3g2", ".ape", ".wv", ".ac3"}
+    ".m4a .m4b .mp4 .m4v .aac .wma .wmv .webm .weba .mka .mkv .avi .flv .mov .mpg .mpeg .ogv .amr .3gp .3g2 .ape .wv "  # noqa: SIM905
+    ".ac3".split()
 )
 """Extensions of sound and film that soundfile does not read."""
 

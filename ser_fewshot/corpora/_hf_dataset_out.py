@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def to_dataset(utterances: Sequence[Utterance]) -> datasets.Dataset:
     """Return a data set with the columns id, audio, emotion, speaker, corpus, language, gender, text, split.
 
-    A clip that is a whole file is that file, byte for byte. One that is part of a file is cut out of it, as the audio
-    door hears it: float32 mono at 16 kHz, untrimmed. Emotions are a `ClassLabel`, the rest is text.
+    A clip that is a whole file is that file, byte for byte. One that is part of a file is cut out of it as
+    `audio.load` reads it: float32 mono at 16 kHz, untrimmed. Emotions are a `ClassLabel`, the rest is text.
 
     Raises:
         CorpusError: datasets is not installed, or there are no utterances.

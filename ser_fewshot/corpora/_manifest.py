@@ -11,16 +11,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
+from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._corpus import Skipped
 from ser_fewshot.corpora._files import is_text
-from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
 from ser_fewshot.corpora._utterance import Seconds, Utterance, canonical_gender
-from ser_fewshot.errors import CorpusError
+from ser_fewshot.errors import CorpusError, SettingsError
+from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.paths import remedy_for, url_in, what_is
 
 REQUIRED = ("file", "emotion", "speaker")
@@ -64,16 +64,10 @@ def write(path: Path, utterances: Iterable[Utterance]) -> None:
         cells = {name: getattr(clip, name) for name in COLUMNS if name != "file"}
         cells["file"] = (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
         writer.writerow(["" if cells[name] is None else cells[name] for name in COLUMNS])
-    draft = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(buffer.getvalue(), encoding="utf-8", newline="")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise CorpusError(
-            str(path), found=str(error), expected="a file that can be written", remedy="Choose another path."
-        ) from error
+        write_atomically(path, buffer.getvalue())
+    except SettingsError as error:
+        raise CorpusError(str(path), found=error.found, expected=error.expected, remedy=error.remedy) from error
 
 
 def _require_writable(path: Path, clip: Utterance, known: set[str]) -> None:
@@ -215,7 +209,7 @@ def _seconds(row: Mapping[str, str | None], name: str) -> Seconds | None:
     try:
         seconds = float(cell.replace(",", "."))
     except ValueError:
-        raise _RowError(f"has {name} = {cell!r}, which is no number of seconds") from None
+        seconds = math.nan
     if not math.isfinite(seconds):
         raise _RowError(f"has {name} = {cell!r}, which is no number of seconds")
     return seconds

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ser_fewshot import plugins
 from ser_fewshot.audio import check_readable
+from ser_fewshot.corpora._cells import numbers_among
+from ser_fewshot.corpora._coded import read_coded
 from ser_fewshot.corpora._copies import distinct, repeated
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped, deviations
 from ser_fewshot.corpora._files import foreign, is_foreign
-from ser_fewshot.corpora._labels import numbers_among
-from ser_fewshot.corpora._utterance import (
-    Utterance,
-)
+from ser_fewshot.corpora._utterance import Utterance
 from ser_fewshot.errors import AudioError, CorpusError, SettingsError
 from ser_fewshot.settings import check_is
 
@@ -46,10 +45,10 @@ def permissive(corpora: Iterable[str]) -> list[str]:
     licences = {name: card(name) for name in corpora}
     allowed = [name for name, described in licences.items() if described.commercial_use]
     if not allowed:
-        told = ", ".join(f"{name} ({described.licence})" for name, described in licences.items())
+        named = ", ".join(f"{name} ({described.licence})" for name, described in licences.items())
         raise SettingsError(
             "corpora",
-            found=f"no licence that allows commercial use: {told or 'no corpus'}",
+            found=f"no licence that allows commercial use: {named or 'no corpus'}",
             expected=f"one of {', '.join(name for name in names() if card(name).commercial_use)}",
             remedy="Add such a corpus, or keep to research.",
         )
@@ -88,7 +87,8 @@ def scan(
     module = plugins.load("corpora", corpus)
     options = {"audio_root": None if audio_root is None else folder_of(audio_root), "fold": fold}
     given = {name: value for name, value in options.items() if value is not None}
-    legal = set(inspect.signature(module.read).parameters) - {"root"}
+    read = _reader(corpus)
+    legal = set(inspect.signature(read).parameters) - {"root"}
     if not legal.issuperset(given):
         raise SettingsError(
             f"corpus {corpus}",
@@ -96,11 +96,22 @@ def scan(
             expected=", ".join(sorted(legal)) or "no options",
             remedy="Leave it out.",
         )
-    items = module.read(folder_of(root), **given)
+    items = read(folder_of(root), **given)
     checked = (_checked(item) for item in items) if check_audio else items
     found = scan_of(corpus, checked, content=check_audio)
     doubts = module.doubts(found.utterances) if hasattr(module, "doubts") else ()
     return replace(found, deviations=deviations(found.utterances, module.CARD), doubts=(*doubts, *found.doubts))
+
+
+def _reader(corpus: str) -> Callable[..., Iterator[Utterance | Skipped]]:
+    """Return the function `read` of a corpus or format; one that only names its files needs none."""
+    module = plugins.load("corpora", corpus)
+
+    def by_file_names(root: Path) -> Iterator[Utterance | Skipped]:
+        return read_coded(root, module.NAMES, corpus=corpus, card=module.CARD)
+
+    read: Callable[..., Iterator[Utterance | Skipped]] = getattr(module, "read", by_file_names)
+    return read
 
 
 def from_dataset(dataset: Any, folder: Path | str, *, corpus: str = "dataset") -> Scan:

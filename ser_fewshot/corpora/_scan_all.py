@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
+from ser_fewshot.corpora._coded import looks_like
 from ser_fewshot.corpora._corpus import Scan, Skipped, deviations
 from ser_fewshot.corpora._files import find_clips, foreign, require_folder
-from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._scan import card, folder_of, names, scan, scan_of
+from ser_fewshot.corpora._utterance import Utterance
 from ser_fewshot.corpora.folder import doubts as doubts_of_folders
 from ser_fewshot.errors import CorpusError
 
@@ -65,15 +65,11 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def _formats(path: Path) -> list[str]:
-    """Return the formats whose files lie in a folder."""
-    return [name for name, marks in _MARKS.items() if any((path / mark).exists() for mark in marks)]
-
-
 def _as_it_looks(path: Path) -> Scan | None:
     """Return the scan of a folder whose name says nothing; None where no clip is in it."""
     files = find_clips(path)
-    formats, corpus = _formats(path), looks_like((*files.clips, *files.foreign))
+    formats = [name for name, marks in _MARKS.items() if any((path / mark).exists() for mark in marks)]
+    corpus = looks_like((*files.clips, *files.foreign))
     if not (formats or files.clips or files.foreign):
         return None
     if not (formats or files.clips or corpus):
@@ -89,8 +85,8 @@ def _as_it_looks(path: Path) -> Scan | None:
 
 
 def _refused(path: Path, found: str) -> Scan:
-    told = f"layout: {found}; name the folder as a corpus that is known, or list its clips in a manifest"
-    return Scan(path.name, (), (Skipped(path, told),))
+    reason = f"layout: {found}; name the folder as a corpus that is known, or list its clips in a manifest"
+    return Scan(path.name, (), (Skipped(path, reason),))
 
 
 def _joined(scans: Iterable[Scan]) -> list[Scan]:
@@ -98,9 +94,15 @@ def _joined(scans: Iterable[Scan]) -> list[Scan]:
     parts: dict[str, list[Scan]] = {}
     for found in scans:
         parts.setdefault(found.corpus, []).append(found)
-    return [_one(corpus, members) if len(members) > 1 else members[0] for corpus, members in parts.items()]
-
-
-def _one(corpus: str, parts: Iterable[Scan]) -> Scan:
-    found = scan_of(corpus, chain.from_iterable((*part.utterances, *part.skipped) for part in parts), content=True)
-    return replace(found, deviations=deviations(found.utterances, card(corpus)) if corpus in names() else ())
+    joined = []
+    for corpus, members in parts.items():
+        found = members[0]
+        if len(members) > 1:
+            items: list[Utterance | Skipped] = []
+            for part in members:
+                items += [*part.utterances, *part.skipped]
+            found = scan_of(corpus, items, content=True)
+            differing = deviations(found.utterances, card(corpus)) if corpus in names() else ()
+            found = replace(found, deviations=differing)
+        joined.append(found)
+    return joined

@@ -1,4 +1,4 @@
-"""One labelled clip, and the labels that every corpus is translated to."""
+"""One labelled clip, and the canonical labels."""
 
 from __future__ import annotations
 

@@ -1,21 +1,12 @@
 """ASED, the Amharic speech emotion dataset: 65 volunteers, read sentences, five emotions.
 
-Retta, Almekhlafi, Sutcliffe, Mhamed, Ali, Feng (2023), A new Amharic speech emotion dataset and classification
-benchmark, ACM TALLIP 22(1), https://doi.org/10.1145/3529759. Licence: none stated, cite the paper.
-
 File name `a5-03-01-02-50`: emotion, sentence, repetition, gender (01 female, 02 male), speaker.
-
-    n1 neutral     f2 fear     h3 happiness     s4 sadness     a5 anger
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import Code, FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="ASED",
@@ -37,26 +28,16 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {"n1": "neutral", "f2": "fear", "h3": "happiness", "s4": "sadness", "a5": "anger"}
 _MISLABELLED_FEMALE = {"09", "15", "21", "23", "25"}
 
 
-def _describe(code: Mapping[str, str]) -> Fields:
+def _describe(code: Code) -> dict[str, str]:
     female = code["gender"] == "01" or code["speaker"] in _MISLABELLED_FEMALE
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["speaker"],
-        gender="female" if female else "male",
-        text=code["text"],
-    )
+    return {"gender": "female" if female else "male"}
 
 
 NAMES = FileNames(
     r"(?P<emotion>n1|f2|h3|s4|a5)-(?P<text>\d\d)-\d\d-(?P<gender>0[12])-(?P<speaker>\d\d)",
-    _describe,
+    emotions={"n1": "neutral", "f2": "fear", "h3": "happiness", "s4": "sadness", "a5": "anger"},
+    describe=_describe,
 )
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder that holds the folders 01Neutral to 05Angry."""
-    return read_coded(root, NAMES, corpus="ased", card=CARD)

@@ -22,9 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import require_folder
-from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
 from ser_fewshot.corpora._manifest import SPLITS, segment_suffix
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion, canonical_gender
 from ser_fewshot.errors import CorpusError
@@ -33,13 +33,8 @@ from ser_fewshot.optional import not_installed
 if TYPE_CHECKING:
     import audformat
 
-CARD = CorpusCard(
-    title="audformat database",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "audformat database",
     url="https://audeering.github.io/audformat",
     layout="db.yaml with db.emotion.csv or db.emotion.parquet",
     traps=(
@@ -63,14 +58,14 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
         CorpusError: audformat is not installed, the folder is no database, or it has no emotions, or numbers instead.
     """
     require_folder(root, subject=CARD.title, layout=CARD.layout)
-    package = require_package()
+    library = package()
     _require_plain_header(root / "db.yaml")
     with tempfile.TemporaryDirectory() as copy:
         for path in sorted(root.glob("db.*")):
             if path.suffix in {".yaml", ".csv", ".parquet"}:
                 shutil.copy(path, copy)
         try:
-            database = package.Database.load(copy)
+            database = library.Database.load(copy)
             rows = database.get("emotion", (*_SCHEMES, OUR_ID, OUR_CORPUS)).reset_index().to_dict("records")
             whole = {name: _of_files(database, name) for name in _SCHEMES}
             splits, words, unlisted = _splits(database), _words(database), _unlisted(database, Path(copy))
@@ -98,12 +93,8 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
             yield _utterance(root, database.name, row, cells, emotion=emotion, split=splits.get(file))
 
 
-def require_package() -> ModuleType:
-    """Return audformat.
-
-    Raises:
-        CorpusError: it is not installed.
-    """
+def package() -> ModuleType:
+    """Return the library, or raise a CorpusError that names the extra."""
     try:
         return importlib.import_module("audformat")
     except ImportError as error:
@@ -176,8 +167,8 @@ def _words(database: audformat.Database) -> Mapping[str, str]:
     words = {}
     for *_, scheme in _columns(database):
         labels = scheme.labels if scheme is not None and isinstance(scheme.labels, dict) else {}
-        for label, told in labels.items():
-            named = [told[name] for name in _NAMES if told.get(name)] if isinstance(told, dict) else []
+        for label, words_of in labels.items():
+            named = [words_of[name] for name in _NAMES if words_of.get(name)] if isinstance(words_of, dict) else []
             if named and canonical_emotion(str(label)) not in ALIASES:
                 words[str(label)] = str(named[0])
     return words

@@ -1,22 +1,13 @@
 """CaFE, the Canadian French emotional speech dataset: twelve actors, six sentences, seven emotions in two intensities.
 
-Gournay, Lahaie, Lefebvre (2018), A Canadian French emotional speech dataset, ACM MMSys,
-https://doi.org/10.1145/3204949.3208121. Licence: CC BY-NC-SA 4.0.
-
 File name `01-C-1-3`: actor (odd ones are men), emotion, intensity (1 weak, 2 strong; neutral has 1 only), sentence. The
 folders (Colère/Faible, Neutre) are not needed; those of the intensities are no speakers.
-
-    C anger, D disgust, J happiness, N neutral, P fear, S surprise, T sadness
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="CaFE",
@@ -43,29 +34,9 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {
-    "c": "anger",
-    "d": "disgust",
-    "j": "happiness",
-    "n": "neutral",
-    "p": "fear",
-    "s": "surprise",
-    "t": "sadness",
-}
-
-
-def _describe(code: Mapping[str, str]) -> Fields:
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["actor"],
-        gender="female" if int(code["actor"]) % 2 == 0 else "male",
-        text=code["text"],
-    )
-
-
-NAMES = FileNames(r"(?P<actor>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-[12]-(?P<text>[1-6])", _describe)
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder, whether they lie in folders per emotion and intensity or in one."""
-    return read_coded(root, NAMES, corpus="cafe", card=CARD)
+NAMES = FileNames(
+    r"(?P<speaker>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-[12]-(?P<text>[1-6])",
+    emotions={"c": "anger", "d": "disgust", "j": "happiness", "n": "neutral"}
+    | {"p": "fear", "s": "surprise", "t": "sadness"},
+    describe=lambda code: {"gender": "male" if int(code["speaker"]) % 2 else "female"},
+)

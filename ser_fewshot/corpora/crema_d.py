@@ -1,24 +1,14 @@
 """CREMA-D: 91 actors, twelve sentences, six emotions, American English.
 
-Cao, Cooper, Keutmann, Gur, Nenkova, Verma (2014), CREMA-D: Crowd-sourced emotional multimodal actors dataset, IEEE
-Transactions on Affective Computing 5(4), https://doi.org/10.1109/TAFFC.2014.2336244. Licence: ODbL 1.0.
-
-File name `1001_DFA_ANG_XX`: actor, sentence, emotion, level.
-
-    ANG anger, DIS disgust, FEA fear, HAP happiness, NEU neutral, SAD sadness
-    LO low, MD medium, HI high, XX unspecified (all sentences but IEO)
-
-The emotion is the one that the actor meant, not the one that listeners heard. Genders are from VideoDemographics.csv.
+File name `1001_DFA_ANG_XX`: actor, sentence, emotion, level (LO low, MD medium, HI high; XX unspecified, as in all
+sentences but IEO). The emotion is the one that the actor meant, not the one that listeners chose. Genders are from
+VideoDemographics.csv.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="CREMA-D",
@@ -41,38 +31,18 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {
-    "ang": "anger",
-    "dis": "disgust",
-    "fea": "fear",
-    "hap": "happiness",
-    "neu": "neutral",
-    "sad": "sadness",
-}
 # fmt: off
 _FEMALE = {
-    1002, 1003, 1004, 1006, 1007, 1008, 1009, 1010, 1012, 1013, 1018, 1020, 1021, 1024, 1025,
-    1028, 1029, 1030, 1037, 1043, 1046, 1047, 1049, 1052, 1053, 1054, 1055, 1056, 1058, 1060,
-    1061, 1063, 1072, 1073, 1074, 1075, 1076, 1078, 1079, 1082, 1084, 1089, 1091,
+    1002, 1003, 1004, 1006, 1007, 1008, 1009, 1010, 1012, 1013, 1018, 1020, 1021, 1024, 1025, 1028, 1029, 1030, 1037,
+    1043, 1046, 1047, 1049, 1052, 1053, 1054, 1055, 1056, 1058, 1060, 1061, 1063, 1072, 1073, 1074, 1075, 1076, 1078,
+    1079, 1082, 1084, 1089, 1091,
 }
 # fmt: on
 
-
-def _describe(code: Mapping[str, str]) -> Fields:
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["speaker"],
-        gender="female" if int(code["speaker"]) in _FEMALE else "male",
-        text=code["text"].upper(),
-    )
-
-
 NAMES = FileNames(
     r"(?P<speaker>10\d\d)_(?P<text>[A-Z]{3})_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX?)",
-    _describe,
+    describe=lambda code: {
+        "gender": "female" if int(code["speaker"]) in _FEMALE else "male",
+        "text": code["text"].upper(),
+    },
 )
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder: a clone of the repository or its folder AudioWAV."""
-    return read_coded(root, NAMES, corpus="crema_d", card=CARD)

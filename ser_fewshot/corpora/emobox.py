@@ -1,8 +1,5 @@
 """EmoBox metadata: the lists and folds of the EmoBox benchmark, one JSON object a line, without the audio.
 
-Ma et al. (2024), EmoBox: Multilingual multi-corpus speech emotion recognition toolkit and benchmark, Interspeech,
-https://arxiv.org/abs/2406.07162. Licence: MIT by its README; the audio has that of each corpus.
-
 The root is the folder of one corpus (`data/urdu`) with `urdu.jsonl`, `label_map.json` and the folds
 `fold_1/urdu_train_fold_1.jsonl`, or one such list. A row has the columns `key, dataset, wav, emo`, sometimes
 `start_time, end_time`. Rows name no speakers; where we have a reader of the corpus they are taken from the file names.
@@ -19,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ser_fewshot import plugins
-from ser_fewshot.corpora._coded import Fields, FileNames, utterance
+from ser_fewshot.corpora._cells import LabelError, emotion_of, is_number
+from ser_fewshot.corpora._coded import file_names, utterance
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, LOSSY, READABLE, foreign, is_foreign
-from ser_fewshot.corpora._labels import LabelError, emotion_of, is_number
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
@@ -197,8 +194,8 @@ def _described(file: Path, dataset: str, key: str) -> Utterance:
     """Return the clip with what its file name says, where we have a reader for its corpus."""
     own = {name.replace("_", ""): name for name in plugins.names("corpora")}
     corpus = own.get(dataset.replace("_", "").lower(), dataset)
-    names = getattr(plugins.load("corpora", corpus), "NAMES", None) if corpus in own.values() else None
-    fields = names.parse(file) if isinstance(names, FileNames) else None
-    if isinstance(fields, Fields):
+    names = file_names(corpus) if corpus in own.values() else None
+    fields = names.parse(file) if names else None
+    if fields and not isinstance(fields, str):
         return utterance(file, fields, corpus=corpus, card=plugins.load("corpora", corpus).CARD)
     return Utterance(id=f"{corpus}/{key.removeprefix(f'{dataset}-')}", path=file, corpus=corpus)

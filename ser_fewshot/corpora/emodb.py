@@ -1,23 +1,13 @@
 """Emo-DB, the Berlin database of emotional speech: ten actors, ten sentences without emotional content, German.
 
-Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss (2005), A database of German emotional speech, Interspeech,
-https://doi.org/10.21437/Interspeech.2005-446. Licence: free, cite the paper. 20 listeners heard all recordings; only
-those that at least 80 % of them recognised were published, which is why the classes are uneven.
-
-File name `03a01Fa`: speaker 03, sentence a01, emotion F, take a. The letters are German:
-
-    W anger (Wut)      L boredom (Langeweile)     E disgust (Ekel)     A fear (Angst)
-    F happiness (Freude)     T sadness (Trauer)     N neutral
+20 listeners judged all recordings; only those that at least 80 % of them recognised were published, which is why the
+classes are uneven. File name `03a01Fa`: speaker 03, sentence a01, emotion F (Freude; the letters are German), take a.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="Emo-DB",
@@ -28,15 +18,7 @@ CARD = CorpusCard(
     citation="Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss (2005), A database of German emotional speech",
     url="https://doi.org/10.21437/Interspeech.2005-446",
     layout="wav/03a01Fa.wav",
-    expected={
-        "anger": 127,
-        "boredom": 81,
-        "disgust": 46,
-        "fear": 69,
-        "happiness": 71,
-        "neutral": 79,
-        "sadness": 62,
-    },
+    expected={"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "neutral": 79, "sadness": 62},
     n_speakers=10,
     traps=(
         "All speakers say the same ten sentences, so a random split has every sentence on both sides.",
@@ -56,19 +38,8 @@ _EMOTIONS = {
 }
 _MALE = {"03", "10", "11", "12", "15"}
 
-
-def _describe(code: Mapping[str, str]) -> Fields:
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["speaker"],
-        gender="male" if code["speaker"] in _MALE else "female",
-        text=code["text"],
-    )
-
-
-NAMES = FileNames(r"(?P<speaker>03|08|09|1[0-6])(?P<text>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z]", _describe)
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder: the unpacked archive or its folder wav."""
-    return read_coded(root, NAMES, corpus="emodb", card=CARD)
+NAMES = FileNames(
+    r"(?P<speaker>03|08|09|1[0-6])(?P<text>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z]",
+    emotions=_EMOTIONS,
+    describe=lambda code: {"gender": "male" if code["speaker"] in _MALE else "female"},
+)

@@ -1,8 +1,5 @@
 """ESD, the emotional speech dataset: ten Mandarin and ten English speakers, 350 sentences each in five emotions.
 
-Zhou, Sisman, Liu, Li (2022), Emotional voice conversion: Theory, databases and ESD, Speech Communication 137,
-https://doi.org/10.1016/j.specom.2021.11.006. Licence: for research, after signing a form.
-
 Path `0001/Angry/0001_000351.wav`, in one release with a folder between: `0001/Angry/train/0001_000351.wav`, where the
 others are `evaluation` (read as "valid") and `test`. Speakers 0001 to 0010 speak Mandarin, 0011 to 0020 English. Files
 are numbered through: 1 to 350 neutral, 351 to 700 angry, 701 to 1050 happy, 1051 to 1400 sad, 1401 to 1750 surprise,
@@ -11,12 +8,8 @@ in the same order of sentences, so the number modulo 350 identifies the sentence
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance, canonical_emotion
+from ser_fewshot.corpora._coded import Code, FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="ESD",
@@ -41,26 +34,19 @@ _SENTENCES = 350
 _SPLITS = {"train": "train", "evaluation": "valid", "test": "test", "": None}
 
 
-def _describe(code: Mapping[str, str]) -> Fields:
+def _describe(code: Code) -> dict[str, str | None]:
     language = "cmn" if int(code["speaker"]) <= 10 else "eng"
     sentence = (int(code["number"]) - 1) % _SENTENCES + 1
-    return Fields(
-        emotion=canonical_emotion(code["emotion"]),
-        speaker=code["speaker"],
-        gender="female" if code["speaker"] in _FEMALE else "male",
-        text=f"{language}-{sentence:03d}",
-        language=language,
-        split=_SPLITS[code["split"]],
-    )
+    return {
+        "gender": "female" if code["speaker"] in _FEMALE else "male",
+        "text": f"{language}-{sentence:03d}",
+        "language": language,
+        "split": _SPLITS[code["split"]],
+    }
 
 
 NAMES = FileNames(
     r"(?P<emotion>Angry|Happy|Neutral|Sad|Surprise)/(?:(?P<split>train|evaluation|test)/)?"
     r"(?P<speaker>00(?:0[1-9]|1\d|20))_(?P<number>\d{6})",
-    _describe,
+    describe=_describe,
 )
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder that holds the folders 0001 to 0020."""
-    return read_coded(root, NAMES, corpus="esd", card=CARD)

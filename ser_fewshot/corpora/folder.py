@@ -13,20 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from ser_fewshot.corpora._coded import looks_like
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import find_clips, foreign, require_folder
 from ser_fewshot.corpora._manifest import SPLITS
-from ser_fewshot.corpora._recognise import looks_like
 from ser_fewshot.corpora._utterance import ALIASES, Utterance, canonical_emotion
 from ser_fewshot.errors import CorpusError
 
-CARD = CorpusCard(
-    title="Folder per emotion",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "Folder per emotion",
     url="https://huggingface.co/docs/datasets/audio_load",
     layout="angry/maria/a.wav, the folder of the speaker may be missing",
     traps=(

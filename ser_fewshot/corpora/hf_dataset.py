@@ -4,7 +4,7 @@ https://huggingface.co/docs/datasets. Licence: that of the data. Needs the extra
 
 The column of type Audio is the clip; emotion, speaker, gender, language and text are found under their usual names.
 Clips stand inside the tables, so they are unpacked into a folder, byte for byte as they were stored: nothing is decoded
-but by our own door, so torchcodec is not needed. No code of the data set is run, and no pickle is read.
+here, so torchcodec is not needed. No code of the data set is run, and no pickle is read.
 """
 
 from __future__ import annotations
@@ -16,22 +16,17 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from ser_fewshot.corpora._cells import LabelError, emotion_of, stated
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._files import FOREIGN, READABLE, require_folder
-from ser_fewshot.corpora._labels import LabelError, emotion_of, stated
 from ser_fewshot.corpora._manifest import COLUMNS, SPLITS
 from ser_fewshot.corpora._utterance import Utterance, canonical_gender
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.optional import not_installed
 from ser_fewshot.storage.files import write_atomically
 
-CARD = CorpusCard(
-    title="Data set of the Hugging Face library",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "Data set of the Hugging Face library",
     url="https://huggingface.co/docs/datasets",
     layout="state.json or dataset_dict.json with data-00000-of-00001.arrow, or *.parquet",
     traps=(
@@ -92,11 +87,7 @@ def of_parts(
 
 
 def package() -> ModuleType:
-    """Return the library.
-
-    Raises:
-        CorpusError: it is not installed.
-    """
+    """Return the library, or raise a CorpusError that names the extra."""
     try:
         return importlib.import_module("datasets")
     except ImportError as error:
@@ -152,17 +143,17 @@ def _clips(
         except LabelError as fault:
             yield Skipped(path, f"{fault}; row {number}")
             continue
-        told = {name: _cell(None, row[name]) for name in ("id", "corpus", "split")} if ours else {}
+        own = {name: _cell(None, row[name]) for name in ("id", "corpus", "split")} if ours else {}
         yield Utterance(
-            id=told.get("id") or f"{corpus}/{split}/{number}" if split else told.get("id") or f"{corpus}/{number}",
+            id=own.get("id") or "/".join(filter(None, (corpus, split, f"{number}"))),
             path=path,
-            corpus=told.get("corpus") or corpus,
+            corpus=own.get("corpus") or corpus,
             emotion=emotion,
             speaker=stated(cells.get("speaker")),
             language=cells.get("language"),
             gender=canonical_gender(cells.get("gender")),
             text=cells.get("text"),
-            split=told["split"] if ours else split,
+            split=own["split"] if ours else split,
         )
 
 
@@ -203,7 +194,7 @@ def _sound(cell: Mapping[str, Any] | None, *, root: Path, folder: Path | None, n
             expected="a folder to unpack them to",
             remedy="Name one: --audio-root DIR.",
         )
-    # A stranger's name decides nothing but the extension; the audio door goes by the content anyway.
+    # The stored name decides nothing but the extension: it could lead out of the folder.
     suffix = PurePosixPath(name or "").suffix.lower()
     path = folder / f"{number:06d}{suffix if suffix in READABLE | FOREIGN else '.wav'}"
     write_atomically(path, content, durable=False)

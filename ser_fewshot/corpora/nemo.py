@@ -1,22 +1,19 @@
 """nEMO: nine actors, 90 sentences, six emotions, Polish.
 
-Christop (2024), nEMO: Dataset of emotional speech in Polish, LREC-COLING, https://arxiv.org/abs/2404.06292.
-Licence: CC BY-NC-SA 4.0.
-
-File name `samples/EB0_anger_1.wav`: speaker, emotion (anger, fear, happiness, neutral, sadness, surprised), sentence.
-Beside the folder lies `data.tsv` with the columns file_id, emotion, raw_text, normalized_text, speaker_id, gender, age;
-genders are taken from it, and where it is missing from the table of speakers below.
+File name `samples/EB0_anger_1.wav`: speaker, emotion, sentence. Beside the folder lies `data.tsv` with the columns
+file_id, emotion, raw_text, normalized_text, speaker_id, gender, age; genders are taken from it, and where it is missing
+from the table of speakers below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
+from ser_fewshot.corpora._coded import FileNames, read_coded
 from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Gender, Utterance, canonical_emotion, canonical_gender
+from ser_fewshot.corpora._utterance import Gender, Utterance, canonical_gender
 
 CARD = CorpusCard(
     title="nEMO",
@@ -37,28 +34,13 @@ CARD = CorpusCard(
 )
 
 _GENDERS: dict[str, Gender] = {
-    "EB0": "female",
-    "IC0": "female",
-    "KD0": "female",
-    "KS0": "male",
-    "MK0": "female",
-    "MP0": "male",
-    "SM0": "male",
-    "TP0": "male",
-    "WR0": "male",
+    **dict.fromkeys(("EB0", "IC0", "KD0", "MK0"), "female"),
+    **dict.fromkeys(("KS0", "MP0", "SM0", "TP0", "WR0"), "male"),
 }
-
-
-def _describe(code: Mapping[str, str]) -> Fields:
-    speaker = code["speaker"].upper()
-    return Fields(
-        emotion=canonical_emotion(code["emotion"]), speaker=speaker, gender=_GENDERS.get(speaker), text=code["text"]
-    )
-
 
 NAMES = FileNames(
     r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised?)_(?P<text>\d+)",
-    _describe,
+    describe=lambda code: {"gender": _GENDERS.get(code["speaker"].upper())},
 )
 
 
@@ -75,13 +57,9 @@ def read(root: Path) -> Iterator[Utterance | Skipped]:
 def _genders(root: Path) -> dict[str, Gender]:
     """Return the gender of each speaker that data.tsv, in the root or beside it, names."""
     table = next((path for path in (root / "data.tsv", root.parent / "data.tsv") if path.is_file()), None)
-    genders: dict[str, Gender] = {}
-    if table is not None:
-        lines = table.read_text(encoding="utf-8-sig", errors="replace").split("\n")
-        header = [name.strip() for name in lines[0].split("\t")]
-        for line in lines[1:]:
-            row = dict(zip(header, (cell.strip() for cell in line.split("\t")), strict=False))
-            gender = canonical_gender(row.get("gender"))
-            if gender is not None:
-                genders[row.get("speaker_id", "")] = gender
-    return genders
+    text = "" if table is None else table.read_text(encoding="utf-8-sig", errors="replace")
+    # Lines end with \n alone, and quotation marks are part of the text: no table of the csv module.
+    header, *rows = ([cell.strip() for cell in line.split("\t")] for line in text.split("\n"))
+    named = (dict(zip(header, row, strict=False)) for row in rows)
+    pairs = ((row.get("speaker_id", ""), canonical_gender(row.get("gender"))) for row in named)
+    return {speaker: gender for speaker, gender in pairs if gender is not None}

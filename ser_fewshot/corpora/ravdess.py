@@ -1,13 +1,10 @@
 """RAVDESS, the spoken part: 24 actors, two sentences, eight emotions in two intensities, North American English.
 
-Livingstone and Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5),
-https://doi.org/10.1371/journal.pone.0196391. Licence: CC BY-NC-SA 4.0.
-
 File name `03-01-06-01-02-01-12`, seven fields of two digits:
 
     modality     01 sound and film, 02 film only, 03 sound only
     channel      01 speech, 02 song
-    emotion      01 neutral, 02 calm, 03 happiness, 04 sadness, 05 anger, 06 fear, 07 disgust, 08 surprise
+    emotion      01 to 08
     intensity    01 normal, 02 strong (never for neutral)
     sentence     01 "Kids are talking by the door", 02 "Dogs are sitting by the door"
     repetition   01, 02
@@ -19,12 +16,8 @@ of the same take are one clip.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import Code, FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="RAVDESS (speech)",
@@ -54,39 +47,20 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happiness",
-    "04": "sadness",
-    "05": "anger",
-    "06": "fear",
-    "07": "disgust",
-    "08": "surprise",
-}
+_EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
 
-def _describe(code: Mapping[str, str]) -> Fields | str:
+def _describe(code: Code) -> dict[str, str] | str:
     if code["channel"] == "02":
         return "song: only speech is read"
     if code["modality"] == "02":
         return "film only: it has no sound"
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["actor"],
-        gender="female" if int(code["actor"]) % 2 == 0 else "male",
-        text=code["text"],
-        name=f"03-{code['take']}",
-    )
+    return {"gender": "male" if int(code["speaker"]) % 2 else "female", "name": f"03-{code['take']}"}
 
 
 NAMES = FileNames(
     r"(?P<modality>0[123])-(?P<take>(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-(?P<text>0[12])-0[12]"
-    r"-(?P<actor>0[1-9]|1\d|2[0-4]))",
-    _describe,
+    r"-(?P<speaker>0[1-9]|1\d|2[0-4]))",
+    emotions={f"{number:02}": emotion for number, emotion in enumerate(_EMOTIONS, start=1)},
+    describe=_describe,
 )
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the spoken clips below a folder that holds the folders Actor_01 to Actor_24."""
-    return read_coded(root, NAMES, corpus="ravdess", card=CARD)

@@ -1,22 +1,12 @@
 """ShEMO, the Sharif emotional speech database: 87 speakers in Persian radio plays, six emotions.
 
-Mohamad Nezami, Jamshid Lou, Karami (2019), ShEMO: a large-scale validated database for Persian speech emotion
-detection, Language Resources and Evaluation 53, https://doi.org/10.1007/s10579-018-9427-x. Licence: free for academic
-purposes.
-
 File name `F01A01`, in the folders female and male: gender and speaker (F01), emotion, number of the clip.
-
-    A anger, F fear, H happiness, N neutral, S sadness, W surprise
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="ShEMO",
@@ -38,27 +28,8 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {
-    "a": "anger",
-    "f": "fear",
-    "h": "happiness",
-    "n": "neutral",
-    "s": "sadness",
-    "w": "surprise",
-}
-
-
-def _describe(code: Mapping[str, str]) -> Fields:
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["speaker"].upper(),
-        gender="female" if code["speaker"].startswith("f") else "male",
-    )
-
-
-NAMES = FileNames(r"(?P<speaker>[FM]\d\d)(?P<emotion>[AFHNSW])\d{2,3}", _describe)
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder that holds the folders female and male."""
-    return read_coded(root, NAMES, corpus="shemo", card=CARD)
+NAMES = FileNames(
+    r"(?P<speaker>[FM]\d\d)(?P<emotion>[AFHNSW])\d{2,3}",
+    emotions={"a": "anger", "f": "fear", "h": "happiness", "n": "neutral", "s": "sadness", "w": "surprise"},
+    describe=lambda code: {"gender": "female" if code["speaker"].startswith("f") else "male"},
+)

@@ -15,13 +15,8 @@ from ser_fewshot.corpora._corpus import CorpusCard, Skipped
 from ser_fewshot.corpora._utterance import Utterance
 from ser_fewshot.errors import CorpusError
 
-CARD = CorpusCard(
-    title="Table of clips",
-    language="und",
-    language_name="that of the data",
-    licence="that of the data",
-    commercial_use=None,
-    citation="that of the data",
+CARD = CorpusCard.of_format(
+    "Table of clips",
     url="https://docs.python.org/3/library/csv.html",
     layout="table.csv with the columns file, emotion, speaker",
     traps=(

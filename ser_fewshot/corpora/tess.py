@@ -1,21 +1,13 @@
 """TESS, the Toronto emotional speech set: two actresses, 200 words in "Say the word ...", seven emotions, English.
 
-Pichora-Fuller and Dupuis (2020), Toronto emotional speech set (TESS), Borealis, https://doi.org/10.5683/SP2/E8H2MF.
-Licence: CC BY-NC-ND 4.0.
-
-File name `OAF_back_angry`: speaker (OAF 64 years old, YAF 26 years old), word, emotion: angry, disgust, fear, happy,
-neutral, ps (pleasant surprise), sad. The folders (OAF_angry, OAF_Pleasant_surprise, YAF_pleasant_surprised, ...) are
-spelled differently for the two speakers and are not needed.
+File name `OAF_back_angry`: speaker (OAF 64 years old, YAF 26 years old), word, emotion (ps is pleasant surprise). The
+folders are spelled differently for the two speakers and are not needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance, canonical_emotion
+from ser_fewshot.corpora._coded import Code, FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="TESS",
@@ -26,15 +18,7 @@ CARD = CorpusCard(
     citation="Pichora-Fuller, Dupuis (2020), Toronto emotional speech set (TESS)",
     url="https://doi.org/10.5683/SP2/E8H2MF",
     layout="OAF_angry/OAF_back_angry.wav",
-    expected={
-        "anger": 400,
-        "disgust": 400,
-        "fear": 400,
-        "happiness": 400,
-        "neutral": 400,
-        "sadness": 400,
-        "surprise": 400,
-    },
+    expected=dict.fromkeys(("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), 400),
     n_speakers=2,
     traps=(
         "There are two speakers: speaker-independent means to train on one and to test on the other.",
@@ -46,23 +30,12 @@ CARD = CorpusCard(
 )
 
 
-def _describe(code: Mapping[str, str]) -> Fields:
+def _describe(code: Code) -> dict[str, str]:
     speaker = "OAF" if code["speaker"] == "oa" else code["speaker"].upper()
-    return Fields(
-        emotion=canonical_emotion(code["emotion"]),
-        speaker=speaker,
-        gender="female",
-        text=code["text"],
-        name=f"{speaker}_{code['text']}_{code['emotion']}",
-    )
+    return {"speaker": speaker, "gender": "female", "name": f"{speaker}_{code['text']}_{code['emotion']}"}
 
 
 NAMES = FileNames(
     r"(?P<speaker>OAF|OA|YAF)_(?P<text>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
-    _describe,
+    describe=_describe,
 )
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder, whether they lie in folders per emotion or in one."""
-    return read_coded(root, NAMES, corpus="tess", card=CARD)

@@ -1,20 +1,13 @@
 """URDU: spontaneous speech cut from Urdu talk shows, four emotions.
 
-Latif, Qayyum, Usman, Qadir (2018), Cross lingual speech emotion recognition: Urdu vs. Western languages, FIT,
-https://doi.org/10.1109/FIT.2018.00023. Licence: for research use.
-
 File name `SM1_F19_A019`: speaker SM1 (SM male, SF female), clip 19 of that speaker, emotion letter and a running number
-within the emotion. A anger, H happiness, N neutral, S sadness.
+within the emotion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-from ser_fewshot.corpora._coded import Fields, FileNames, read_coded
-from ser_fewshot.corpora._corpus import CorpusCard, Skipped
-from ser_fewshot.corpora._utterance import Utterance
+from ser_fewshot.corpora._coded import FileNames
+from ser_fewshot.corpora._corpus import CorpusCard
 
 CARD = CorpusCard(
     title="URDU",
@@ -36,20 +29,8 @@ CARD = CorpusCard(
     ),
 )
 
-_EMOTIONS = {"a": "anger", "h": "happiness", "n": "neutral", "s": "sadness"}
-
-
-def _describe(code: Mapping[str, str]) -> Fields:
-    return Fields(
-        emotion=_EMOTIONS[code["emotion"]],
-        speaker=code["speaker"].upper(),
-        gender="male" if code["speaker"].startswith("sm") else "female",
-    )
-
-
-NAMES = FileNames(r"(?P<speaker>S[MF]\d+)_F\d+_(?P<emotion>[AHNS])\d+", _describe)
-
-
-def read(root: Path) -> Iterator[Utterance | Skipped]:
-    """Yield the clips below a folder that holds the folders Angry, Happy, Neutral and Sad."""
-    return read_coded(root, NAMES, corpus="urdu", card=CARD)
+NAMES = FileNames(
+    r"(?P<speaker>S[MF]\d+)_F\d+_(?P<emotion>[AHNS])\d+",
+    emotions={"a": "anger", "h": "happiness", "n": "neutral", "s": "sadness"},
+    describe=lambda code: {"gender": "male" if code["speaker"].startswith("sm") else "female"},
+)

@@ -1,4 +1,4 @@
-"""Whether clips can give the episodes that are asked for, and which smaller ones they can, before the work begins."""
+"""Check before the work begins that clips can give episodes of a spec; if not, name smaller ones that they can."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ _WHERE = " Tasks of a training are set as [[train.tasks]] in the file of --confi
 _WAYS = 8  # numbers of ways that are tried, one by one; below them, halves
 
 
-def drawable(utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 0, part: str = "") -> EpisodeSampler:
-    """Return the sampler of a kind of episodes.
-
-    Args:
-        utterances: what to draw from.
-        spec: what is asked for.
-        seed: of the sampler.
-        part: what the clips are, such as "meta-validation"; the error begins with it.
+def feasible_sampler(
+    utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 0, part: str = ""
+) -> EpisodeSampler:
+    """Return an `EpisodeSampler`; the error begins with `part`, such as "meta-validation".
 
     Raises:
-        EpisodeError: no such episode can be drawn; the error says which nearest smaller one can.
+        EpisodeError: no such episode can be drawn; the error names the nearest smaller one that can.
     """
     try:
         return EpisodeSampler(utterances, spec, seed=seed)

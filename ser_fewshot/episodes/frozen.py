@@ -1,4 +1,4 @@
-"""Frozen episodes: a list that is written to a file, hashed and replayed, so that two programs meet the same tasks.
+"""Frozen episode lists: written to a file, hashed and replayed, so that two programs score the same tasks.
 
 A file whose name ends with `.gz` is compressed.
 """
@@ -37,12 +37,8 @@ def save_episodes(path: Path, episodes: Sequence[Episode], spec: EpisodeSpec, *,
         EpisodeError: the list is longer than `load_episodes` would read.
         SettingsError: the file cannot be written.
     """
-    header = {
-        "spec": asdict(spec),
-        "seed": seed,
-        "episodes": len(episodes),
-        "episodes_sha256": episodes_hash(episodes),
-    }
+    sha256 = episodes_hash(episodes)
+    header = {"spec": asdict(spec), "seed": seed, "episodes": len(episodes), "episodes_sha256": sha256}
     lines = list(_lines(episodes))
     sealed = {**header, "sha256": _digest([_line(header), *lines])}
     content = "".join([_line(sealed), *lines]).encode()
@@ -91,7 +87,7 @@ def _is_packed(path: Path) -> bool:
 
 
 def _packed(content: bytes) -> bytes:
-    """Compress without the name and the time that the format has room for."""
+    """Compress without name and time: `gzip.compress` writes another header in every version of Python."""
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Who may be heard in the support and who in the query: parting speakers, or sentences, between the two."""
+"""Assign speakers or sentences to the support or the query side."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def codes_of(values: Sequence[str | None]) -> Rows:
 
 
 def random_sides(rng: np.random.Generator, n_codes: int) -> Sides:
-    """(2, n_codes + 1) whether each code may be support, and query; the last stands for -1, and may be either."""
-    # The share of the support side is random too, so that uneven specs and few speakers find their split.
+    """(2, n_codes + 1) whether each code may be support, and query; the last stands for -1 and may be either."""
+    # The share of the support side is random too, so that uneven specs and few speakers find their partition.
     support = rng.random(n_codes + 1) < rng.random()
     sides = np.stack([support, ~support])
     sides[:, -1] = True
@@ -27,7 +27,7 @@ def random_sides(rng: np.random.Generator, n_codes: int) -> Sides:
 
 
 def divisible(sizes: NDArray[np.int64], total: int, k_shot: int, n_query: int) -> bool:
-    """Whether groups of `sizes` clips can be parted so that one side has k_shot clips and the other n_query.
+    """Whether groups of `sizes` clips can be divided into a side of k_shot clips and one of n_query.
 
     Of the `total` of clips, which must suffice for both, those in no group may go to either side.
     """

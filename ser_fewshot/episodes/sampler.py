@@ -1,4 +1,4 @@
-"""Episodes: small N-way K-shot tasks, drawn so that what is tested was not in the support.
+"""Episodes: small N-way K-shot tasks, drawn so that no query clip, and by default no query speaker, is in the support.
 
 An episode depends on (seed, index) and the set of clips alone, so any worker draws the same one. Episodic training is
 from Vinyals et al., "Matching networks for one shot learning", 2016, https://arxiv.org/abs/1606.04080; that speakers of
@@ -34,7 +34,7 @@ class EpisodeSampler:
         excluded: classes that can never take part, with the reason; "corpus/emotion" where corpora do not mix.
 
     Raises:
-        EpisodeError: no episode of this kind can be drawn; the message holds what was asked and what there is.
+        EpisodeError: no episode of this kind can be drawn.
     """
 
     def __init__(self, utterances: Sequence[Utterance], spec: EpisodeSpec, *, seed: int = 0) -> None:
@@ -47,12 +47,12 @@ class EpisodeSampler:
         self._ids = np.array(_unique([utterance.id for utterance in ordered]), dtype=object)
         self._speakers = codes_of([utterance.speaker_key for utterance in ordered])
         self._one_speaker = spec.query_speaker == "same" and spec.label == "emotion"
-        self._parted: dict[str, Rows] = {}  # what support and query must not share, by row
+        self._disjoint: dict[str, Rows] = {}  # what support and query must not share, by row
         if spec.query_speaker == "disjoint":
-            self._parted["speaker"] = self._speakers
+            self._disjoint["speaker"] = self._speakers
         if spec.query_text == "different":
-            self._parted["sentence"] = codes_of([utterance.text_key for utterance in ordered])
-        self._sizes = {what: int(codes.max(initial=-1)) + 1 for what, codes in self._parted.items()}
+            self._disjoint["sentence"] = codes_of([utterance.text_key for utterance in ordered])
+        self._sizes = {what: int(codes.max(initial=-1)) + 1 for what, codes in self._disjoint.items()}
         self._wanted = f"{spec.k_shot} support and {spec.n_query} query clips each"
         self._pools = self._build(ordered)
         self.draw(0)  # what single classes allow, their combination may not
@@ -163,7 +163,7 @@ class EpisodeSampler:
         if len(rows) < need:
             known = " with a known speaker" if self.spec.query_speaker == "disjoint" else ""
             return f"at most {clips}{known}, {need} needed"
-        for what, codes in self._parted.items():
+        for what, codes in self._disjoint.items():
             sizes = np.unique(codes[rows][codes[rows] >= 0], return_counts=True)[1]
             if not divisible(sizes, len(rows), self.spec.k_shot, self.spec.n_query):
                 return f"{clips}, whose {_count(len(sizes), what)} cannot be parted into {self._wanted}"
@@ -171,8 +171,8 @@ class EpisodeSampler:
 
     def _clips(self, rng: np.random.Generator, classes: Sequence[Rows]) -> list[tuple[Ids, Ids]] | None:
         """Return support and query ids of each class; None if no split of speakers and sentences serves them all."""
-        for _ in range(_SPLITS if self._parted else 1):
-            sides = [(codes, random_sides(rng, self._sizes[what])) for what, codes in self._parted.items()]
+        for _ in range(_SPLITS if self._disjoint else 1):
+            sides = [(codes, random_sides(rng, self._sizes[what])) for what, codes in self._disjoint.items()]
             clips: list[tuple[Ids, Ids]] = []
             for rows in classes:
                 if (picked := self._pick(rng, rows, sides)) is None:
@@ -193,8 +193,8 @@ class EpisodeSampler:
             return None
         chosen = rng.permutation(np.flatnonzero(may_support))[: self.spec.k_shot]
         may_query[chosen] = False
-        asked = rng.permutation(np.flatnonzero(may_query))[: self.spec.n_query]
-        support, query = (tuple(self._ids[rows[positions]]) for positions in (chosen, asked))
+        queried = rng.permutation(np.flatnonzero(may_query))[: self.spec.n_query]
+        support, query = (tuple(self._ids[rows[positions]]) for positions in (chosen, queried))
         return None if len(query) < self.spec.n_query else (support, query)
 
     def _impossible(self, found: str, *, expected: str) -> EpisodeError:

@@ -1,4 +1,4 @@
-"""What an episode is made of, and one episode by the ids of its clips."""
+"""The specification of an episode, and one episode by the ids of its clips."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ from ser_fewshot.corpora import LabelKind
 from ser_fewshot.errors import EpisodeError
 
 QuerySpeaker = Literal["disjoint", "same", "any"]
-
-
 QueryText = Literal["different", "any"]
-
-
 Ids = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSpec:
-    """What an episode is made of.
+    """The specification of an episode.
 
     Attributes:
         n_way: classes.
@@ -30,10 +26,10 @@ class EpisodeSpec:
         n_query: query clips of each class.
         label: what a class is: an emotion, a speaker, or one emotion of one speaker.
         query_speaker: "disjoint": no speaker of any query clip speaks in the support; "same": all clips of the episode
-            are one speaker's (with speakers as classes: each class is one speaker); "any": not looked at.
+            are one speaker's (with speakers as classes: each class is one speaker); "any": no constraint.
         query_text: "different": no sentence of a query clip is spoken in the support, where the corpus knows its
-            sentences; "any": not looked at.
-        mix_corpora: whether one episode may hold clips of several corpora; if it may, the recording is a clue.
+            sentences; "any": no constraint.
+        mix_corpora: whether one episode may hold clips of several corpora, whose recordings may give the class away.
     """
 
     n_way: int = 5
@@ -45,14 +41,15 @@ class EpisodeSpec:
     mix_corpora: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, least in (("n_way", self.n_way, 2), ("k_shot", self.k_shot, 1), ("n_query", self.n_query, 1)):
-            require_whole(name, value, least=least)
-        for choice, given, legal in (
-            ("label", self.label, get_args(LabelKind)),
-            ("query_speaker", self.query_speaker, get_args(QuerySpeaker)),
-            ("query_text", self.query_text, get_args(QueryText)),
-            ("mix_corpora", self.mix_corpora, (False, True)),
+        for name, least in (("n_way", 2), ("k_shot", 1), ("n_query", 1)):
+            require_whole(name, getattr(self, name), least=least)
+        for choice, legal in (
+            ("label", get_args(LabelKind)),
+            ("query_speaker", get_args(QuerySpeaker)),
+            ("query_text", get_args(QueryText)),
+            ("mix_corpora", (False, True)),
         ):
+            given = getattr(self, choice)
             if type(given) is not type(legal[0]) or given not in legal:
                 expected = " | ".join(map(str, legal))
                 raise EpisodeError(choice, found=repr(given), expected=expected, remedy="Choose one of these.")

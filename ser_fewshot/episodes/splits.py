@@ -1,8 +1,8 @@
-"""Parting utterances before anything is learned: by class, by speaker, by corpus, and, conventionally, by clip."""
+"""Splits of utterances into meta-train and meta-test: by class, speaker or corpus, and, conventionally, by clip."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _LISTED = 20
 
 
 def split_by_class(utterances: Sequence[Utterance], held_out: Collection[str]) -> Parts:
-    """Return (meta-train, meta-test) whose emotions are disjoint: those held out are met at meta-test only.
+    """Return (meta-train, meta-test) with disjoint emotions: those held out are in meta-test only.
 
     A clip without an emotion is in neither: it might be one of those held out.
 
@@ -27,7 +27,7 @@ def split_by_class(utterances: Sequence[Utterance], held_out: Collection[str]) -
 
 
 def split_by_corpus(utterances: Sequence[Utterance], held_out: Collection[str]) -> Parts:
-    """Return (meta-train, meta-test) whose corpora are disjoint.
+    """Return (meta-train, meta-test) with disjoint corpora.
 
     Raises:
         EpisodeError: a corpus to hold out does not occur, or nothing is left to train on.
@@ -37,7 +37,7 @@ def split_by_corpus(utterances: Sequence[Utterance], held_out: Collection[str]) 
 
 
 def split_by_speaker_name(utterances: Sequence[Utterance], held_out: Collection[str]) -> Parts:
-    """Return (meta-train, meta-test) whose speakers are disjoint: those named are met at meta-test only.
+    """Return (meta-train, meta-test) with disjoint speakers: those named are in meta-test only.
 
     A speaker is named as in the manifest, or, where several corpora have one of that name, as "corpus/name". A clip
     without a speaker is in neither part: it might be by one of those held out.
@@ -64,35 +64,25 @@ def split_by_speaker_name(utterances: Sequence[Utterance], held_out: Collection[
 def split_every_class(utterances: Sequence[Utterance], *, test_fraction: float, seed: int) -> Parts:
     """Return (train, test) with the same fraction of the clips of every emotion of every corpus held out.
 
-    The conventional split: classes and speakers stand on both sides, so its number says how well known emotions of
-    known voices are recognised, and nothing about a new one. At least one clip of each class is on either side; a clip
-    without an emotion is on neither. Depends on the set of clips, not on their order.
+    The conventional split: classes and speakers are on both sides, so its score is for known emotions of known voices.
+    At least one clip of each class is on either side; a clip without an emotion is on neither. Depends on the set of
+    clips, not on their order.
 
     Raises:
         EpisodeError: the fraction is not between 0 and 1, the seed is negative, there are no clips with an emotion, or
             an emotion has a single one.
     """
-    _check_fraction("split of every class", test_fraction, seed)
-    rng = np.random.default_rng(seed)
     classes: dict[tuple[str, str], list[str]] = {}
-    for utterance in utterances:
-        if utterance.emotion is not None:
-            classes.setdefault((utterance.corpus, utterance.emotion), []).append(utterance.id)
-    held_out: list[str] = []
-    for (corpus, emotion), ids in sorted(classes.items()):
-        if len(ids) < 2:
-            raise EpisodeError(
-                f"{corpus}/{emotion}",
-                found="1 clip",
-                expected="at least 2 to part",
-                remedy="Leave this class out of the split.",
-            )
-        held_out += [str(name) for name in rng.permutation(sorted(ids))[: _share(test_fraction, len(ids))]]
+    for clip in utterances:
+        if clip.emotion is not None:
+            classes.setdefault((clip.corpus, clip.emotion), []).append(clip.id)
+    ordered = [("/".join(key), ids) for key, ids in sorted(classes.items())]
+    held_out = _draw(ordered, "clip", where="split of every class", test_fraction=test_fraction, seed=seed)
     return _split(utterances, [None if clip.emotion is None else clip.id for clip in utterances], held_out, kind="clip")
 
 
 def split_by_speaker(utterances: Sequence[Utterance], *, test_fraction: float, seed: int) -> Parts:
-    """Return (meta-train, meta-test) whose speakers are disjoint, the same fraction of each corpus's speakers held out.
+    """Return (meta-train, meta-test) with disjoint speakers, the same fraction of the speakers of each corpus held out.
 
     At least one speaker of each corpus is in either part. Depends on the set of clips, not on their order.
 
@@ -100,19 +90,26 @@ def split_by_speaker(utterances: Sequence[Utterance], *, test_fraction: float, s
         EpisodeError: the fraction is not between 0 and 1, the seed is negative, there are no clips, a clip has no
             speaker, or a corpus has a single one.
     """
-    _check_fraction("split by speaker", test_fraction, seed)
-    rng = np.random.default_rng(seed)
-    held_out: list[str] = []
-    for corpus, names in sorted(_speakers(utterances).items()):
-        if len(names) < 2:
+    speakers: dict[str, set[str]] = {}
+    for clip in checked_utterances(utterances):
+        if clip.speaker_key is None:
             raise EpisodeError(
-                corpus, found="1 speaker", expected="at least 2 to part", remedy="Leave this corpus out of the split."
+                clip.id,
+                found="no speaker",
+                expected="a speaker for every clip of a speaker-independent split",
+                remedy="Fill the speaker column, or split by corpus or class.",
             )
-        held_out += [str(name) for name in rng.permutation(sorted(names))[: _share(test_fraction, len(names))]]
-    return _split(utterances, [utterance.speaker_key for utterance in utterances], held_out, kind="speaker")
+        speakers.setdefault(clip.corpus, set()).add(clip.speaker_key)
+    held_out = _draw(
+        sorted(speakers.items()), "speaker", where="split by speaker", test_fraction=test_fraction, seed=seed
+    )
+    return _split(utterances, [clip.speaker_key for clip in utterances], held_out, kind="speaker")
 
 
-def _check_fraction(where: str, test_fraction: float, seed: int) -> None:
+def _draw(
+    groups: Iterable[tuple[str, Collection[str]]], member: str, *, where: str, test_fraction: float, seed: int
+) -> list[str]:
+    """Draw the same fraction of each named group's members, but neither none of them nor all."""
     if not 0 < test_fraction < 1 or seed < 0:
         raise EpisodeError(
             where,
@@ -120,26 +117,15 @@ def _check_fraction(where: str, test_fraction: float, seed: int) -> None:
             expected="a fraction between 0 and 1, a seed of at least 0",
             remedy="Try 0.2 and 0.",
         )
-
-
-def _share(fraction: float, n: int) -> int:
-    """Return the fraction of n, but neither none of them nor all."""
-    return min(max(round(fraction * n), 1), n - 1)
-
-
-def _speakers(utterances: Sequence[Utterance]) -> dict[str, set[str]]:
-    """Return the speakers of each corpus; every clip must have one."""
-    speakers: dict[str, set[str]] = {}
-    for utterance in checked_utterances(utterances):
-        if utterance.speaker_key is None:
-            raise EpisodeError(
-                utterance.id,
-                found="no speaker",
-                expected="a speaker for every clip of a speaker-independent split",
-                remedy="Fill the speaker column, or split by corpus or class.",
-            )
-        speakers.setdefault(utterance.corpus, set()).add(utterance.speaker_key)
-    return speakers
+    rng = np.random.default_rng(seed)
+    drawn: list[str] = []
+    for name, members in groups:
+        if len(members) < 2:
+            remedy = f"Leave this {'class' if member == 'clip' else 'corpus'} out of the split."
+            raise EpisodeError(name, found=f"1 {member}", expected="at least 2 to part", remedy=remedy)
+        share = min(max(round(test_fraction * len(members)), 1), len(members) - 1)
+        drawn += [str(one) for one in rng.permutation(sorted(members))[:share]]
+    return drawn
 
 
 def _split(

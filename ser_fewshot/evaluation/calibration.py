@@ -30,8 +30,8 @@ SHOTS = (1, 2, 5, 10, 20)
 KEEP = 0.9
 """Share of meta-validation clips of enrolled classes that the threshold keeps.
 
-High, because clips of a corpus outside the training set are all more novel than these: about three quarters of those
-of enrolled classes are kept there, where the point of equal error rate would keep fewer than half.
+High, because all clips of a corpus outside the training set are more novel than these: about three quarters of those
+of enrolled classes are kept there; a threshold of equal error rate would keep fewer than half.
 """
 
 BINS = 15
@@ -40,9 +40,7 @@ BINS = 15
 _QUERIES = 5  # a class
 _SCALES = (-20.0, 20.0)  # logarithm of the temperatures that are tried
 _HALVINGS = 50
-
-_CONDITIONS = 3
-_EVIDENCE = 2
+_CONDITIONS, _EVIDENCE = 3, 2  # numbers of the inputs
 _HOTTEST = 20.0  # of the logarithm of a temperature: beyond it, a softmax in single precision is flat or a step
 _LARGEST_WEIGHT = 1e6
 Array = NDArray[np.float64]
@@ -92,8 +90,8 @@ class Calibration:
         return (evidence.double() @ weights + self._weigh(self.novelty, n_way, k_shot)).sigmoid()
 
     def _weigh(self, weights: tuple[float, ...], n_way: int, k_shot: float) -> float:
-        held = conditions(min(n_way, self.most_ways), min(k_shot, self.most_shots))
-        return sum(weight * value for weight, value in zip(weights, held, strict=False))
+        values = conditions(min(n_way, self.most_ways), min(k_shot, self.most_shots))
+        return sum(weight * value for weight, value in zip(weights, values, strict=False))
 
     def _corners(self) -> list[float]:
         """The logarithm of the temperature where it is largest and smallest: it is linear between."""
@@ -112,8 +110,8 @@ def fit_calibration(
     Args:
         learner: what to calibrate.
         features: of the meta-validation clips.
-        seed: which episodes are drawn.
-        n_episodes: of each number of classes and clips that these clips allow, of WAYS and SHOTS.
+        seed: of the episodes.
+        n_episodes: of each of WAYS and SHOTS that these clips allow.
         keep: the share of clips of enrolled classes that the threshold keeps.
 
     Raises:
@@ -140,7 +138,7 @@ def validation_predictions(
             for n_way in WAYS
             for k_shot in SHOTS
         ]
-        episodes = [episode for spec in cells for episode in drawable(features, spec, seed, n_episodes)]
+        episodes = [episode for spec in cells for episode in possible_episodes(features, spec, seed, n_episodes)]
         if found := predictions(learner, features, episodes, leave_out=True):
             return found
     raise EpisodeError(
@@ -188,8 +186,8 @@ def optimal_temperature(logits: Tensor, y: Tensor) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def drawable(features: FeatureSet, spec: EpisodeSpec, seed: int, n_episodes: int) -> tuple[Episode, ...]:
-    """Return episodes of a spec; none where the clips do not allow them."""
+def possible_episodes(features: FeatureSet, spec: EpisodeSpec, seed: int, n_episodes: int) -> tuple[Episode, ...]:
+    """Return episodes of a spec; none where the clips do not allow any."""
     try:
         return EpisodeSampler(features.utterances, spec, seed=seed).draw_many(n_episodes)
     except EpisodeError:
@@ -218,7 +216,7 @@ def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
 
 
 def _fit_temperature(found: Sequence[Predictions]) -> tuple[float, ...]:
-    """Return the weights of least squares through the optimum of every cell, weighed by the number of its queries."""
+    """Return the least-squares weights through the optima of all cells, weighted by their numbers of queries."""
     cells: dict[tuple[int, float], list[Predictions]] = {}
     for one in found:
         cells.setdefault((one.n_way, one.k_shot), []).append(one)
@@ -234,7 +232,7 @@ def _fit_temperature(found: Sequence[Predictions]) -> tuple[float, ...]:
 
 
 def conditions(n_way: int, k_shot: float) -> tuple[float, float, float]:
-    """Return what calibration depends on, beside the clip."""
+    """Return the inputs of a calibration that are the same for all clips of an enrolment."""
     return 1.0, math.log(n_way), math.log(k_shot)
 
 

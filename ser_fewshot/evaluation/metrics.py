@@ -135,7 +135,7 @@ def score(
 
     uar, accuracy = np.full((2, len(episodes)), chance_of(spec))
     truth: list[str] = []
-    taken_for: list[str] = []
+    answers: list[str] = []
     for number, (episode, answer) in enumerate(zip(episodes, predicted, strict=True)):
         if answer is None:
             continue
@@ -143,8 +143,8 @@ def score(
         uar[number] = balanced_accuracy_score(y, answer)
         accuracy[number] = np.mean(y == answer)
         truth += [episode.classes[label] for label in y]
-        taken_for += [episode.classes[label] for label in answer]
+        answers += [episode.classes[label] for label in answer]
     labels = tuple(sorted({label for episode in episodes for label in episode.classes}))
     shape = (len(labels), len(labels))
-    confusion = confusion_matrix(truth, taken_for, labels=list(labels)) if truth else np.zeros(shape, dtype=np.int64)
+    confusion = confusion_matrix(truth, answers, labels=list(labels)) if truth else np.zeros(shape, dtype=np.int64)
     return Evaluation(spec, episodes_hash(episodes), labels, uar, accuracy, confusion, diverged)

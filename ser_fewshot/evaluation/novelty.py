@@ -1,4 +1,4 @@
-"""How novel a clip is to an enrolment: its distance to the nearest class mean, over what is usual there.
+"""Novelty of a clip to a support: its distance to the nearest class mean, relative to the distances within it.
 
 Distances are relative to the enrolment because those of another corpus may all be longer, or shorter, than those that
 a calibration was fitted on.
@@ -52,7 +52,7 @@ class SupportStatistics:
         return len(self.means)
 
     def evidence(self, query: Features, logits: Tensor) -> Tensor:
-        """Return what novelty is told by, (n_query, 2).
+        """Return the inputs of the novelty, (n_query, 2).
 
         The first is the logarithm of a clip's distance to the nearest class mean over `typical`; the second its largest
         logit (n_query, n_way).

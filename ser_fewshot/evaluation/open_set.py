@@ -1,4 +1,4 @@
-"""Open set: how well clips of a class that is not enrolled are told from those of enrolled classes."""
+"""Open-set measures: how well novelty separates clips of a class that is not enrolled from the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rejection:
-    """How well one threshold of novelty, whichever it is, tells unknown clips from known ones.
+    """How well the novelty separates unknown clips from known ones, over all thresholds.
 
     Attributes:
         auroc: area under the ROC curve of the novelty.

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.classifier.enrollment import Enrolled
-from ser_fewshot.classifier.labels import checked_label
+from ser_fewshot.classifier.inputs import checked_label
 from ser_fewshot.corpora import canonical_emotion
 from ser_fewshot.encoders import Encoder, Given, Mean, shares_of
 from ser_fewshot.errors import CheckpointError, EnrollmentError

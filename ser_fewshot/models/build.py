@@ -1,4 +1,4 @@
-"""Build models, and make one of another: with another learner, another view or a trained encoder."""
+"""Build a model from its config, or from another model: with another learner, view or trained encoder."""
 
 from __future__ import annotations
 
@@ -16,25 +16,20 @@ from ser_fewshot.learners import LARGEST_SIZE, build_learner, settings_of
 from ser_fewshot.models.config import Model, ModelConfig
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.settings import fill
-from ser_fewshot.storage.tensors import (
-    load_weights,
-)
+from ser_fewshot.storage.tensors import load_weights
 
 
 def build_model(config: ModelConfig, *, frontend: FrontEnd | None = None, seed: int = 0) -> Model:
-    """Return an untrained model, whose random weights depend on the seed alone.
+    """Return an untrained model, whose random weights depend on the seed alone; the global generator is left as it was.
 
-    Args:
-        config: what to build.
-        frontend: one that was built of this config already, which is taken over with its weights.
-        seed: of the random weights; the global generator is left as it was.
+    A `frontend` that was built from this config already is used with its weights.
 
     Raises:
         SettingsError: a name or a setting of the config is not legal.
     """
     ready: Any = _build_frontend(config, seed=seed) if frontend is None else frontend
     check_frames(ready, config.normalization)
-    settings = _following(settings_of(config.learner, _fitting(config, ready)), ready)
+    settings = _learner_settings(config, ready)
     learner = build_learner(config.learner, ready.dim, settings, seed=seed)
     # Kept in full, so that a saved model does not change when a default does.
     full = replace(config, settings=settings, frontend_settings=asdict(ready.settings))
@@ -50,17 +45,16 @@ def _build_frontend(config: ModelConfig, *, seed: int) -> Any:
         return module.FRONTEND(settings)
 
 
-def _fitting(config: ModelConfig, frontend: FrontEnd) -> dict[str, Any]:
-    """Return a learner's settings; where a clip is one frame, a default network over time becomes one over values."""
-    encoder = config.settings.get("encoder", {})
+def _learner_settings(config: ModelConfig, frontend: Any) -> dict[str, Any]:
+    """Return a learner's settings in full; those of its encoder that depend on the front-end follow it.
+
+    Where a clip is one frame, a default network over time becomes one over values.
+    """
+    given, encoder = config.settings, config.settings.get("encoder", {})
     default = getattr(settings_of(config.learner, {}), "encoder", None)
-    if not frontend.pooled or default is None or default.name != "conv" or "name" in encoder:
-        return config.settings
-    return {**config.settings, "encoder": {**encoder, "name": "dense"}}
-
-
-def _following(settings: Any, frontend: Any) -> dict[str, Any]:
-    """Return a learner's settings in full, its encoder told what the front-end hands over."""
+    if frontend.pooled and default is not None and default.name == "conv" and "name" not in encoder:
+        given = {**given, "encoder": {**encoder, "name": "dense"}}
+    settings: Any = settings_of(config.learner, given)
     if hasattr(settings, "encoder"):
         continues = asdict(frontend.settings) if settings.encoder.name == "blocks" else {}
         encoder = replace(settings.encoder, layers=frontend.layers, pooled=frontend.pooled, continues=continues)
@@ -87,29 +81,29 @@ def swap_learner(model: Model, name: str) -> Model:
     return take_encoder(swapped, model)
 
 
-def take_encoder(taker: Model, giver: Model) -> Model:
-    """Copy the encoder's weights from one model into another, in place; return that one with the record of both.
+def take_encoder(target: Model, source: Model) -> Model:
+    """Copy the encoder's weights from one model into another, in place; return that one with the training set of both.
 
     Raises:
         SettingsError: their learners are not on the same encoder.
     """
-    takes, encoder = (
+    own, encoder = (
         {key: value for key, value in model.learner.state_dict().items() if key.startswith("encoder.")}
-        for model in (taker, giver)
+        for model in (target, source)
     )
-    if {key: value.shape for key, value in takes.items()} != {key: value.shape for key, value in encoder.items()}:
+    if {key: value.shape for key, value in own.items()} != {key: value.shape for key, value in encoder.items()}:
         raise SettingsError(
-            taker.config.learner,
-            found=f"an encoder that {giver.config.learner} does not have",
+            target.config.learner,
+            found=f"an encoder that {source.config.learner} does not have",
             expected="two learners on the same encoder",
             remedy="Train this learner by itself.",
         )
-    load_weights(taker.learner, {**taker.learner.state_dict(), **encoder}, origin=giver.config.learner)
-    return replace(taker, training_set=taker.training_set | giver.training_set)
+    load_weights(target.learner, {**target.learner.state_dict(), **encoder}, origin=source.config.learner)
+    return replace(target, training_set=target.training_set | source.training_set)
 
 
 def with_view(model: Model, view: View) -> Model:
-    """Return a model with the directions of emotions, or of speakers, beside its embedding; weights are shared.
+    """Return a model with the LDA directions of emotions, or of speakers, beside its embedding; weights are shared.
 
     It is the model itself where it has that view, or no directions. Another view is not calibrated.
 

@@ -1,4 +1,4 @@
-"""Model cards: what a saved model is, what it was trained on, its licence, and what it must not be used for."""
+"""Model cards: the README.md of a saved model, with its training set, licence, scores and limits of use."""
 
 from __future__ import annotations
 
@@ -29,18 +29,13 @@ def training_card(
     command: str = "",
     held_out: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
-    """Return the README.md of a model that was just trained, as Markdown.
+    """Return the README.md of a model that was just meta-trained on some utterances, as Markdown.
 
-    Args:
-        model: what was trained.
-        utterances: the meta-train clips.
-        settings: how it was trained.
-        best: the record of the epoch that was kept.
-        command: what trains it again.
-        held_out: what was kept for meta-test, by what it is: speakers, emotions, corpora.
+    `best` is the record of the epoch that was kept, `command` trains the model again, and `held_out` lists what was
+    kept for meta-test by its kind: speakers, emotions, corpora.
     """
-    told = _trained(model, utterances, settings, best, command)
-    return _template("model_card.md.j2").render(told, held_out=held_out)
+    values = _training_values(model, utterances, settings, best, command)
+    return _template("model_card.md.j2").render(values, held_out=held_out)
 
 
 def default_card(
@@ -58,11 +53,11 @@ def default_card(
     """Return the README.md of a model that was distilled without labels and then fitted to some, as Markdown.
 
     Args:
-        model: what was made.
+        model: distilled, then fitted.
         utterances: the labelled clips.
-        speech: the clips without labels that the encoder learned from; "corpus" says where they are from.
-        teacher: what it learned from and under which licence, in words that go on with "see".
-        choices: for each choice that labels could make its settings and "uar", as `fit_labels` returns them.
+        speech: the clips without labels for the distillation; "corpus" names their source.
+        teacher: of the distillation, with its licence, in words that go on with "see".
+        choices: the hyperparameters that were compared on labels, each with its "uar", as `fit_labels` returns them.
         settings: of the distillation.
         best: the record of the epoch that was kept of it.
         measured: what recipes/measure_default.py wrote, a mapping a corpus; of models made alike without that corpus.
@@ -78,7 +73,7 @@ def default_card(
     unused = ("max_seconds", "tempo")  # a distillation keeps the tempo, as the teacher's frames have theirs
     varied = {name: value for name, value in asdict(settings.augmentation).items() if value and name not in unused}
     return _template("default_card.md.j2").render(
-        _trained(model, utterances, settings, best, command),
+        _training_values(model, utterances, settings, best, command),
         choices=sorted(choices, key=lambda row: -row["uar"]),
         conditions=dict.fromkeys(name for _, row in emotions for name in row["conditions"]),
         confidence=[
@@ -96,10 +91,10 @@ def default_card(
     )
 
 
-def _trained(
+def _training_values(
     model: Model, utterances: Sequence[Utterance], settings: TrainSettings, best: Mapping[str, float], command: str
 ) -> dict[str, Any]:
-    """Return what every card of a trained model tells; what its encoder was trained on before is part of it."""
+    """Return the values of every card of a trained model; what its encoder was trained on before is part of them."""
     clips: dict[str, int | str] = {
         name: part.clips or "not known" for name, part in model.training_set.corpora.items() if part.labelled
     }
@@ -134,14 +129,14 @@ def _check_measured(measured: Sequence[Mapping[str, Any]]) -> None:
 
 
 def import_card(model: Model, *, source: str, layout: str, n_random: int = 0, labels: Sequence[str] = ()) -> str:
-    """Return the README.md of a model whose encoder was trained elsewhere, as Markdown.
+    """Return the README.md of a model whose encoder was imported from `source`, as Markdown.
 
     Args:
-        model: what was imported.
-        source: where from, as the user named it.
-        layout: in which format.
+        model: the imported one.
+        source: as the user named it.
+        layout: the format of the source.
         n_random: how many of its weights the source lacked.
-        labels: what its own emotion head tells apart; none for no head.
+        labels: the classes of its own emotion head; none for no head.
     """
     return _template("import_card.md.j2").render(
         config=model.config,

@@ -1,4 +1,4 @@
-"""What a model is: its configuration, front-end, learner and training set."""
+"""A model: its configuration, front-end, learner and training set."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ModelConfig:
     """What is needed, beside the weights, to build a model again.
 
     Attributes:
-        learner: its name, and `settings` what it was told.
-        frontend: its name, and `frontend_settings` what it was told.
-        normalization: what was done to features between the two.
-        calibration: how sure its answers are; None where that was not fitted.
+        learner: its name, with `settings`.
+        frontend: its name, with `frontend_settings`.
+        normalization: of the features, between the two.
+        calibration: None where none was fitted.
     """
 
     learner: str
@@ -52,13 +52,13 @@ class ModelConfig:
 
     @property
     def encoder_name(self) -> str | None:
-        """What the settings call the encoder; None where they leave it to the learner."""
+        """The name of the encoder; None where the settings leave it to the learner."""
         encoder = self.settings.get("encoder")
         return encoder.get("name") if isinstance(encoder, Mapping) else None
 
     @property
     def view(self) -> View | None:
-        """What the directions beside the embedding tell apart; None where there are none."""
+        """The classes of the LDA directions beside the embedding; None where there are none."""
         encoder = self.settings.get("encoder", {})
         return encoder.get("view", "emotion") if encoder.get("discriminant") else None
 
@@ -70,9 +70,9 @@ class ModelConfig:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A front-end and a learner that belong together, and what both were trained on."""
+    """A front-end and a learner that belong together, and their training set."""
 
     config: ModelConfig
     frontend: FrontEnd
     learner: Learner
-    training_set: TrainingSet = UNKNOWN  # so of what version 0.1.0 pickled
+    training_set: TrainingSet = UNKNOWN  # for models that version 0.1.0 pickled

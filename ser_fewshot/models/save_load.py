@@ -35,13 +35,7 @@ _FRONTEND = "frontend."  # before the names of a front-end's weights
 
 
 def save_model(model: Model, folder: Path, *, card: str) -> None:
-    """Write a model to a folder; each file is there whole or not at all.
-
-    Args:
-        model: what to write.
-        folder: made if it is missing.
-        card: the README.md: what the model is, what it was trained on, under which licence.
-    """
+    """Write a model to a folder, with `card` as its README.md; each file is there whole or not at all."""
     tensors = to_store(model, learner="", frontend=_FRONTEND)
     record = {RECORD: model.training_set.as_text()}
     write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors, record))
@@ -51,9 +45,9 @@ def save_model(model: Model, folder: Path, *, card: str) -> None:
 
 
 def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
-    """Return all weights of a model under prefixes, in half precision where that loses nothing; in memory it is single.
+    """Return all weights of a model under prefixes, in half precision where that loses nothing.
 
-    Published encoders are often in half precision.
+    Published encoders are often in half precision; in memory all weights are in single.
     """
     tensors = {f"{learner}{name}": tensor for name, tensor in model.learner.state_dict().items()}
     if model.frontend.network is not None:
@@ -69,8 +63,8 @@ def load_model(folder: Path | str) -> Model:
     """
     folder = model_folder(folder)
     config = read_config(folder / "config.json")
-    tensors, told = read_tensors(folder / "model.safetensors")
-    record = parsed(told[RECORD], origin=str(folder)) if RECORD in told else by_card(folder)
+    tensors, metadata = read_tensors(folder / "model.safetensors")
+    record = parsed(metadata[RECORD], origin=str(folder)) if RECORD in metadata else by_card(folder)
     frontend = {name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)}
     learner = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FRONTEND)}
     return assemble(config, learner, frontend, training_set=record, origin=str(folder))
@@ -96,10 +90,10 @@ def assemble(
             expected=f"model_type 'ser_fewshot', format {FORMAT}",
             remedy="Use a model of this program; a newer one needs a newer program.",
         )
-    told = {key: value for key, value in config.items() if key not in ("format", "model_type")}
+    given = {key: value for key, value in config.items() if key not in ("format", "model_type")}
     try:
         with parameters_limited(sum(tensor.numel() for tensor in (*learner.values(), *frontend.values()))):
-            model = build_model(fill(ModelConfig, told, where="config", largest=LARGEST_SIZE))
+            model = build_model(fill(ModelConfig, given, where="config", largest=LARGEST_SIZE))
     except SettingsError as error:
         raise CheckpointError(
             origin,

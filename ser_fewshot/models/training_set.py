@@ -1,4 +1,4 @@
-"""What a model was trained on: its corpora, and short keys of their clips, by which copies of a clip are found.
+"""The training set of a model: its corpora, and short keys of their clips, by which copies of a clip are found.
 
 A clip is known by the bytes of its file, and by the name and the length of its file: so it is found where its corpus
 goes by another name, and in another format or rate too. A copy that was renamed and encoded anew is not found.
@@ -24,12 +24,12 @@ from ser_fewshot.errors import AudioError, CheckpointError, SerFewshotError
 from ser_fewshot.storage.hub_card import CARD, corpora_of, read_card
 
 RECORD = "training_set"
-"""What the string is called in the header."""
+"""Key of the string in the header."""
 _BYTES = 6  # of a key: by chance, one clip in 10^10 has a key of ten thousand others
 _TICKS = 100  # a second: lengths are compared to 10 ms, since a resampler may add or drop some samples
 _COMMON = 0.1  # share of a corpus whose clips are equally long: their length says nothing, and their names must
 _CODED = 5  # runs of letters or digits in a name that says which clip it is: SM1_F19_A019 has six, take_1 has two
-_LEAST_NAMED = 0.05  # share of a corpus that names must find: names such as 0001 recur, now and then of equal length
+_LEAST_NAMED = 0.05  # share of a corpus that names must match: names such as 0001 recur, now and then of equal length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Part:
     @classmethod
     def of(cls, clips: Sequence[Utterance], *, labelled: bool) -> Part:
         """Return the record of some clips; one that cannot be read has no keys."""
-        names = frozenset(_name_key(clip, ticks) for clip, ticks in _told_apart(clips))
+        names = frozenset(_name_key(clip, ticks) for clip, ticks in _distinctive(clips))
         files = frozenset(key for clip in clips if (key := _file_key(clip)) is not None)
         return cls(clips=len(clips), labelled=labelled, files=files, names=names)
 
@@ -64,7 +64,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """What a model was trained on.
+    """The training set of a model.
 
     Attributes:
         corpora: by their names.
@@ -94,15 +94,15 @@ class TrainingSet:
         """Return which of some clips, and of their corpora, a model of this record was trained on."""
         files = {key: name for name, part in self.corpora.items() for key in part.files}
         names = {key: name for name, part in self.corpora.items() for key in part.names}
-        asked, found = _by_corpus(utterances), Counter[str]()
-        for clips in asked.values() if files or names else ():
+        corpora, found = _by_corpus(utterances), Counter[str]()
+        for clips in corpora.values() if files or names else ():
             by_file = {clip: name for clip in clips if (name := files.get(_file_key(clip) or b""))}
             rest = [clip for clip in clips if clip not in by_file]
             by_name = [name for clip in rest if (name := _first(names, _name_keys(clip)))]
             found.update(by_file.values())
             found.update(by_name if len(by_name) >= _LEAST_NAMED * len(rest) else ())
-        same = tuple(sorted({*asked} & {*self.corpora}))
-        return Overlap(training_set=self, asked=sum(map(len, asked.values())), clips=dict(found), same_name=same)
+        same = tuple(sorted({*corpora} & {*self.corpora}))
+        return Overlap(training_set=self, n_clips=sum(map(len, corpora.values())), clips=dict(found), same_name=same)
 
     def as_text(self) -> str:
         """Return what is stored."""
@@ -128,13 +128,13 @@ class Overlap:
 
     Attributes:
         training_set: that of the model.
-        asked: how many clips were looked for.
+        n_clips: how many clips were looked for.
         clips: how many were found, by the name of their corpus in the training set.
         same_name: corpora of the clips whose names the training set has too.
     """
 
     training_set: TrainingSet
-    asked: int
+    n_clips: int
     clips: Mapping[str, int]
     same_name: tuple[str, ...]
 
@@ -146,7 +146,7 @@ class Overlap:
     @property
     def sentence(self) -> str:
         """What a reader must know beside a score on these clips, in one line."""
-        n, parts = self.asked, self.training_set.corpora
+        n, parts = self.n_clips, self.training_set.corpora
         if self.clips:
             return (
                 f"Trained on {', '.join(sorted(self.clips))}: {sum(self.clips.values())} of these {n} clips were in "
@@ -198,9 +198,9 @@ def parsed(text: str, *, origin: str) -> TrainingSet:
         CheckpointError: it was damaged.
     """
     try:
-        told = json.loads(text)
-        corpora = {str(name): _part(part) for name, part in told["corpora"].items()}
-        return TrainingSet(corpora=corpora, complete=told["complete"] is True)
+        record = json.loads(text)
+        corpora = {str(name): _part(part) for name, part in record["corpora"].items()}
+        return TrainingSet(corpora=corpora, complete=record["complete"] is True)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             origin,
@@ -219,14 +219,13 @@ def by_card(folder: Path) -> TrainingSet:
     return TrainingSet(corpora={name: Part() for name in names}, complete=False)
 
 
-def _part(told: Mapping[str, Any]) -> Part:
-    keys = {kind: base64.b64decode(told[kind], validate=True) for kind in ("files", "names")}
-    sets = {
-        kind: frozenset(content[at : at + _BYTES] for at in range(0, len(content), _BYTES))
-        for kind, content in keys.items()
-    }
-    clips = told["clips"]
-    return Part(clips=None if clips is None else int(clips), labelled=told["labelled"] is True, **sets)
+def _part(record: Mapping[str, Any]) -> Part:
+    def keys(kind: str) -> frozenset[bytes]:
+        content = base64.b64decode(record[kind], validate=True)
+        return frozenset(content[at : at + _BYTES] for at in range(0, len(content), _BYTES))
+
+    clips = None if record["clips"] is None else int(record["clips"])
+    return Part(clips=clips, labelled=record["labelled"] is True, files=keys("files"), names=keys("names"))
 
 
 def _listed(training_set: TrainingSet) -> str:
@@ -243,8 +242,8 @@ def _by_corpus(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     return dict(sorted(found.items()))
 
 
-def _told_apart(clips: Sequence[Utterance]) -> Iterator[tuple[Utterance, int]]:
-    """Yield the clips, with their lengths, that name and length tell from others: of this corpus, and of strangers."""
+def _distinctive(clips: Sequence[Utterance]) -> Iterator[tuple[Utterance, int]]:
+    """Yield the clips whose name and length are no other clip's, in this corpus or elsewhere, with their lengths."""
     ticks = {clip: found for clip in clips if (found := _length(clip)) is not None}
     times, equal = Counter(map(_name, clips)), Counter(ticks.values())
     for clip, length in ticks.items():

@@ -17,7 +17,7 @@ from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
-from ser_fewshot.episodes.feasible import drawable
+from ser_fewshot.episodes.feasible import feasible_sampler
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, Task, device_of, evaluating
@@ -207,12 +207,12 @@ def check_parts(
 
 def training_samplers(utterances: Sequence[Utterance], settings: TrainSettings) -> list[EpisodeSampler]:
     """Return what draws the episodes of each task."""
-    return [drawable(utterances, spec, seed=settings.seed, part="meta-training") for spec in settings.tasks]
+    return [feasible_sampler(utterances, spec, seed=settings.seed, part="meta-training") for spec in settings.tasks]
 
 
 def validation_sampler(utterances: Sequence[Utterance], settings: TrainSettings) -> EpisodeSampler:
     """Return what draws the episodes that every epoch is judged on."""
-    return drawable(utterances, settings.tasks[0], seed=VALIDATION_SEED, part="meta-validation")
+    return feasible_sampler(utterances, settings.tasks[0], seed=VALIDATION_SEED, part="meta-validation")
 
 
 def class_heads(

@@ -14,7 +14,7 @@ from app.models import LEARNERS
 from app.session import Code, Session, Trail
 from ser_fewshot.classifier import FewShotClassifier, NearestClip, Prediction
 from ser_fewshot.classifier.enrollment import Enrolled
-from ser_fewshot.classifier.enrollment_file import kept_of_silence
+from ser_fewshot.classifier.enrollment_file import embedding_of_silence
 
 THREE = enrolled({"low": 3, "high": 3, "shrill": 3})
 
@@ -170,7 +170,7 @@ def test_the_packages_model_takes_every_learner_of_the_comparison():
 def test_a_learner_that_takes_its_time_is_not_adapted_anew_for_every_clip(monkeypatch, learner, most):
     """All visitors wait in one queue, and files bring learners and clips of their own."""
     model = packaged().empty("emotion", learner=learner).model
-    width = len(kept_of_silence(model))
+    width = len(embedding_of_silence(model))
     noise = torch.randn(60, width, generator=torch.Generator().manual_seed(0))
     classifier = FewShotClassifier(
         model,

@@ -12,9 +12,9 @@ from ser_fewshot.errors import CorpusError
 from .trees import plant
 
 
-@pytest.mark.parametrize(
-    ("labels", "emo", "expected"),
-    [
+def test_an_emobox_list_and_its_map_need_not_agree_in_letter_case(tmp_path, subtests):
+    plant(tmp_path, ["own/a.wav", "own/b.wav"])
+    for labels, emo, expected in (
         ({"Neutral": "Neutral"}, "neutral", "neutral"),
         ({"A": "Angry", "a": "Sad"}, "a", "sadness"),
         ({"N": "Calm"}, "neu", "neutral"),
@@ -22,18 +22,15 @@ from .trees import plant
         ({"A": "Angry"}, "Z", "label: 'Z' is not in the label map"),
         ({"S": "Sad", "s": "Surprise"}, " S", "label: ' S' is not in the label map"),
         ({"A": "0"}, "A", "label: 'A' is not in the label map as a name"),
-        (None, "3.5", "label: the emotion '3.5' is a number; give the names of the emotions instead"),
-    ],
-)
-def test_an_emobox_list_and_its_map_need_not_agree_in_letter_case(tmp_path, labels, emo, expected):
-    plant(tmp_path, ["own/a.wav", "own/b.wav"])
-    rows = [{"wav": "own/a.wav", "emo": emo}, {"wav": "own/b.wav", "emo": "sad"}]
-    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps({"dataset": "own", **row}) for row in rows))
-    if labels is not None:
+        ({}, "3.5", "label: the emotion '3.5' is a number; give the names of the emotions instead"),
+    ):
+        rows = [{"wav": "own/a.wav", "emo": emo}, {"wav": "own/b.wav", "emo": "sad"}]
+        (tmp_path / "own.jsonl").write_text("\n".join(json.dumps({"dataset": "own", **row}) for row in rows))
         (tmp_path / "label_map.json").write_text(json.dumps(labels))
-    found = scan("emobox", tmp_path)
-    told = [clip.emotion for clip in found.utterances if clip.id == "own/a"]
-    assert told + [item.reason for item in found.skipped] == [expected]
+        with subtests.test(f"{emo} in {labels}"):
+            found = scan("emobox", tmp_path)
+            emotions = [clip.emotion for clip in found.utterances if clip.id == "own/a"]
+            assert emotions + [item.reason for item in found.skipped] == [expected]
 
 
 def test_emobox_audio_in_a_foreign_format_is_not_called_missing(tmp_path):
@@ -43,14 +40,13 @@ def test_emobox_audio_in_a_foreign_format_is_not_called_missing(tmp_path):
     assert scan("emobox", tmp_path).skipped_kinds() == {"format": 1}
 
 
-@pytest.mark.parametrize("word", ["", "-", "NaN", "n/a", "None", "NULL", "<NA>"])
-def test_words_for_nothing_name_neither_an_emotion_nor_a_speaker(tmp_path, word):
-    plant(tmp_path, ["a.wav"])
-    (tmp_path / "t.csv").write_text(f"file,emotion,speaker\na.wav,{word},{word}\n")
-    (clip,) = scan("table", tmp_path / "t.csv").utterances
-    assert (clip.emotion, clip.speaker) == (None, None)
-    write_manifest(tmp_path / "m.csv", [clip])
-    assert read_manifest(tmp_path / "m.csv").utterances == (clip,)
+def test_words_for_nothing_name_neither_an_emotion_nor_a_speaker(tmp_path):
+    rows = [f"{n}.wav,{word},{word}" for n, word in enumerate(("", "-", "NaN", "n/a", "None", "NULL", "<NA>"))]
+    (tmp_path / "t.csv").write_text("\n".join(["file,emotion,speaker", *rows]))
+    clips = scan("table", tmp_path / "t.csv", check_audio=False).utterances
+    assert [(clip.emotion, clip.speaker) for clip in clips] == [(None, None)] * len(rows)
+    write_manifest(tmp_path / "m.csv", clips)
+    assert read_manifest(tmp_path / "m.csv").utterances == clips
 
 
 def test_numbers_are_no_emotions_in_tables_and_doubtful_in_manifests(tmp_path):
@@ -67,21 +63,18 @@ def test_numbers_are_no_emotions_in_tables_and_doubtful_in_manifests(tmp_path):
     assert old.warnings == ("1 clips have a number as their emotion (1): give the names of the emotions",)
 
 
-@pytest.mark.parametrize(
-    ("rows", "kept", "kinds"),
-    [
+def test_a_clip_counts_once_and_not_at_all_where_its_labels_contradict_each_other(tmp_path):
+    for rows, kept, kinds in (
         (["a.wav,anger,m,0", "a.wav,anger,m,1"], 2, {}),
         (["a.wav,Anger,m,", "a.wav, anger ,m,", "a.wav,angry,m,"], 1, {"second copy": 2}),
         (["a.wav,anger,m,", "a.wav,sad,m,"], 0, {"conflict": 2}),
         (["a.wav,anger,m,", "a.wav,anger,f,"], 0, {"conflict": 2}),
         (["a.wav,,m,", "a.wav,anger,,"], 1, {"second copy": 1}),
-    ],
-)
-def test_a_clip_counts_once_and_not_at_all_where_its_labels_contradict_each_other(tmp_path, rows, kept, kinds):
-    (tmp_path / "t.csv").write_text("\n".join(["file,emotion,speaker,start", *rows]))
-    found = read_manifest(tmp_path / "t.csv")
-    assert (len(found.utterances), found.skipped_kinds()) == (kept, kinds)
-    assert {clip.emotion for clip in found.utterances} <= {"anger"}
+    ):
+        (tmp_path / "t.csv").write_text("\n".join(["file,emotion,speaker,start", *rows]))
+        found = read_manifest(tmp_path / "t.csv")
+        assert (len(found.utterances), found.skipped_kinds()) == (kept, kinds)
+        assert {clip.emotion for clip in found.utterances} <= {"anger"}
 
 
 def test_one_recording_under_several_ids_is_named(tmp_path):
@@ -98,17 +91,15 @@ def test_one_recording_under_several_ids_is_named(tmp_path):
     assert f"happiness and sadness in {tmp_path}/a.wav:" in named
 
 
-@pytest.mark.parametrize(
-    ("kinds", "told"),
-    [
+def test_more_than_one_lost_clip_of_twenty_is_warned_of(tmp_path):
+    clips = tuple(Utterance(str(number), tmp_path / f"{number}.wav", "c") for number in range(95))
+    for kinds, warnings in (
         (["label"] * 5, ()),
         (["label"] * 4 + ["format"] * 2, ("6 of 101 clips (6%) are lost: label 4, format 2",)),
         (["song", "second copy", "hidden file", "film only"] * 20, ()),
-    ],
-)
-def test_more_than_one_lost_clip_of_twenty_is_warned_of(tmp_path, kinds, told):
-    clips = tuple(Utterance(str(number), tmp_path / f"{number}.wav", "c") for number in range(95))
-    assert Scan("c", clips, tuple(Skipped(tmp_path, f"{kind}: x") for kind in kinds)).warnings == told
+    ):
+        skipped = tuple(Skipped(tmp_path, f"{kind}: x") for kind in kinds)
+        assert Scan("c", clips, skipped).warnings == warnings
 
 
 def database(root, scheme, values, *, stored: tuple[str, str] | None = None, storage: str = "csv"):
@@ -127,21 +118,21 @@ def database(root, scheme, values, *, stored: tuple[str, str] | None = None, sto
     return root
 
 
-@pytest.mark.parametrize(
-    ("scheme", "values", "emotions", "kinds"),
-    [
-        ({"labels": {"A": "anger", "H": "joy"}}, ["A", "H", None], ["anger", "happiness", None], {}),
-        ({"dtype": "int", "labels": {0: "anger", 1: "sad"}}, [0, 1, 0], ["anger", "sadness", "anger"], {}),
-        ({"labels": {"A": {"category": "anger"}}}, ["A", "A", "A"], ["anger"] * 3, {}),
-        ({"labels": {"anger": {"name": "Wut!"}}}, ["anger"] * 3, ["anger"] * 3, {}),
-        ({"dtype": "int", "labels": [0, 1]}, [0, 1, 0], [], {"label": 3}),
-        ({"dtype": "str"}, ["NA", "-", "sad"], [None, None, "sadness"], {}),
-    ],
-)
-def test_an_audformat_scheme_says_what_its_labels_are(tmp_path, scheme, values, emotions, kinds):
-    found = scan("audformat_db", database(tmp_path, scheme, values))
-    assert [clip.emotion for clip in found.utterances] == emotions
-    assert found.skipped_kinds() == kinds
+def test_an_audformat_scheme_says_what_its_labels_are(tmp_path, subtests):
+    for number, (scheme, values, emotions, kinds) in enumerate(
+        [
+            ({"labels": {"A": "anger", "H": "joy"}}, ["A", "H", None], ["anger", "happiness", None], {}),
+            ({"dtype": "int", "labels": {0: "anger", 1: "sad"}}, [0, 1, 0], ["anger", "sadness", "anger"], {}),
+            ({"labels": {"A": {"category": "anger"}}}, ["A", "A", "A"], ["anger"] * 3, {}),
+            ({"labels": {"anger": {"name": "Wut!"}}}, ["anger"] * 3, ["anger"] * 3, {}),
+            ({"dtype": "int", "labels": [0, 1]}, [0, 1, 0], [], {"label": 3}),
+            ({"dtype": "str"}, ["NA", "-", "sad"], [None, None, "sadness"], {}),
+        ]
+    ):
+        with subtests.test(f"{scheme}"):
+            found = scan("audformat_db", database(tmp_path / f"{number}", scheme, values))
+            assert [clip.emotion for clip in found.utterances] == emotions
+            assert found.skipped_kinds() == kinds
 
 
 def test_an_audformat_label_that_its_scheme_does_not_list_is_not_lost_in_silence(tmp_path):
@@ -152,7 +143,7 @@ def test_an_audformat_label_that_its_scheme_does_not_list_is_not_lost_in_silence
     assert found.counts() == {"anger": 2}
 
 
-@pytest.mark.parametrize("dtype", ["float", "int", "bool"])
-def test_audformat_values_are_no_classes(tmp_path, dtype):
-    with pytest.raises(CorpusError, match=f"values of type {dtype} as emotions"):
-        scan("audformat_db", database(tmp_path, {"dtype": dtype}, [1, 0, 1]))
+def test_audformat_values_are_no_classes(tmp_path):
+    for dtype in ("float", "int", "bool"):
+        with pytest.raises(CorpusError, match=f"values of type {dtype} as emotions"):
+            scan("audformat_db", database(tmp_path / dtype, {"dtype": dtype}, [1, 0, 1]))

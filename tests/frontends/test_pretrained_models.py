@@ -23,7 +23,7 @@ from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet, analyse, stack
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, swap_learner
-from ser_fewshot.models.train import meta_train
+from ser_fewshot.models.meta_train import meta_train
 from ser_fewshot.storage.tensors import load_weights, read_tensors
 from ser_fewshot.training import TrainSettings
 

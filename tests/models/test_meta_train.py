@@ -9,7 +9,7 @@ from tiny_encoders import tiny
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.models import ModelConfig, build_model
-from ser_fewshot.models import train as pipeline
+from ser_fewshot.models import meta_train as pipeline
 from ser_fewshot.training import TrainSettings
 from ser_fewshot.training.augmentation import UNVARIED
 
@@ -44,14 +44,8 @@ def test_a_clip_that_is_one_frame_is_not_measured_against_itself():
         build_model(ModelConfig(learner="ridge", normalization="clip", **POOLED))
 
 
-@pytest.mark.parametrize("learner", ["protonet", "mtl", "siamese"])
-def test_a_learner_whose_encoder_looks_at_frames_gets_one_that_does_not_where_a_clip_is_one_frame(learner):
-    assert build_model(ModelConfig(learner=learner, **POOLED)).config.settings["encoder"]["name"] in (
-        "dense",
-        "statistics",
-    )
-
-
-def test_a_network_over_time_that_is_asked_for_by_name_is_refused_where_a_clip_is_one_frame():
+def test_where_a_clip_is_one_frame_a_default_network_over_time_becomes_one_over_values_and_a_chosen_one_is_refused():
+    for learner in ("protonet", "mtl", "siamese"):
+        assert build_model(ModelConfig(learner=learner, **POOLED)).config.settings["encoder"]["name"] == "dense"
     with pytest.raises(SettingsError, match="one frame a clip"):
         build_model(ModelConfig(learner="protonet", settings={"encoder": {"name": "conv"}}, **POOLED))

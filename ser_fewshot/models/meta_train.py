@@ -1,4 +1,4 @@
-"""From clips to a saved model: what the `train` command and the recipes do alike."""
+"""Meta-train a model on clips and save it with its card: what the `train` command and the recipes share."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def meta_train(
     A learner with several objectives is trained by one after the other, each in a folder of its own under `run`.
 
     Args:
-        config: what to build.
+        config: of the model.
         extract: returns the features of some clips for a model.
-        utterances: what to train on; validation speakers are taken from these.
-        settings: how to train; clips are varied as they say where the front-end's values are a spectrum.
+        utterances: to train on; validation speakers are taken from these.
+        settings: frames are augmented only where the front-end's values are a spectrum.
         run: folder of the run; see `ser_fewshot.training.train`.
-        frontend: the one that `config` describes, with its weights, if it has any; it stays as it is.
+        frontend: the one that `config` describes, with its weights, if it has any; it is not trained.
         start: a model whose encoder the new one begins with; without, it is random.
         resume: go on from the run's checkpoint.
-        command: what the card says made the model.
-        held_out: what the card says was kept for meta-test, such as {"speakers": ["emodb/03"]}; none of it may be
+        command: for the card: what made the model.
+        held_out: for the card: what was kept for meta-test, such as {"speakers": ["emodb/03"]}; none of it may be
             among the utterances.
-        compute: where, and how exactly; see `ser_fewshot.training.train`.
+        compute: see `ser_fewshot.training.train`.
         track: wraps the steps of an epoch to show progress.
 
     Returns:
@@ -70,9 +70,9 @@ def meta_train(
     for folder in runs.values():
         run_file(folder, resume=resume)
     parts = split_by_speaker(utterances, test_fraction=VALIDATION_SPEAKERS, seed=settings.seed)
-    check_parts(model.learner, *parts, settings)  # what cannot be drawn is known before minutes of analysis
+    check_parts(model.learner, *parts, settings)  # before minutes of analysis
     train_part, validation_part = (extract(model, part) for part in parts)
-    begun = {"model": asdict(model.config), "frontend": model.frontend.identity, "weights": digest(model.learner)}
+    identity = {"model": asdict(model.config), "frontend": model.frontend.identity, "weights": digest(model.learner)}
     for objective, folder in runs.items():
         history = train(
             model.learner,
@@ -81,7 +81,7 @@ def meta_train(
             settings=settings,
             run=folder,
             objective=objective,
-            config=json.dumps(begun, sort_keys=True),
+            config=json.dumps(identity, sort_keys=True),
             resume=resume,
             compute=compute,
             track=track,

@@ -1,9 +1,10 @@
-"""Fitting: the law that made the answers is found again, and any learner can be calibrated."""
+"""Calibration: its temperature and novelty, and that fitting finds the law by which predictions were made."""
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from torch import Tensor
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import AdaptationError, EpisodeError, SettingsError
-from ser_fewshot.evaluation import calibration as calibrating
+from ser_fewshot.evaluation import calibration as module
 from ser_fewshot.evaluation.calibration import (
+    Calibration,
     fit,
     fit_calibration,
     optimal_temperature,
@@ -25,9 +27,55 @@ from ser_fewshot.evaluation.calibration import (
 from ser_fewshot.evaluation.runner import Predictions, predictions
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner, names
+from ser_fewshot.settings import fill
 
+CALIBRATION = Calibration(
+    temperature=(math.log(2), 1.0, -1.0), novelty=(1.0, 0.0, 0.0, 2.0, -1.0), threshold=0.6, most_ways=4, most_shots=2
+)
 EPISODE = Episode(0, (), (), ())
 SMALL = {"name": "conv", "channels": 4, "blocks": 1, "width": 3}
+
+
+def test_the_temperature_follows_ways_and_shots_as_far_as_they_were_fitted():
+    cells = [(2, 1, 4.0), (4, 1, 8.0), (4, 2, 4.0), (3, 1.5, 4.0), (8, 1, 8.0), (4, 10, 4.0), (50, 100, 4.0)]
+    for n_way, k_shot, expected in cells:
+        assert CALIBRATION.temperature_at(n_way, k_shot) == pytest.approx(expected)
+
+
+def test_novelty_is_the_logistic_function_of_evidence_ways_and_shots():
+    evidence = torch.tensor([[0.5, 2.0], [0.5, 0.0], [-1.0, 2.0]])  # log-odds 1 + 2a - b: 0, 2, -3
+    found = CALIBRATION.novelty_of(evidence, n_way=2, k_shot=1)
+    assert found.tolist() == pytest.approx([0.5, 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(3))])
+    calibration = replace(CALIBRATION, novelty=(0.0, 1.0, -1.0, 0.0, 0.0))
+    found = calibration.novelty_of(torch.zeros(1, 2), n_way=4, k_shot=2)
+    assert found.item() == pytest.approx(2 / 3)  # log-odds log 4 - log 2
+
+
+def test_a_calibration_comes_back_from_json():
+    assert fill(Calibration, json.loads(json.dumps(asdict(CALIBRATION))), where="config") == CALIBRATION
+
+
+def test_a_damaged_calibration_is_refused(subtests):
+    for change in (
+        {"temperature": (1.0, 1.0)},
+        {"temperature": (1.0, 1.0, 1.0, 1.0)},
+        {"temperature": (21.0, 0.0, 0.0)},
+        {"temperature": (0.0, 0.0, -40.0)},
+        {"temperature": (math.nan, 0.0, 0.0)},
+        {"novelty": (1.0,) * 4},
+        {"novelty": (math.inf, 0.0, 0.0, 0.0, 0.0)},
+        {"novelty": (1e7, 0.0, 0.0, 0.0, 0.0)},
+        {"threshold": -0.1},
+        {"threshold": 1.1},
+        {"threshold": math.nan},
+        {"most_ways": 1},
+        {"most_shots": 0},
+        {"most_shots": 1.5},
+    ):
+        with subtests.test(f"{change}"):
+            with pytest.raises(SettingsError) as caught:
+                replace(CALIBRATION, **change)
+            assert "\n" not in str(caught.value)
 
 
 def learner(name: str = "ridge", **settings: object) -> Learner:
@@ -55,14 +103,13 @@ def answers(n: int = 3000) -> list[Predictions]:
     return made
 
 
-@pytest.mark.parametrize(("wrong", "share"), [(1, 0.75), (2, 0.5 + 1e-9), (0, 1.0)])
-def test_the_best_temperature_makes_confidence_the_smoothed_accuracy(wrong, share):
-    logits = torch.tensor([[6.0, 0.0]]).repeat(4, 1)
-    y = torch.tensor([1] * wrong + [0] * (4 - wrong))
-    doubt = 1 / 6
-    p = (1 - doubt) * share + doubt / 2
-    expected = 6 / math.log(p / (1 - p))
-    assert optimal_temperature(logits, y) == pytest.approx(expected if wrong != 2 else math.exp(20), rel=1e-4)
+def test_the_best_temperature_makes_confidence_the_smoothed_accuracy():
+    logits, doubt = torch.tensor([[6.0, 0.0]]).repeat(4, 1), 1 / 6
+    for wrong in (0, 1, 2):
+        y = torch.tensor([1] * wrong + [0] * (4 - wrong))
+        p = (1 - doubt) * (1 - wrong / 4) + doubt / 2
+        expected = math.exp(20) if wrong == 2 else 6 / math.log(p / (1 - p))
+        assert optimal_temperature(logits, y) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_fitted_temperature_is_near_the_optimum_of_every_cell():
@@ -85,23 +132,18 @@ def test_the_fitted_novelty_is_the_log_odds_of_the_two_densities():
     assert calibration.threshold == pytest.approx(1 / (1 + math.exp(-0.563)), abs=0.02)
 
 
-@pytest.mark.parametrize("keep", [0.6, 0.95])
-def test_the_threshold_keeps_the_share_of_known_clips_that_is_asked_for(keep):
+def test_the_threshold_keeps_the_chosen_share_of_known_clips():
     observations = answers(500)
-    calibration = fit(observations, keep=keep)
-    kept = torch.cat(
-        [
-            calibration.novelty_of(one.evidence[one.known], n_way=one.n_way, k_shot=one.k_shot) < calibration.threshold
-            for one in observations
+    for keep in (0.6, 0.95):
+        calibration = fit(observations, keep=keep)
+        novelty = [
+            calibration.novelty_of(one.evidence[one.known], n_way=one.n_way, k_shot=one.k_shot) for one in observations
         ]
-    )
-    assert kept.double().mean().item() == pytest.approx(keep, abs=0.002)
-
-
-@pytest.mark.parametrize("keep", [0.0, 1.0, -1.0, math.nan])
-def test_what_is_no_share_is_refused(keep):
-    with pytest.raises(SettingsError, match="share"):
-        fit(answers(20), keep=keep)
+        kept = torch.cat(novelty) < calibration.threshold
+        assert kept.double().mean().item() == pytest.approx(keep, abs=0.002)
+    for keep in (0.0, 1.0, -1.0, math.nan):
+        with pytest.raises(SettingsError, match="share"):
+            fit(answers(20), keep=keep)
 
 
 def test_a_calibration_is_the_same_for_the_same_seed_and_changes_nothing_else():
@@ -115,13 +157,14 @@ def test_a_calibration_is_the_same_for_the_same_seed_and_changes_nothing_else():
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_learner_can_be_calibrated(name):
-    made = build_learner(name, 8, {"encoder": SMALL})
-    with torch.no_grad():
-        calibration = fit_calibration(made, corpus(n_emotions=3, takes=3), seed=0, n_episodes=3)
-    assert (calibration.most_ways, calibration.most_shots) == (2, 10)
-    assert 0 < calibration.temperature_at(2, 2) < math.inf
+def test_every_learner_can_be_calibrated(subtests):
+    features = corpus(n_emotions=3, takes=3)
+    for name in names():
+        with subtests.test(name), torch.no_grad():
+            made = build_learner(name, 8, {"encoder": SMALL})
+            calibration = fit_calibration(made, features, seed=0, n_episodes=2)
+            assert (calibration.most_ways, calibration.most_shots) == (2, 10)
+            assert 0 < calibration.temperature_at(2, 2) < math.inf
 
 
 def test_one_class_of_each_episode_is_left_out_in_turn():
@@ -139,8 +182,10 @@ def test_one_class_of_each_episode_is_left_out_in_turn():
 
 def test_speakers_are_apart_where_that_is_possible_and_else_not(monkeypatch):
     seen = []
-    drawn = calibrating.drawable
-    monkeypatch.setattr(calibrating, "drawable", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1])
+    drawn = module.possible_episodes
+    monkeypatch.setattr(
+        module, "possible_episodes", lambda *given: (seen.append(given[1].query_speaker), drawn(*given))[1]
+    )
     validation_predictions(learner(), corpus(n_emotions=3), seed=0, n_episodes=1)
     assert set(seen) == {"disjoint"}
     alone = corpus(n_emotions=3, n_speakers=1, takes=12)
@@ -155,14 +200,14 @@ class Diverging(Learner):
         raise AdaptationError("a", found="nan", expected="a number", remedy="Lower it.")
 
 
-@pytest.mark.parametrize(
-    ("made", "features"),
-    [(learner(), corpus(n_emotions=2)), (learner(), corpus(takes=1, n_speakers=2)), (Diverging(), corpus())],
-    ids=["two classes", "few clips", "diverging"],
-)
-def test_clips_that_give_no_episode_are_refused(made, features):
-    with pytest.raises(EpisodeError, match="three classes"):
-        fit_calibration(made, features, seed=0, n_episodes=2)
+def test_clips_that_give_no_episode_are_refused():
+    for made, features in (
+        (learner(), corpus(n_emotions=2)),
+        (learner(), corpus(takes=1, n_speakers=2)),
+        (Diverging(), corpus()),
+    ):
+        with pytest.raises(EpisodeError, match="three classes"):
+            fit_calibration(made, features, seed=0, n_episodes=2)
 
 
 def test_a_cell_without_errors_keeps_its_temperature_finite():

@@ -1,4 +1,4 @@
-"""What a cell of a list says: the name of a class, nothing, or what cannot be a class."""
+"""Cells of tables: the name of an emotion or a speaker, nothing, or a number, which is no class."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Check the labels and clips that a user enrols, and notice labels that look misspelt."""
+"""Checks of the labels and clips that a user enrols; labels that look misspelt."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Mapping
@@ -16,8 +17,10 @@ from ser_fewshot.encoders import View
 from ser_fewshot.errors import DataWarning, EnrollmentError
 
 _CLOSE = 0.8  # of difflib's ratio: "agner" to "anger"
-_LONG_ENOUGH = 4  # letters: codes such as "dis" are like too many words
-_WORDS = tuple(word for noun, aliases in ALIASES.items() for word in (noun, *aliases) if len(word) >= _LONG_ENOUGH)
+_SHORTEST = 4  # letters: codes such as "dis" are like too many words
+_WORDS = tuple(word for noun, aliases in ALIASES.items() for word in (noun, *aliases) if len(word) >= _SHORTEST)
+_LONGEST_NAME = 255  # characters, as in file systems
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories that break a line, or a terminal, or UTF-8
 
 
 def misspelt(labels: Iterable[str], enrolled: Collection[str] = ()) -> dict[str, str]:
@@ -26,13 +29,13 @@ def misspelt(labels: Iterable[str], enrolled: Collection[str] = ()) -> dict[str,
     Each is compared with what is enrolled, with the labels before it, and with the known emotions; an emotion that is
     known itself, under another of its names, is only compared with the same emotion.
     """
-    there = list(enrolled)
+    known = list(enrolled)
     found: dict[str, str] = {}
     for label in labels:
-        if class_key(label) not in map(class_key, there):
-            if (meant := _meant(label, there)) is not None:
+        if class_key(label) not in map(class_key, known):
+            if (meant := _meant(label, known)) is not None:
                 found[label] = meant
-            there.append(label)
+            known.append(label)
     return found
 
 
@@ -47,28 +50,18 @@ def question(label: str, meant: str) -> str:
     return f"{label!r} is enrolled as a class of its own: did you mean {meant!r}?"
 
 
-def _meant(label: str, there: Iterable[str]) -> str | None:
+def _meant(label: str, known: Iterable[str]) -> str | None:
     noun = canonical_emotion(label)
-    by_noun = {canonical_emotion(other): other for other in there}  # in lower case, where it is no emotion
+    by_noun = {canonical_emotion(other): other for other in known}  # in lower case, where it is no emotion
     if noun in by_noun:
         return by_noun[noun]
     if noun in ALIASES:
         return None
     for word in difflib.get_close_matches(noun, [*by_noun, *_WORDS], cutoff=_CLOSE):
         # Typing errors rarely change the first letter, and "take 1" is not "take 2".
-        if word[:1] == noun[:1] and _digits(word) == _digits(noun):
+        if word[:1] == noun[:1] and re.sub(r"\D", "", word) == re.sub(r"\D", "", noun):
             return by_noun.get(word, word)
     return None
-
-
-def _digits(text: str) -> str:
-    return "".join(filter(str.isdigit, text))
-
-
-_LONGEST_NAME = 255  # characters, as in file systems
-
-
-_CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories that break a line, or a terminal, or UTF-8
 
 
 def checked_label(label: object) -> str:
@@ -145,8 +138,5 @@ def checked_sources(label: str, clips: object, *, least: int = 1) -> list[Source
 
 def one_line(text: str) -> str:
     """Return a name that can be printed: control characters replaced, and not too long."""
-    printable = (
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in _CONTROLS else char
-        for char in text[:_LONGEST_NAME]
-    )
-    return "".join(printable)
+    kept = text[:_LONGEST_NAME]
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _CONTROLS else c for c in kept)

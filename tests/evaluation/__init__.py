@@ -1,0 +1,1 @@
+"""Tests of ser_fewshot.evaluation."""
