@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from ser_fewshot import audio
 from ser_fewshot.audio import MIN_SECONDS, SAMPLE_RATE, SHORT_SECONDS, Clip
+from ser_fewshot.audio.voice_activity import is_voice, signal_to_background
 from ser_fewshot.errors import AudioError, SilentError, TooLongError, TooShortError
 
 from . import limits
 from .quota import ACCOUNT
 from .session import Code, Level, Note, Sound, Value
-from .voice import voice_of
 
 Given = str | os.PathLike[str] | tuple[int, NDArray[Any]] | None
 """What gradio hands over: the path of a dropped file, (rate in Hz, samples (n,) or (n, channels)), or nothing."""
 
 RECORDING = "recording"
 """What a clip without a file is called."""
+NOISY_BELOW = 15.0
+"""dB from the background to the voice."""
 _LONGEST_NAME = 60  # characters that fit beside a player
 
 
@@ -58,16 +60,15 @@ def note(code: Code, level: Level, **values: Value) -> Note:
 
 def _oddities(whole: Clip) -> tuple[Note, ...]:
     """Return what is odd about a clip with the silence at its ends."""
-    voice = voice_of(whole.waveform)
     found = {
         audio.CLIPPED: note(Code.CLIPPED, "warning", name=whole.name),
         audio.SHORT: note(Code.SHORT, "warning", name=whole.name, least=SHORT_SECONDS),
     }
     odd = [found[warning] for warning in whole.warnings]
-    if not voice.is_speech:
+    if not is_voice(whole.waveform):
         odd.append(note(Code.NO_SPEECH, "warning", name=whole.name))
-    elif voice.is_noisy:
-        odd.append(note(Code.NOISY, "warning", name=whole.name, decibels=round(voice.swing)))
+    elif (decibels := signal_to_background(whole.waveform)) < NOISY_BELOW:
+        odd.append(note(Code.NOISY, "warning", name=whole.name, decibels=round(decibels)))
     return tuple(odd)
 
 

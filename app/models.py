@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 from ser_fewshot import audio
+from ser_fewshot.audio.voice_activity import is_voice
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.models import Model, swap_learner, with_view
 
 from . import examples
 from .session import Mode
-from .voice import voice_of
 
 LEARNERS = ("ridge", "protonet", "mtl", "finetune")
 """Ways to adapt that visitors may compare and bring in a file; each is held in memory once it was asked for."""
@@ -37,7 +37,7 @@ class Models:
         sound, other = (audio.load(clip.path) for clip in examples.queries()[:2])
         classifier.enroll({"one": [sound], "other": [other]})
         classifier.predict(sound)
-        voice_of(sound.waveform)
+        is_voice(sound.waveform)
         for mode in get_args(Mode):  # now, while there is room for all of them
             examples.sounds(mode, trim=classifier.model.frontend.trim)
 

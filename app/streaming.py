@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_fewshot import audio
+from ser_fewshot.audio.voice_activity import is_voice
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.errors import AudioError
 
 from .chunks import taken
 from .clips import Given, note
 from .session import Code, Mode, Note, Session
-from .voice import voice_of
 
 WINDOW_SECONDS = 2.0
 """What is recognised at a time: a short utterance."""
@@ -105,7 +105,7 @@ def _recognised(stream: Stream, classifier: FewShotClassifier) -> Prediction | N
     """Return the answer to the latest window; None where it is silent or holds no speech."""
     try:
         whole = audio.load((stream.rate, stream.tail), trim=False)
-        if not voice_of(whole.waveform).is_speech:
+        if not is_voice(whole.waveform):
             return None
         trim = classifier.model.frontend.trim
         return classifier.predict(audio.load((audio.SAMPLE_RATE, whole.waveform)) if trim else whole)
