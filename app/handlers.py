@@ -10,128 +10,143 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import get_args
 
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.classifier.inputs import misspelt
 from ser_fewshot.errors import SerFewshotError
 
-from . import enrolled, examples, limits
-from .clips import Given, check, note
-from .contents import contents_of, refusal_of
-from .doubts import doubts_of
-from .intake import fit, legal_name, name_of, seconds_of, take
-from .models import Models
-from .session import Code, Enrolment, Mode, Note, Recognised, Session, Sound, Trail
+from . import enrolment_file, examples, limits
+from .clips import RECORDING, ClipInput, Sound, check
+from .diagnostics import doubts_of
+from .enrolment import Enrolment, checked_name, seconds_of
+from .models import Mode, Models
+from .notes import Code, Note, note
+from .session import History, Recognised, Session
 
 FILE_NAME = "my_voice.safetensors"
 
 
 def add_clips(
-    session: Session, label: str, given: Sequence[Given], *, models: Models, name: str | None = None
+    session: Session, label: str, given: Sequence[ClipInput], *, models: Models, name: str | None = None
 ) -> Session:
     """Check clips and enrol those that pass under a label, a new one or one that is there.
 
-    `given` are what gradio hands over: paths of files, (rate, samples) of recordings, None for nothing; `name` is what
-    to call them, by default as their files. Notes say of every refused clip why, and how many were added.
+    They are called `name`, by default as their files. Notes say of every refused clip why, and how many were added.
     """
     checked = _label(label)
     if isinstance(checked, Note):
-        return said(session, checked)
+        return with_notes(session, checked)
     if not given:
-        return said(session, note(Code.NO_CLIP, "error"))
-    base = session.enrolment.classifier or models.empty(session.enrolment.mode)
-    sounds, notes = take(given, checked, session.enrolment, trim=base.model.frontend.trim, name=name)
-    if not sounds:
-        return said(session, *notes)
-    added = note(Code.ADDED, "info", count=len(sounds), label=checked)
-    notes = (*notes, added, *_misspelt(checked, session.enrolment))
-    return _changed(session, _with(session.enrolment, checked, sounds, models=models), *notes)
+        return with_notes(session, note(Code.NO_CLIP))
+    classifier = session.enrolment.classifier or models.empty(session.enrolment.mode)
+    notes: list[Note] = []
+    sounds: list[Sound] = []
+    for one in given[: limits.CLIPS_AT_ONCE]:
+        sound, about = check(one, name=name, trim=classifier.model.frontend.trim)
+        notes += about
+        sounds += [] if sound is None else [sound]
+    admitted, refused = session.enrolment.admit(sounds, checked)
+    if len(given) > limits.CLIPS_AT_ONCE:
+        notes.append(note(Code.TOO_MANY_AT_ONCE, most=limits.CLIPS_AT_ONCE))
+    notes += refused
+    if not admitted:
+        return with_notes(session, *notes)
+    notes += [note(Code.ADDED, count=len(admitted), label=checked), *_misspelt(checked, session.enrolment)]
+    return _changed(session, session.enrolment.with_clips(checked, admitted, models=models), *notes)
+
+
+def add_recording_and_files(
+    session: Session, label: str, recording: ClipInput, files: Sequence[ClipInput], *, models: Models
+) -> Session:
+    """Enrol a recording and dropped files; without a legal label nothing, but a note asks for one."""
+    notes: list[Note] = []
+    for given, name in (([] if recording is None else [recording], RECORDING), (files, None)):
+        if given:
+            session = add_clips(session, label, given, models=models, name=name)
+            notes += session.notes
+    if any(one.code is Code.BAD_LABEL for one in notes):
+        notes = [note(Code.NAME_FIRST, most=limits.LABEL_CHARACTERS)]
+    return with_notes(session, *notes)
 
 
 def load_examples(session: Session, *, models: Models) -> Session:
-    """Enrol the synthetic clips that come with the package, in place of what was enrolled; undo brings that back."""
+    """Enrol the example clips in place of what was enrolled; undo brings that back."""
     enrolment = Enrolment(session.enrolment.mode)
     trim = models.empty(enrolment.mode).model.frontend.trim
     for label, sounds in examples.sounds(enrolment.mode, trim=trim).items():
-        enrolment = _with(enrolment, label, sounds, models=models)
+        enrolment = enrolment.with_clips(label, sounds, models=models)
     return _changed(session, enrolment, _summary(Code.EXAMPLES_LOADED, enrolment))
 
 
 def remove_clip(session: Session, name: str) -> Session:
-    """Remove one clip by its name; a label without clips goes with its last one."""
+    """Remove one clip by its name; a label goes with its last clip."""
     label = session.enrolment.label_of(name)
     if label is None:
-        return said(session, note(Code.UNKNOWN_CLIP, "error", name=str(name)))
-    changed = _without(session.enrolment, label, clip=name)
-    return _changed(session, changed, note(Code.REMOVED, "info", name=name, label=label))
+        return with_notes(session, note(Code.UNKNOWN_CLIP, name=str(name)))
+    return _changed(session, session.enrolment.without(label, clip=name), note(Code.REMOVED, name=name, label=label))
 
 
 def forget(session: Session, label: str) -> Session:
     """Remove a label and its clips."""
-    now = session.enrolment
     name = _label(label)
-    if isinstance(name, Note) or name not in now.clips:
-        return said(session, note(Code.UNKNOWN_LABEL, "error", label=str(label), labels=", ".join(now.clips)))
-    return _changed(session, _without(now, name), note(Code.FORGOTTEN, "info", label=name))
+    if isinstance(name, Note) or name not in session.labels:
+        return with_notes(session, note(Code.UNKNOWN_LABEL, label=str(label), labels=", ".join(session.labels)))
+    return _changed(session, session.enrolment.without(name), note(Code.FORGOTTEN, label=name))
 
 
 def forget_everything(session: Session) -> Session:
-    """Remove all of it, the steps of undo too; the page must start a new trail and a new stream beside it."""
-    return Session(Enrolment(session.enrolment.mode), notes=(note(Code.EVERYTHING_FORGOTTEN, "info"),))
+    """Remove all of it, also what undo holds; the page must start a new history and a new stream beside it."""
+    return Session(Enrolment(session.enrolment.mode), notes=(note(Code.EVERYTHING_FORGOTTEN),))
 
 
 def undo(session: Session) -> Session:
     """Return to what was enrolled before the last change."""
     if not session.past:
-        return said(session, note(Code.NOTHING_TO_UNDO, "info"))
-    return Session(session.past[-1], session.past[:-1], (note(Code.UNDONE, "info"),))
+        return with_notes(session, note(Code.NOTHING_TO_UNDO))
+    return Session(session.past[-1], session.past[:-1], (note(Code.UNDONE),))
 
 
 def change_mode(session: Session, mode: Mode) -> Session:
-    """Tell other things apart, "emotion" or "speaker": begins with nothing enrolled; undo brings back what was."""
+    """Take classes of another kind, "emotion" or "speaker", with nothing enrolled; undo brings back what was."""
     if mode == session.enrolment.mode or mode not in get_args(Mode):  # a program may send anything
-        return said(session)
-    return _changed(session, Enrolment(mode), note(Code.MODE_CHANGED, "info", mode=mode))
+        return with_notes(session)
+    return _changed(session, Enrolment(mode), note(Code.MODE_CHANGED, mode=mode))
 
 
-def recognise(session: Session, trail: Trail, given: Given, *, name: str | None = None) -> Trail:
-    """Recognise one clip; the new trail's `last` is the answer, unless its notes hold an error.
-
-    `name` is what to call the clip, by default as its file.
-    """
+def recognise(session: Session, history: History, given: ClipInput, *, name: str | None = None) -> History:
+    """Recognise one clip, called as its file by default; `last` is the answer, unless the notes hold an error."""
     classifier = session.enrolment.classifier
     if classifier is None or not session.can_recognise:
-        return replace(trail, notes=(note(Code.TOO_FEW_LABELS, "error", count=len(session.labels)),))
+        return replace(history, notes=(note(Code.TOO_FEW_LABELS, count=len(session.labels)),))
     sound, notes = check(given, name=name, trim=classifier.model.frontend.trim)
     if sound is None:
-        return replace(trail, notes=notes)
+        return replace(history, notes=notes)
     answer = _recognised(classifier, sound, mode=session.enrolment.mode)
-    return Trail((*trail.recognised, answer)[-limits.TRAIL :], notes)
+    return History((*history.recognised, answer)[-limits.RECOGNISED :], notes)
 
 
-def correct(session: Session, trail: Trail, label: str, *, models: Models) -> tuple[Session, Trail]:
+def correct(session: Session, history: History, label: str, *, models: Models) -> tuple[Session, History]:
     """Add the last recognised clip to a label, a new one too ("no, this was awe"), and recognise it again.
 
     A clip that was corrected before moves from the label that it was given then.
     """
-    name = _label(label)
-    if trail.last is None or isinstance(name, Note):
-        fault = name if isinstance(name, Note) else note(Code.NOTHING_RECOGNISED, "error")
-        return said(session, fault), replace(trail, notes=(fault,))
-    before = session.enrolment if name == trail.last.corrected else _uncorrected(session.enrolment, trail.last)
-    sounds, notes = fit([trail.last.sound], name, before)
+    name, last = _label(label), history.last
+    if last is None or isinstance(name, Note):
+        fault = name if isinstance(name, Note) else note(Code.NOTHING_RECOGNISED)
+        return with_notes(session, fault), replace(history, notes=(fault,))
+    before = session.enrolment if name == last.corrected else _uncorrected(session.enrolment, last)
+    sounds, notes = before.admit([last.sound], name)
     if not sounds:
-        return said(session, *notes), replace(trail, notes=notes)
-    done = note(Code.CORRECTED, "info", name=sounds[0].clip.name, label=name)
-    changed = _changed(session, _with(before, name, sounds, models=models), done, *_misspelt(name, before))
+        return with_notes(session, *notes), replace(history, notes=notes)
+    done = note(Code.CORRECTED, name=sounds[0].clip.name, label=name)
+    changed = _changed(session, before.with_clips(name, sounds, models=models), done, *_misspelt(name, before))
     now, mode = changed.enrolment.classifier, changed.enrolment.mode
-    again = _recognised(now, trail.last.sound, mode=mode) if now is not None and changed.can_recognise else trail.last
-    return changed, Trail((*trail.recognised[:-1], replace(again, corrected=name)), changed.notes)
+    again = _recognised(now, last.sound, mode=mode) if now is not None and changed.can_recognise else last
+    return changed, History((*history.recognised[:-1], replace(again, corrected=name)), changed.notes)
 
 
 def save(session: Session, folder: Path) -> tuple[Session, Path | None]:
@@ -139,35 +154,43 @@ def save(session: Session, folder: Path) -> tuple[Session, Path | None]:
 
     The file opens with `FewShotClassifier.load` and `ser-fewshot predict`; no sound is in it.
     """
-    classifier = session.enrolment.classifier
-    if classifier is None or not session.labels:
-        return said(session, note(Code.NOTHING_TO_SAVE, "error")), None
     path = folder / FILE_NAME
+    session = write(session, path, _summary(Code.SAVED, session.enrolment), hidden=folder)
+    return session, path if any(one.code is Code.SAVED for one in session.notes) else None
+
+
+def write(session: Session, path: Path, done: Note, *, hidden: Path) -> Session:
+    """Write the enrolment to a file -> a session with the note that it is done, or an error that hides a folder."""
+    if session.enrolment.classifier is None or not session.labels:
+        return with_notes(session, note(Code.NOTHING_TO_SAVE))
     try:
-        classifier.save(path)
+        session.enrolment.classifier.save(path)
     except SerFewshotError as error:
-        return said(session, note(Code.BAD_FILE, "error", detail=_without_folder(error, folder))), None
-    return said(session, _summary(Code.SAVED, session.enrolment)), path
+        return with_notes(session, bad_file(error, hidden))
+    return with_notes(session, done)
 
 
 def load(session: Session, path: Path | str | None, *, models: Models) -> Session:
     """Take an enrolment file in place of what is enrolled; a file that cannot be trusted changes nothing."""
     if path is None:
-        return said(session, note(Code.NO_FILE, "error"))
+        return with_notes(session, note(Code.NO_FILE))
     try:
-        contents = contents_of(Path(path))
-        refusal = refusal_of(contents)
-        if refusal is not None:
-            return said(session, refusal)
-        loaded = Enrolment(*enrolled.on_shared_model(Path(path), contents.config, models))
+        loaded = enrolment_file.read(Path(path), models)
     except SerFewshotError as error:
-        return said(session, note(Code.BAD_FILE, "error", detail=_without_folder(error, Path(path).parent)))
+        return with_notes(session, bad_file(error, Path(path).parent))
+    if isinstance(loaded, Note):
+        return with_notes(session, loaded)
     return _changed(session, loaded, _summary(Code.LOADED, loaded))
 
 
-def said(session: Session, *notes: Note) -> Session:
-    """Return a session in which nothing changed but what there is to say."""
+def with_notes(session: Session, *notes: Note) -> Session:
+    """Return a session in which nothing changed but the notes."""
     return replace(session, notes=notes)
+
+
+def bad_file(error: SerFewshotError, folder: Path) -> Note:
+    """Return an error as a note, without the server's folders, which are no visitor's business."""
+    return note(Code.BAD_FILE, detail=str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), ""))
 
 
 def _changed(session: Session, enrolment: Enrolment, *notes: Note) -> Session:
@@ -180,55 +203,32 @@ def _changed(session: Session, enrolment: Enrolment, *notes: Note) -> Session:
     return Session(enrolment, past, notes)
 
 
-def _with(enrolment: Enrolment, label: str, sounds: Sequence[Sound], *, models: Models) -> Enrolment:
-    """Return an enrolment with more clips."""
-    base = enrolment.classifier or models.empty(enrolment.mode)
-    classifier = enrolled.with_clips(base, label, [sound.clip for sound in sounds])
-    new: Mapping[str, Sound] = {sound.clip.name: sound for sound in sounds}
-    return replace(enrolment, classifier=classifier, sounds=MappingProxyType({**enrolment.sounds, **new}))
-
-
-def _without(enrolment: Enrolment, label: str, *, clip: str | None = None) -> Enrolment:
-    """Return an enrolment without a label that is there, or without one of its clips, and the sounds of the others."""
-    if enrolment.classifier is None:
-        return enrolment
-    classifier = enrolled.without(enrolment.classifier, label, clip=clip)
-    left = {name for names in classifier.enrolled.values() for name in names}
-    sounds = {name: sound for name, sound in enrolment.sounds.items() if name in left}
-    return replace(enrolment, classifier=classifier, sounds=MappingProxyType(sounds))
-
-
 def _uncorrected(enrolment: Enrolment, last: Recognised) -> Enrolment:
     """Return an enrolment without the clip that an earlier correction added to it."""
-    name = None if last.corrected is None else name_of(last.sound, enrolment)
+    name = None if last.corrected is None else enrolment.name_of(last.sound)
     label = None if name is None else enrolment.label_of(name)
-    return enrolment if label is None or label != last.corrected else _without(enrolment, label, clip=name)
+    return enrolment if label is None or label != last.corrected else enrolment.without(label, clip=name)
 
 
 def _recognised(classifier: FewShotClassifier, sound: Sound, *, mode: Mode) -> Recognised:
-    """Return what a clip is recognised as; two classes are enrolled."""
+    """Recognise a clip by a classifier of at least two classes."""
     start = time.perf_counter()
     prediction = classifier.predict(sound.clip)
     seconds = time.perf_counter() - start
     doubts = doubts_of(classifier, prediction)
-    return Recognised(sound, prediction, seconds, doubts, mode=mode, given_by=weakref.ref(classifier))
+    return Recognised(sound, prediction, seconds, doubts, mode=mode, classifier=weakref.ref(classifier))
 
 
 def _label(label: object) -> str | Note:
     """Return the name of a class as it is enrolled, or why it is none."""
-    return legal_name(label, most=limits.LABEL_CHARACTERS, otherwise=Code.BAD_LABEL)
+    return checked_name(label, most=limits.LABEL_CHARACTERS, otherwise=Code.BAD_LABEL)
 
 
 def _misspelt(label: str, enrolment: Enrolment) -> tuple[Note, ...]:
-    """Return a doubt about a new name that looks like another one; names of people may differ by a letter."""
-    found = misspelt([label], enrolment.clips) if enrolment.mode == "emotion" else {}
-    return tuple(note(Code.MISSPELT, "warning", label=name, meant=meant) for name, meant in found.items())
+    """Return a warning about a new name that looks like another one; names of people may differ by a letter."""
+    similar = misspelt([label], enrolment.clips) if enrolment.mode == "emotion" else {}
+    return tuple(note(Code.MISSPELT, label=name, meant=meant) for name, meant in similar.items())
 
 
 def _summary(code: Code, enrolment: Enrolment) -> Note:
-    return note(code, "info", count=enrolment.count, labels=", ".join(enrolment.clips))
-
-
-def _without_folder(error: SerFewshotError, folder: Path) -> str:
-    """Return an error without the server's folders, which are no visitor's business."""
-    return str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "")
+    return note(code, count=enrolment.count, labels=", ".join(enrolment.clips))

@@ -1,6 +1,13 @@
-"""How much one visitor may bring: a page for many must not be filled by one."""
+"""How much one visitor, and all of them together, may use: a page for many must not be filled by one."""
 
 from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
 
 CLIP_SECONDS = 15.0
 """The longest clip, in s: an utterance takes a few; what is longer holds more than one emotion."""
@@ -19,7 +26,7 @@ VISITORS = 200
 ALL_SOUND_SECONDS = 12 * 3600.0
 """Of all visitors together, in s: enrolled, held for undo and recognised. 2.6 GiB of samples."""
 UNDO_STEPS = 10
-TRAIL = 30
+RECOGNISED = 30
 """Recognised clips that are kept for the map."""
 LABEL_CHARACTERS = 40
 PROFILE_CHARACTERS = 30
@@ -34,3 +41,37 @@ FRAMES_A_SECOND = 100
 """Of the densest front-end, the log-mel; no clip in a file is longer than CLIP_SECONDS at this rate."""
 MICROPHONE_HERTZ = (8_000, 192_000)
 """From the telephone to the fastest sound card."""
+STREAMS = 4
+"""Microphones that are recognised live at the same time; more wait for their turn."""
+STREAM_SECONDS = 600
+"""After which a microphone must be started again, so that a forgotten one does not keep others waiting."""
+PREDICTIONS = 2
+"""Of programs, answered at the same time: one a core of a small machine."""
+UPLOAD_SECONDS = 600
+"""After which uploaded and saved files are deleted; sound itself is kept in memory only."""
+SESSION_SECONDS = 2 * 3600
+"""How long a visitor who does nothing keeps his enrolment; gradio drops that of a closed page after an hour."""
+
+
+class SoundMemory:
+    """Counts the seconds of sound of all visitors that are in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds = 0.0
+        self._released: deque[float] = deque()  # a finalizer may run in the thread that holds the lock
+
+    def reserve(self, waveform: NDArray[np.float32], seconds: float) -> bool:
+        """Count so many s for as long as the waveform is referred to; False, and not counted, if it is too much."""
+        with self._lock:
+            while self._released:
+                self._seconds -= self._released.popleft()
+            if self._seconds + seconds > ALL_SOUND_SECONDS:
+                return False
+            self._seconds += seconds
+        weakref.finalize(waveform, self._released.append, seconds).atexit = False
+        return True
+
+
+SOUND_MEMORY = SoundMemory()
+"""Of this program."""

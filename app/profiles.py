@@ -1,7 +1,7 @@
-"""Enrolments that stay on the server, if it was started with a folder for them; there whole or not at all.
+"""Profiles: enrolment files that stay on the server, if it was started with a folder for them.
 
-A profile is an enrolment file, as `save` writes it: no sound is kept. Names become names of files in base 32, which
-has no dot, no slash and no second spelling of a letter, so that none leads out of the folder or hits another's.
+A profile is as `save` writes it: no sound is kept. Names become names of files in base 32, which has no dot, no slash
+and no second spelling of a letter, so that none leads out of the folder or hits another's.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from ser_fewshot.errors import SerFewshotError, SettingsError
 from ser_fewshot.storage.files import TEMPORARY, remove
 
 from . import handlers, limits
-from .clips import note
-from .intake import legal_name
+from .enrolment import checked_name
+from .handlers import bad_file, with_notes
 from .models import Models
-from .session import Code, Note, Session
+from .notes import Code, Note, note
+from .session import Session
 
 _SUFFIX = ".safetensors"
 _ABANDONED = 3600.0  # s after which a file that was being written belongs to a process that was killed
@@ -52,43 +53,39 @@ class Profiles:
         return tuple(sorted(name for name in found if name is not None))
 
     def save(self, session: Session, name: str, *, user: str = "", replace: bool = False) -> Session:
-        """Keep what is enrolled under a name; notes say whether it worked.
-
-        What was kept under the name before stays, with the note PROFILE_EXISTS, unless it is to be replaced.
-        """
-        checked = _checked(name)
+        """Save what is enrolled under a name; one that exists is kept, with a note, unless it is to be replaced."""
+        checked = checked_name(name, most=limits.PROFILE_CHARACTERS, otherwise=Code.BAD_PROFILE_NAME)
         if isinstance(checked, Note):
-            return handlers.said(session, checked)
-        if session.enrolment.classifier is None or not session.labels:
-            return handlers.said(session, note(Code.NOTHING_TO_SAVE, "error"))
-        there = self.names(user)
-        if checked in there and not replace:
-            return handlers.said(session, note(Code.PROFILE_EXISTS, "error", name=checked))
-        if checked not in there and len(there) >= limits.PROFILES:
-            return handlers.said(session, note(Code.STORE_FULL, "error", most=limits.PROFILES))
-        try:
-            session.enrolment.classifier.save(self._path(checked, user))
-        except SerFewshotError as error:
-            return handlers.said(session, note(Code.BAD_FILE, "error", detail=self._without_folder(error)))
-        return handlers.said(session, note(Code.PROFILE_SAVED, "info", name=checked))
+            return with_notes(session, checked)
+        names = self.names(user)
+        if session.labels and checked in names and not replace:
+            return with_notes(session, note(Code.PROFILE_EXISTS, name=checked))
+        if session.labels and checked not in names and len(names) >= limits.PROFILES:
+            return with_notes(session, note(Code.STORE_FULL, most=limits.PROFILES))
+        done = note(Code.PROFILE_SAVED, name=checked)
+        return handlers.write(session, self._path(checked, user), done, hidden=self._folder)
 
     def load(self, session: Session, name: str, *, user: str = "", models: Models) -> Session:
         """Take a profile in place of what is enrolled; undo brings that back."""
-        checked = _checked(name)
-        if isinstance(checked, Note) or checked not in self.names(user):
-            return handlers.said(session, note(Code.UNKNOWN_PROFILE, "error", name=str(name)))
-        return handlers.load(session, self._path(checked, user), models=models)
+        path = self._existing(name, user)
+        if path is None:
+            return with_notes(session, note(Code.UNKNOWN_PROFILE, name=str(name)))
+        return handlers.load(session, path, models=models)
 
     def delete(self, session: Session, name: str, *, user: str = "") -> Session:
         """Remove a profile from the disk."""
-        checked = _checked(name)
-        if isinstance(checked, Note) or checked not in self.names(user):
-            return handlers.said(session, note(Code.UNKNOWN_PROFILE, "error", name=str(name)))
+        path = self._existing(name, user)
+        if path is None:
+            return with_notes(session, note(Code.UNKNOWN_PROFILE, name=str(name)))
         try:
-            remove(self._path(checked, user))
+            remove(path)
         except SerFewshotError as error:
-            return handlers.said(session, note(Code.BAD_FILE, "error", detail=self._without_folder(error)))
-        return handlers.said(session, note(Code.PROFILE_DELETED, "info", name=checked))
+            return with_notes(session, bad_file(error, self._folder))
+        return with_notes(session, note(Code.PROFILE_DELETED, name=name.strip()))
+
+    def _existing(self, name: str, user: str) -> Path | None:
+        checked = checked_name(name, most=limits.PROFILE_CHARACTERS, otherwise=Code.BAD_PROFILE_NAME)
+        return None if isinstance(checked, Note) or checked not in self.names(user) else self._path(checked, user)
 
     def _home(self, user: str) -> Path:
         return self._folder / hashlib.sha256(user.encode()).hexdigest()
@@ -97,21 +94,13 @@ class Profiles:
         encoded = base64.b32encode(name.encode()).decode().rstrip("=").lower()
         return self._home(user) / f"{encoded}{_SUFFIX}"
 
-    def _without_folder(self, error: SerFewshotError) -> str:
-        return str(error).replace(str(self._folder), "")
-
 
 def _decoded(stem: str) -> str | None:
-    """Return the name that a file stands for; None for a file that somebody else put there."""
+    """Return the profile of a file; None for a file that somebody else put there."""
     try:
         return base64.b32decode(stem.upper() + "=" * (-len(stem) % 8)).decode()
     except (binascii.Error, ValueError):
         return None
-
-
-def _checked(name: object) -> str | Note:
-    """Return the name of a profile, or why it is none."""
-    return legal_name(name, most=limits.PROFILE_CHARACTERS, otherwise=Code.BAD_PROFILE_NAME)
 
 
 def _not_writable(folder: Path, found: str) -> SettingsError:

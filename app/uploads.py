@@ -1,4 +1,4 @@
-"""Where uploaded and saved files lie for some minutes: a folder that goes with the program, however that ends."""
+"""The temporary folder of uploaded and saved files: removed with the program, however that ends."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LOCK = ".running"
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Make a folder of this program's own, of which nothing is left at the end; remove those of killed programs.
+    """Make a folder of this program's own, removed at the end; remove those of killed programs.
 
-    Whether a program lives is told by its lock, which ends with it: a process id may be another's by now.
+    A program that lives holds the lock of its folder: its process id might be another's by now.
     """
     _remove_abandoned()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as made, _locked(Path(made)):

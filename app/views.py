@@ -1,70 +1,62 @@
-"""What the page shows of a state, as HTML: figures are tables, lists and SVG, for eyes and for screen readers.
+"""The HTML of a state: figures are tables, lists and SVG, for eyes and for screen readers.
 
 Templates escape what they fill in, so a name with markup is text. A label has a shape beside its colour everywhere.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import jinja2
 import numpy as np
+import soundfile
+from markupsafe import escape
 
 from ser_fewshot.benchmark.html import looks, on_canvas
 from ser_fewshot.classifier import Prediction
 
 from . import limits
-from .comparing import Comparison
-from .insight import Confusion, MapPoint, beside
-from .players import BARS, player, waveform
-from .session import Code, Note, Recognised, Session, Trail
-from .streaming import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream
-from .texts import sentence, text, text_of
-from .timeline import known, marks, runs, settled
+from .clips import Sound
+from .comparison import Comparison
+from .diagnostics import Confusion, MapPoint, nearest_enrolled
+from .languages import sentence, text, text_of
+from .live import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream, marks, runs, stable_answer
+from .notes import Code, Note
+from .session import History, Recognised, Session
 
 _FOLDER = Path(__file__).parent / "templates"
 ACTIONS = (_FOLDER / "actions.js").read_text(encoding="utf-8")
-"""What makes buttons inside the HTML events of the page: "remove", "forget", "correct", each with a name."""
+"""Turns buttons inside the HTML into events of the page: "remove", "forget", "correct", each with a name."""
 FOCUS = (_FOLDER / "focus.js").read_text(encoding="utf-8")
-"""What keeps the focus near where it was when a button goes that had it."""
+"""Keeps the focus near a button that had it and goes."""
 
-_ABOUT_FILES = frozenset(
-    {
-        Code.SAVED,
-        Code.LOADED,
-        Code.NOTHING_TO_SAVE,
-        Code.BAD_FILE,
-        Code.NO_STORE,
-        Code.BAD_PROFILE_NAME,
-        Code.UNKNOWN_PROFILE,
-        Code.STORE_FULL,
-        Code.PROFILE_EXISTS,
-        Code.PROFILE_SAVED,
-        Code.PROFILE_DELETED,
-        Code.EVERYTHING_FORGOTTEN,
-    }
-)
+_BARS = 48  # of a waveform
+_LOWEST = 0.03  # height of a bar, so that the line does not break
 _WIDTH, _HEIGHT, _MARGIN = 560, 360, 20  # of the map, in its own units
+_players: WeakKeyDictionary[Sound, str] = WeakKeyDictionary()
 
 
 def notes(items: Sequence[Note], *, language: str) -> str:
-    """Return sentences, each with a word that says how grave it is."""
+    """Return sentences, each with a word for its level."""
     return _render("notes.html.j2", language, notes=items)
 
 
-def notes_of(session: Session, place: Literal["teach", "keep"], *, language: str) -> str:
-    """Return what the last action has to say, if this is where it is answered; the trail answers a correction."""
-    codes = {note.code for note in session.notes}
-    there = "keep" if codes & _ABOUT_FILES else "recognise" if Code.CORRECTED in codes else "teach"
-    return notes(session.notes if place == there else (), language=language)
+def notes_of(session: Session, card: Literal["teach", "keep"], *, language: str) -> str:
+    """Return the notes of the last action, if they belong to a card; those of a correction are in the history."""
+    cards = {note.code.card for note in session.notes}
+    shown = next((one for one in ("keep", "recognise") if one in cards), "teach")
+    return notes(session.notes if card == shown else (), language=language)
 
 
 def classes(session: Session, *, language: str) -> str:
-    """Return what is enrolled: each label with its clips, their players, and how it compares with the largest."""
+    """Return each label with its clips, their players, and how many they are beside the largest."""
     clips = session.enrolment.clips
     latest = next((note.values["label"] for note in session.notes if note.code is Code.ADDED), None)
     return _render(
@@ -79,17 +71,17 @@ def classes(session: Session, *, language: str) -> str:
     )
 
 
-def answer(session: Session, trail: Trail, *, language: str) -> str:
-    """Return the latest answer: how probable each label is, what speaks against it, and buttons to correct it.
+def answer(session: Session, history: History, *, language: str) -> str:
+    """Return the latest answer: how probable each label is, doubts, and buttons to correct it.
 
-    An answer that names what is no longer enrolled is not shown; one from before the last change is marked so.
+    An answer with a class that is no longer enrolled is not shown; one from before the last change is marked so.
     """
-    last = _shown(session, trail)
+    last = _last(session, history)
     return _render(
         "answer.html.j2",
         language,
         last=last,
-        earlier=last is not None and last.given_by() is not session.enrolment.classifier,
+        earlier=last is not None and last.classifier() is not session.enrolment.classifier,
         shares=_shares(last.prediction, language=language) if last else (),
         unknown_row=last is not None and last.prediction.novelty is not None,
         sounds=session.enrolment.sounds,
@@ -100,36 +92,30 @@ def answer(session: Session, trail: Trail, *, language: str) -> str:
     )
 
 
-def answer_said(session: Session, trail: Trail, *, language: str) -> str:
-    """Return the latest answer for a screen reader, which reads it aloud when it changes: hence the clip's number."""
-    last = _shown(session, trail)
+def answer_announcement(session: Session, history: History, *, language: str) -> str:
+    """Return the latest answer for a screen reader, which reads what changes: hence the clip's number."""
+    last = _last(session, history)
     if last is None:
         return ""
     label, share = max(_shares(last.prediction, language=language), key=lambda share: share[1])
-    said = text(language, "recognise.said", number=len(trail.recognised), label=label, percent=round(100 * share))
-    return _render("said.html.j2", language, said=said)
+    number, percent = len(history.recognised), round(100 * share)
+    return str(escape(text(language, "recognise.announcement", number=number, label=label, percent=percent)))
 
 
 def timeline(stream: Stream, session: Session, *, language: str) -> str:
     """Return the answers of the last TIMELINE_SECONDS, a row for each label, and the same in words."""
-    moments, look = known(stream, session.enrolment), looks(session.labels)
-    rows = [
-        {"name": name, "look": look[name], "marks": marks(moments, name, heard=stream.heard)} for name in session.labels
-    ]
-    unknown = {
-        "name": text(language, "recognise.unknown"),
-        "look": None,
-        "marks": marks(moments, None, heard=stream.heard),
-    }
+    windows, look, now = stream.valid_windows(session.enrolment), looks(session.labels), stream.seconds
+    rows = [{"name": name, "look": look[name], "marks": marks(windows, name, now=now)} for name in session.labels]
+    rows.append({"name": text(language, "recognise.unknown"), "look": None, "marks": marks(windows, None, now=now)})
     return _render(
         "timeline.html.j2",
         language,
-        moments=moments,
+        windows=windows,
         notes=stream.notes,
-        rows=[*rows, unknown],
-        runs=[(run, _name(run.prediction, language=language)) for run in runs(moments, heard=stream.heard)],
+        rows=rows,
+        runs=[(_name(answer, language=language), *times) for answer, *times in runs(windows, now=now)],
         looks=look,
-        heard=stream.heard,
+        seconds=now,
         empty=_empty(session, "recognise.ready_live", language=language),
         span=round(TIMELINE_SECONDS),
         window=WINDOW_SECONDS,
@@ -137,30 +123,29 @@ def timeline(stream: Stream, session: Session, *, language: str) -> str:
     )
 
 
-def timeline_said(stream: Stream, session: Session, *, language: str) -> str:
-    """Return the running answer for a screen reader: it changes only when another answer has settled."""
-    answer = settled(known(stream, session.enrolment))
-    said = "" if answer is None else _name(answer, language=language)
-    return _render("said.html.j2", language, said=said)
+def timeline_announcement(stream: Stream, session: Session, *, language: str) -> str:
+    """Return the running answer for a screen reader: it changes only when another answer is stable."""
+    answer = stable_answer(stream.valid_windows(session.enrolment))
+    return str(escape("" if answer is None else _name(answer, language=language)))
 
 
 def waiting(streams: int, *, language: str) -> str:
-    """Return what is seen from the start of the microphone until it is heard: others may be before it."""
+    """Return the timeline from the start of the microphone until its first samples: others may be before it."""
     return _render("waiting.html.j2", language, streams=streams)
 
 
 def clip_map(points: Sequence[MapPoint], *, labels: Sequence[str], language: str) -> str:
-    """Return the map of clips as a picture, and as a table of which stand beside which."""
+    """Return the map of clips as a picture, and as a table of nearest neighbours."""
     plane = np.array([(point.x, -point.y) for point in points])  # SVG counts downwards
     places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist() if points else []
-    pairs = list(zip(points, beside(points), strict=True))
-    stand = Counter((point.label, near.label) for point, near in pairs if point.kind == "enrolled")
+    pairs = list(zip(points, nearest_enrolled(points), strict=True))
+    counts = Counter((point.label, near.label) for point, near in pairs if point.kind == "enrolled")
     return _render(
         "map.html.j2",
         language,
         points=[(x, y, point) for (x, y), point in zip(places, points, strict=True)],
-        beside=[(label, [stand[label, other] for other in labels]) for label in labels],
-        heard=[(point, near) for point, near in pairs if point.kind == "recognised"],
+        neighbours=[(label, [counts[label, other] for other in labels]) for label in labels],
+        recognised=[(point, near) for point, near in pairs if point.kind == "recognised"],
         looks=looks(labels),
         width=_WIDTH,
         height=_HEIGHT,
@@ -168,7 +153,7 @@ def clip_map(points: Sequence[MapPoint], *, labels: Sequence[str], language: str
 
 
 def confusion(result: Confusion, *, language: str) -> str:
-    """Return what the clips are taken for, and what would help."""
+    """Return the confusion matrix, and what would help."""
     rows = list(zip(result.labels, result.counts.tolist(), strict=True)) if result.counts.size else []
     return _render("confusion.html.j2", language, rows=rows, hints=result.hints)
 
@@ -180,35 +165,51 @@ def comparison(rows: Sequence[Comparison], *, language: str) -> str:
 
 
 def _shares(prediction: Prediction, *, language: str) -> list[tuple[str, float]]:
-    """Return (label, share) of all labels and, where the model can tell, of none of them; they sum to 1."""
+    """Return (label, share) of all labels and, if the model is calibrated, of none of them; they sum to 1."""
     novelty = prediction.novelty or 0.0
     shares = [(label, share * (1 - novelty)) for label, share in prediction.probabilities.items()]
     return [*shares, (text(language, "recognise.unknown"), novelty)] if prediction.novelty is not None else shares
 
 
 def _headline(language: str, prediction: Prediction) -> str:
-    if prediction.unknown:
-        return text(language, "recognise.unknown_most_like", label=prediction.label)
-    return prediction.label
+    label = prediction.label
+    return text(language, "recognise.unknown_most_like", label=label) if prediction.unknown else label
 
 
 def _name(prediction: Prediction | None, *, language: str) -> str:
-    """Return an answer in a word: a label, or that it is none of them, or that nobody spoke."""
+    """Return an answer in a word: a label, unknown, or that nobody spoke."""
     if prediction is None:
         return text(language, "recognise.no_voice")
     return text(language, "recognise.unknown") if prediction.unknown else prediction.label
 
 
-def _shown(session: Session, trail: Trail) -> Recognised | None:
-    """Return the clip whose answer is shown."""
-    return trail.answer(session.enrolment) if session.can_recognise else None
+def _last(session: Session, history: History) -> Recognised | None:
+    """Return the latest clip, unless a class of its prediction is no longer enrolled."""
+    last = history.last
+    return last if last is not None and session.can_recognise and last.is_valid(session.enrolment) else None
 
 
 def _empty(session: Session, ready: str, *, language: str) -> str:
-    """Return what stands where no answer is: that all is ready, or that there is too little to tell apart."""
+    """Return the text in place of an answer: that all is ready, or that a class is missing."""
     if session.can_recognise:
         return text(language, ready)
     return text_of(language, "recognise.need_two", session.enrolment.mode, count=len(session.labels))
+
+
+def _player(sound: Sound) -> str:
+    """Return a clip as the address of an audio element: MP3 in the page itself, about 10 kB, so no file is written."""
+    if sound not in _players:
+        rate, samples = sound.playable
+        encoded = io.BytesIO()
+        soundfile.write(encoded, samples, rate, format="MP3")
+        _players[sound] = "data:audio/mpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
+    return _players[sound]
+
+
+def _waveform(sound: Sound) -> str:
+    """Return the peaks of a clip as an SVG path, _BARS wide and from -1 to 1 high, as loud as it is."""
+    peaks = [float(np.abs(part).max(initial=_LOWEST)) for part in np.array_split(sound.clip.waveform, _BARS)]
+    return "".join(f"M{x + 0.5} {-min(peak, 1):.2f}V{min(peak, 1):.2f}" for x, peak in enumerate(peaks))
 
 
 @functools.cache
@@ -216,7 +217,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.globals |= {"wave_bars": BARS, "player": player, "waveform": waveform}
+    environment.globals |= {"wave_bars": _BARS, "player": _player, "waveform": _waveform}
     return environment
 
 

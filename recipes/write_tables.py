@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from _tables import benchmark, default_model, demo, growth, held_out, pretrained, recipes, speed
+from _tables import benchmark, default_model, demo, growth, held_out, pretrained, recipes, speed, voice
 
 from ser_fewshot.storage.files import write_atomically
 
@@ -52,6 +52,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "default_speed": default_model.default_speed,
     "demo_limits": demo.demo_limits,
     "demo_speed": demo.demo_speed,
+    "voice_speech": voice.speech,
+    "voice_sounds": voice.sounds,
     "learner_speed": speed.learner_speed,
     "frontend_speed": speed.frontend_speed,
     "growth_extraction": growth.growth_extraction,

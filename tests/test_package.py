@@ -38,7 +38,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("from ser_fewshot import Utterance, scan, load", {"torch", "librosa", "sklearn"}),
         ("from ser_fewshot.cli.main import main; main(['corpora', '--json'])", {"torch", "sklearn"}),
         (
-            "import app.insight, ser_fewshot.quickstart, ser_fewshot.training",
+            "import app.diagnostics, ser_fewshot.quickstart, ser_fewshot.training",
             {"librosa", "pandas", "scipy", "sklearn", "tensorboard", "torchaudio"},
         ),
     ],

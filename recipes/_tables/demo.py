@@ -43,12 +43,12 @@ def demo_speed() -> str:
 
 
 def demo_limits() -> str:
-    alone = 2 * limits.SOUND_SECONDS + limits.TRAIL * limits.CLIP_SECONDS
+    alone = 2 * limits.SOUND_SECONDS + limits.RECOGNISED * limits.CLIP_SECONDS
     rows = [
         ["a clip", f"{limits.CLIP_SECONDS:g} s, {limits.CLIP_BYTES // 2**20} MiB"],
         ["an emotion, a session", f"{limits.CLIPS} clips, {limits.LABELS} emotions"],
         ["sound enrolled in a session", f"{limits.SOUND_SECONDS / 60:g} min, and as much again for undo"],
-        ["clips recognised that a session keeps", f"{limits.TRAIL}"],
+        ["clips recognised that a session keeps", f"{limits.RECOGNISED}"],
         ["an enrolment file", f"{limits.ENROLLMENT_BYTES // 2**20} MiB"],
         ["profiles of a user", f"{limits.PROFILES}"],
         ["sessions", f"{limits.VISITORS}; beyond that the one that was not used for longest is dropped"],

@@ -13,12 +13,14 @@ import pytest
 import soundfile
 import soxr
 from _visitor import chromium
-from pages import DEMO, page_alone
+from pages import DEMO
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
 _RATE = 48_000
 _PATIENCE = 60_000  # ms: machines of tests are slow
 _OF_THE_PAGE_ITSELF = ("data", "blob")
+
+pytest_plugins = ["pages"]
 
 expect.set_options(timeout=_PATIENCE)
 
@@ -44,13 +46,6 @@ def browser(spoken: Path) -> Iterator[Browser]:
         started = chromium(playwright, program, microphone=spoken)
         yield started
         started.close()
-
-
-@pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[str]:
-    """Where the page is, with a store; after the browser, which may not be there."""
-    with page_alone(store=tmp_path_factory.mktemp("store")) as where:
-        yield where
 
 
 def _visit(browser: Browser, address: str, **settings: object) -> Iterator[Page]:

@@ -38,3 +38,10 @@ def page_alone(**settings: Any) -> Iterator[str]:
         with served(**settings) as address:
             yield address
     assert strangers == []
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a page with a store, which all tests share."""
+    with page_alone(store=tmp_path_factory.mktemp("store")) as where:
+        yield where

@@ -1,42 +1,47 @@
-"""The page for programs: four endpoints through gradio's own client, eight visitors at once, none sees another's."""
+"""The page for programs: its endpoints through gradio's own client, several visitors at once, what is never fetched."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 import safehttpx
 from gradio.data_classes import FileData
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pages import DEMO, clips, page_alone
-from visitors import enrolled, models
+from visitors import enrolled, models, recording
 
-from app import handlers, limits
+from app import endpoints, handlers, limits
+from app.cards.save import save_file
+from app.live import Stream
 from app.page import build
-from app.sections import keep
-from app.session import Session, Trail
-from app.streaming import Stream
+from app.session import History, Session
 from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.cli import demo
 
-VISITORS = 8
-PREDICTIONS = 200
+pytest_plugins = ["pages"]
+
+VISITORS = 4
+PREDICTIONS = 24
 EMOTIONS = ("anger", "fear", "sadness", "boredom")
+TWO = enrolled({"low": 2, "high": 2})
+ANGER = str(DEMO / "anger_en-us-Annie_2.ogg")
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with page_alone() as where:
-        yield where
+def blocks() -> gr.Blocks:
+    return build(models())
 
 
 def client(address: str) -> Client:
@@ -51,68 +56,91 @@ def predict(visitor: Client, path: str) -> dict:
     return visitor.predict(handle_file(path), api_name="/predict")
 
 
-def test_the_endpoints_are_the_four_that_are_documented(address):
-    endpoints = client(address).view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/enroll", "/predict", "/forget", "/save"}
+def test_the_endpoints_take_and_return_plain_values(tmp_path):
+    session, answer = endpoints.enroll(Session(), "low", [recording("low"), None], models=models())
+    assert answer["classes"] == {"low": ["recording"]}
+    assert session.enrolment.clips == {"low": ("recording",)}
+    assert "No clip: record one or drop a file." in answer["notes"]
+    predicted = endpoints.predict(TWO, recording("low", 1))
+    assert predicted["label"] == "low"
+    assert sum(predicted["probabilities"].values()) == pytest.approx(1, rel=1e-4)
+    assert set(predicted["nearest"]) == {"name", "label", "distance"}
+    assert {"unknown", "novelty", "warnings", "doubts", "seconds"} < set(predicted)
+    assert "does not sound like speech" in predicted["warnings"][0]
+    for one in (answer, predicted):
+        assert json.loads(json.dumps(one)) == one
+    assert FewShotClassifier.load(endpoints.save(TWO, tmp_path)).enrolled == TWO.enrolment.clips
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda _: endpoints.enroll(TWO, "", [recording("low")], models=models()), "name of 1 to"),
+        (lambda _: endpoints.enroll(TWO, "low", [None], models=models()), "No clip"),
+        (lambda _: endpoints.predict(Session(), recording("low")), "at least two"),
+        (lambda _: endpoints.predict(TWO, (16_000, np.zeros(16_000))), "silent"),
+        (lambda _: endpoints.forget(TWO, "joy"), "not enrolled"),
+        (lambda _: endpoints.forget(TWO, None), "not enrolled"),  # nothing but "" forgets everything
+        (lambda folder: endpoints.save(Session(), folder), "nothing to save"),
+    ],
+    ids=["no-name", "no-clip", "nothing-enrolled", "silent", "unknown-label", "no-label", "nothing-to-save"],
+)
+def test_what_cannot_be_done_is_an_error_with_the_reason(tmp_path, call, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        call(tmp_path)
+
+
+def test_forgetting_everything_drops_history_and_stream_and_forgetting_a_label_does_not():
+    session, history, stream, answer = endpoints.forget(TWO, "")
+    assert (session.labels, session.past, history.recognised, stream.seconds) == ((), (), (), 0.0)
+    assert answer["classes"] == {}
+    session, history, stream, answer = endpoints.forget(TWO, "low")
+    assert (list(answer["classes"]), history, stream) == (["high"], gr.skip(), gr.skip())
 
 
 def test_a_program_enrols_recognises_saves_and_forgets(address, tmp_path):
     visitor = client(address)
+    assert set(visitor.view_api(return_format="dict")["named_endpoints"]) == {"/enroll", "/predict", "/forget", "/save"}
+    with pytest.raises(AppError, match="at least two"):
+        predict(visitor, ANGER)
+    words = tmp_path / "words.wav"
+    words.write_text("no sound")
+    with pytest.raises(AppError, match="no sound file"):
+        enroll(visitor, "anger", [str(words)])
     enroll(visitor, "anger", clips("anger"))
     assert set(enroll(visitor, "fear", clips("fear"))["classes"]) == {"anger", "fear"}
-    answer = predict(visitor, str(DEMO / "anger_en-us-Annie_2.ogg"))
-    assert answer["label"] == "anger"
-    assert sum(answer["probabilities"].values()) == pytest.approx(1, rel=1e-4)
+    assert predict(visitor, ANGER)["label"] == "anger"
     saved = visitor.predict(api_name="/save")
     assert FewShotClassifier.load(saved).labels == ("anger", "fear")
     assert set(visitor.predict("anger", api_name="/forget")["classes"]) == {"fear"}
     assert visitor.predict("", api_name="/forget")["classes"] == {}
 
 
-def test_a_request_that_cannot_be_answered_says_why(address, tmp_path):
-    visitor = client(address)
-    with pytest.raises(AppError, match="at least two"):
-        predict(visitor, str(DEMO / "anger_en-us-Annie_2.ogg"))
-    words = tmp_path / "words.wav"
-    words.write_text("no sound")
-    with pytest.raises(AppError, match="no sound file"):
-        enroll(visitor, "anger", [str(words)])
-    with pytest.raises(AppError, match="not enrolled"):
-        visitor.predict("awe", api_name="/forget")
-    with pytest.raises(AppError, match="nothing to save"):
-        visitor.predict(api_name="/save")
-
-
-def test_eight_visitors_with_the_same_names_never_see_each_others_clips(address):
-    """Visitor i calls emotion i "one" and emotion i + 1 "other"; then 200 predictions from all of them at once."""
+def test_visitors_with_the_same_labels_never_see_each_others_clips(address):
+    """Visitor i calls emotion i "one" and emotion i + 1 "other"; then predictions from all of them at once."""
     visitors = [client(address) for _ in range(VISITORS)]
 
+    def emotion_of(number: int, label: str) -> str:
+        return EMOTIONS[(number + (label == "other")) % len(EMOTIONS)]
+
     def enrol(number: int) -> dict:
-        for shift, label in enumerate(("one", "other")):
-            emotion = EMOTIONS[(number + shift) % len(EMOTIONS)]
-            classes = enroll(visitors[number], label, clips(emotion, 3))
-        return classes["classes"]
+        enroll(visitors[number], "one", clips(emotion_of(number, "one"), 2))
+        return enroll(visitors[number], "other", clips(emotion_of(number, "other"), 2))["classes"]
 
     def ask(request: int) -> tuple[int, dict]:
         number = request % VISITORS
-        return number, predict(visitors[number], clips(EMOTIONS[number % len(EMOTIONS)], 5, sentence=2)[request % 5])
+        return number, predict(visitors[number], clips(EMOTIONS[number], 2, sentence=2)[request // VISITORS % 2])
 
     with ThreadPoolExecutor(VISITORS) as pool:
-        enrolled = list(pool.map(enrol, range(VISITORS)))
+        for number, classes in enumerate(pool.map(enrol, range(VISITORS))):
+            emotions = {label: {name.split("_")[0] for name in names} for label, names in classes.items()}
+            assert emotions == {label: {emotion_of(number, label)} for label in ("one", "other")}
         answers = list(pool.map(ask, range(PREDICTIONS)))
-    for number, classes in enumerate(enrolled):
-        emotions = {label: {name.split("_")[0] for name in names} for label, names in classes.items()}
-        assert emotions == {
-            label: {EMOTIONS[(number + shift) % len(EMOTIONS)]} for shift, label in enumerate(("one", "other"))
-        }
-    assert len(answers) == PREDICTIONS
-    for number, answer in answers:
-        mine = EMOTIONS[(number + (answer["nearest"]["label"] == "other")) % len(EMOTIONS)]
-        assert answer["nearest"]["name"].startswith(mine)
     # The same clip of the same visitor has the same answer, whoever else asked at that time.
     probabilities = {}
     for request, (number, answer) in enumerate(answers):
-        first = probabilities.setdefault((number, request % 5), answer["probabilities"])
+        assert answer["nearest"]["name"].startswith(emotion_of(number, answer["nearest"]["label"]))
+        first = probabilities.setdefault((number, request // VISITORS % 2), answer["probabilities"])
         assert answer["probabilities"] == pytest.approx(first, abs=1e-4)
 
 
@@ -124,32 +152,24 @@ def test_a_page_with_accounts_answers_nobody_else():
         assert Client(address, auth=("mina", "secret"), verbose=False).view_api(return_format="dict")
 
 
-def test_an_upload_that_is_too_large_is_refused(address, tmp_path):
+def test_what_is_too_large_or_outside_the_page_or_a_video_is_refused(address, tmp_path):
     large = tmp_path / "large.wav"
     with large.open("wb") as file:
         file.truncate(limits.ENROLLMENT_BYTES + 1)
     with large.open("rb") as file:
-        answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60)
-    assert answer.status_code == 413
-
-
-def test_a_file_outside_the_page_cannot_be_read_through_it(address):
+        assert httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60).status_code == 413
     for path in ("/etc/passwd", str(Path(__file__))):
         assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
         body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
         asked = httpx.post(f"{address}gradio_api/call/predict", json=body).json()
         with httpx.stream("GET", f"{address}gradio_api/call/predict/{asked['event_id']}", timeout=30) as events:
             assert "event: error" in "".join(events.iter_text())
-
-
-def test_gradios_recorder_of_the_screen_takes_no_video(address):
-    """It would write it where the page's own folder is not."""
-    for path in ("process_recording", "process_recording/"):
+    for path in ("process_recording", "process_recording/"):  # of the screen: it would be outside the page's own folder
         assert httpx.post(f"{address}gradio_api/{path}", files={"video": b"video"}).status_code == 404
 
 
 def test_an_address_instead_of_a_file_is_never_fetched(address, monkeypatch):
-    """Gradio would fetch it; its own check, which refuses addresses of this machine, is told to pass them."""
+    """Gradio would fetch it; its own check, which refuses addresses of this machine, is made to pass them."""
 
     async def passed(host):
         return host
@@ -173,46 +193,33 @@ def test_an_address_instead_of_a_file_is_never_fetched(address, monkeypatch):
             listener.accept()
 
 
-def test_forgetting_everything_drops_what_was_recognised_and_heard_and_forgetting_a_label_does_not():
-    blocks = build(models())
-    (forget,) = (fn for fn in blocks.fns.values() if fn.api_name == "forget")
-    states = {blocks.blocks[block._id].value.func: place for place, block in enumerate(forget.outputs[:-1])}
-    assert set(states) == {Session, Trail, Stream}
-    gone = forget.fn(enrolled({"low": 1, "high": 1}), "")
-    trail, stream = gone[states[Trail]], gone[states[Stream]]
-    assert (trail.recognised, stream.heard, gone[states[Session]].labels) == ((), 0.0, ())
-    fewer = forget.fn(enrolled({"low": 1, "high": 1}), "low")
-    assert fewer[states[Trail]] == fewer[states[Stream]] == gr.skip()
-
-
-def test_gradio_decodes_no_sound_of_a_visitor(monkeypatch):
+def test_gradio_decodes_no_sound_of_a_visitor(blocks, monkeypatch):
     """It would decode a whole upload, whatever it grows to, before any limit of the page."""
     monkeypatch.setattr("gradio.processing_utils.audio_from_file", lambda *_: pytest.fail("it was decoded"))
-    players = [block for block in build(models()).blocks.values() if isinstance(block, gr.Audio)]
+    players = [block for block in blocks.blocks.values() if isinstance(block, gr.Audio)]
     assert {player.elem_id for player in players} == {"record", "clip", "stream"}
     for player in players:
         assert player.preprocess(FileData(path="huge.flac")) == "huge.flac"
 
 
-def test_a_saved_file_lies_where_uploads_do_and_stays_until_it_is_fetched(tmp_path, monkeypatch):
+def test_a_saved_file_is_where_uploads_are_until_it_is_fetched_and_its_kind_can_be_loaded(
+    blocks, tmp_path, monkeypatch
+):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    fns = build(models()).fns.values()
-    (of_program,) = (fn.fn for fn in fns if fn.api_name == "save")
-    (of_page,) = (fn.fn for fn in fns if fn.fn is keep._save)
-    two = enrolled({"low": 1, "high": 1})
-    saved = [Path(of_program(two)), Path(of_page(two)[1]["value"])]
+    by_name = {fn.api_name: fn for fn in blocks.fns.values()}
+    states = [blocks.blocks[block._id].value.func for block in by_name["forget"].outputs[:-1]]
+    assert states == [Session, History, Stream]  # what an endpoint returns goes where it belongs
+    saved = [Path(by_name["save"].fn(TWO)), Path(save_file(TWO)[1]["value"])]
     assert {path.parent.parent for path in saved} == {tmp_path}
     assert len(set(saved)) == 2
     assert {FewShotClassifier.load(path).labels for path in saved} == {("low", "high")}
-
-
-def test_only_files_that_the_page_saves_are_offered_to_be_loaded():
-    (load,) = (block for block in build(models()).blocks.values() if isinstance(block, gr.UploadButton))
+    (load,) = (block for block in blocks.blocks.values() if isinstance(block, gr.UploadButton))
     assert load.file_types == [Path(handlers.FILE_NAME).suffix]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c_or_sigterm_and_leaves_no_upload(tmp_path, how):
+def test_the_command_says_where_the_page_is_and_ends_with_a_signal_and_leaves_no_upload(tmp_path):
+    with demo._ended_by_signals():
+        assert {signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)} == {signal.default_int_handler}
     command = [sys.executable, "-m", "ser_fewshot", "demo", "--store", str(tmp_path / "store")]
     with subprocess.Popen(
         command,
@@ -228,7 +235,7 @@ def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c_or_sigterm_and_
         assert httpx.get(address).status_code == 200
         httpx.post(f"{address}gradio_api/upload", files={"files": ("voice.ogg", Path(clips("anger")[0]).read_bytes())})
         assert list(tmp_path.glob("ser-fewshot-*/*/*.ogg"))
-        program.send_signal(how)
+        program.send_signal(signal.SIGTERM)
         assert program.wait(timeout=60) == 130
         warning, stopped = program.stderr.read().splitlines()
     assert "all visitors share the profiles" in warning

@@ -7,21 +7,25 @@ from browsing import enrol, klass, labels, record
 from pages import DEMO, clips, page_alone
 from playwright.sync_api import expect
 
-from app.sections import recognise
-from app.texts import text
+from app import limits
+from app.languages import text
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.cli.main import main
 
 pytest_plugins = ["browsing"]
 
 COUNT = """() => {
-  window.counted = [0, 0];  // answers, and how often a screen reader was told one
-  for (const [number, place] of ["#timeline", "#timeline-said"].entries()) {
+  window.counted = [0, 0];  // answers, and announcements to a screen reader
+  for (const [number, place] of ["#timeline", "#timeline-announcement"].entries()) {
     new MutationObserver(() => { counted[number] += 1; })
       .observe(document.querySelector(place), {childList: true, subtree: true, characterData: true});
   }
 }"""
-UNHEARD = str(DEMO / "anger_en-us-Annie_2.ogg")
+NAMELESS = """() => [...document.querySelectorAll("button, input:not([type=file]), textarea, audio, [role=img]")]
+  .filter((one) => one.checkVisibility() && !(one.ariaLabel || one.title || one.innerText || one.labels?.length
+                   || one.placeholder))
+  .map((one) => one.outerHTML.slice(0, 200))"""
+QUERY = str(DEMO / "anger_en-us-Annie_2.ogg")
 
 
 def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tmp_path, capsys):
@@ -33,7 +37,7 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
     assert labels(page) == ["anger", "fear", "sadness"]
 
     # A clip, as a file and as a recording.
-    page.set_input_files("#file-clip input[type=file]", UNHEARD)
+    page.set_input_files("#file-clip input[type=file]", QUERY)
     expect(page.locator("#answer .headline")).to_contain_text("anger")
     expect(page.locator("#answer .bars .unknown")).to_contain_text("%")
     record(page, "#clip", milliseconds=3200)
@@ -53,16 +57,16 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
     expect(page.locator("#stream")).to_be_hidden()
     page.get_by_label("Live", exact=True).check()
     expect(page.locator("#clip")).to_be_hidden()
-    said = page.locator("#timeline-said [role=status][aria-live=polite]")
+    announced = page.locator("#timeline-announcement [role=status][aria-live=polite]")
     page.evaluate(COUNT)
     page.click("#stream .record-button")
     expect(page.locator("#timeline")).to_contain_text("Listening")
     expect(page.locator("#live-answer")).to_contain_text("computed in")
-    expect(said).to_have_text("sadness")
+    expect(announced).to_have_text("sadness")
     expect(page.locator("#timeline rect").nth(5)).to_be_attached()
     page.click("#stream .stop-button")
-    windows, sayings = page.evaluate("counted")
-    assert sayings < windows
+    windows, announcements = page.evaluate("counted")
+    assert announcements < windows
 
     # One clip less, then the file.
     klass(page, "anger").locator("summary").click()
@@ -75,7 +79,7 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
     saved = tmp_path / download.value.suggested_filename
     download.value.save_as(saved)
     assert FewShotClassifier.load(saved).labels == ("anger", "fear", "sadness")
-    assert main(["predict", str(saved), UNHEARD]) == 0
+    assert main(["predict", str(saved), QUERY]) == 0
     assert "anger" in capsys.readouterr().out
 
     # Everything goes, and comes back from the file.
@@ -92,34 +96,28 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
     assert labels(page) == ["anger", "sadness"]
 
 
-def test_a_newcomer_tries_the_example_set_looks_inside_and_compares_learners(page):
-    page.click("#examples")
-    expect(klass(page, "anger")).to_contain_text("5 clips")
-    page.click("#example")
-    expect(page.locator("#answer .headline")).to_be_visible()
-    page.get_by_role("button", name="Look inside").click()
-    expect(page.locator("#map path[transform]")).to_have_count(16)
-    expect(page.locator("#confusion tbody tr")).to_have_count(3)
-    page.click("#compare")
-    expect(page.locator("#comparison tbody tr")).to_have_count(4, timeout=60_000)
-    for learner in ("Prototypical network", "Meta-transfer learning", "Fine-tuning"):
-        expect(page.locator("#comparison")).to_contain_text(learner)
+def test_a_newcomer_with_a_phone_tries_the_example_set_in_korean_looks_inside_and_compares_learners(phone):
+    expect(phone.locator("h1")).to_have_text(text("ko", "page.title").removeprefix("# "))
+    expect(phone.locator("html")).to_have_attribute("lang", "ko")
+    phone.click("#examples")
+    expect(klass(phone, "anger")).to_contain_text("5")
+    phone.click("#example")
+    expect(phone.locator("#answer .headline")).to_be_visible()
+    assert phone.evaluate(NAMELESS) == []
+    klass(phone, "anger").locator("summary").tap()
+    phone.locator("#inside button").first.click()
+    expect(phone.locator("#map path[transform]")).to_have_count(16)
+    expect(phone.locator("#confusion tbody tr")).to_have_count(3)
+    phone.click("#compare")
+    expect(phone.locator("#comparison tbody tr")).to_have_count(4)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.get_by_label("English").check()
+    expect(phone.get_by_role("button", name="Load an example set")).to_be_visible()
+    expect(phone.locator("#classes")).to_contain_text("5 clips")
+    expect(phone.locator("#comparison table")).to_have_count(0)  # it was in the other language
 
 
-def test_a_reloaded_page_begins_anew_and_its_profile_comes_back(page):
-    page.click("#examples")
-    expect(klass(page, "anger")).to_contain_text("5 clips")
-    page.get_by_label("Name of the profile").fill("mine")
-    page.click("#profile-keep")
-    expect(page.locator("#keep-notes")).to_contain_text("mine")
-    page.reload()
-    expect(page.locator("#classes .empty")).to_be_visible()
-    expect(page.get_by_label("Profile", exact=True)).to_have_value("mine")
-    page.click("#profile-open")
-    expect(klass(page, "anger")).to_contain_text("5 clips")
-
-
-def test_a_profile_is_neither_replaced_nor_deleted_before_the_visitor_said_so_twice(page):
+def test_a_profile_comes_back_after_a_reload_and_is_replaced_and_deleted_only_if_confirmed(page):
     page.click("#examples")
     expect(klass(page, "anger")).to_contain_text("5 clips")
     chosen, notes = page.get_by_label("Profile", exact=True), page.locator("#keep-notes")
@@ -140,27 +138,108 @@ def test_a_profile_is_neither_replaced_nor_deleted_before_the_visitor_said_so_tw
     page.click("#profile-sure")
     expect(notes).to_contain_text("Profile zzz is deleted")
     expect(chosen).not_to_have_value("zzz")
+    page.reload()
+    expect(page.locator("#classes .empty")).to_be_visible()
+    expect(chosen).to_have_value("aaa")
+    page.click("#profile-open")
+    expect(klass(page, "anger")).to_contain_text("5 clips")
 
 
-def test_a_recording_without_a_name_waits_for_it(page):
+def test_a_clip_that_cannot_be_used_is_refused_and_a_name_with_markup_is_shown_as_text(page, tmp_path):
+    name = "<img src=x onerror=alert(1)>${1}{{a}}"
+    page.on("dialog", lambda dialog: pytest.fail(f"a name ran as a script: {dialog.message}"))
+    (tmp_path / "words.wav").write_text("this is no sound")
+    page.get_by_label("Name of the emotion").fill(name)
+    page.set_input_files("#drop input[type=file]", str(tmp_path / "words.wav"))
+    expect(page.locator("#teach-notes .error")).to_contain_text("words.wav: this is no sound file")
+    expect(page.locator("#classes .empty")).to_be_visible()
+    enrol(page, name, clips("anger", 2))
+    enrol(page, "fear", clips("fear", 2))
+    page.set_input_files("#file-clip input[type=file]", QUERY)
+    expect(page.locator("#answer .headline")).to_be_visible()
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.locator("#map .legend")).to_contain_text(name)
+    assert labels(page) == [name, "fear"]
+    assert page.locator("#classes img, #answer img, #map img, #teach-notes img").count() == 0
+
+
+def test_without_a_mouse_a_recording_waits_for_its_name_which_stays_for_the_next(page):
+    label, recorder = page.get_by_label("Name of the emotion"), page.locator("#record")
     record(page, "#record", milliseconds=1500)
     expect(page.locator("#teach-notes")).to_contain_text("Name it first")
-    expect(page.get_by_label("Name of the emotion")).to_be_focused()
+    expect(label).to_be_focused()
     page.keyboard.type("sadness")
     page.keyboard.press("Enter")
     expect(klass(page, "sadness")).to_contain_text("1 clip")
     expect(page.locator("#add")).to_have_count(0)
-    page.get_by_label("Name of the emotion").fill("")
+    expect(recorder.locator(".record-button")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(recorder.locator(".stop-button")).to_be_focused()
+    page.wait_for_timeout(1900)
+    page.keyboard.press("Space")
+    expect(klass(page, "sadness")).to_contain_text("2 clips")
+    expect(recorder.locator(".record-button")).to_be_focused()
+    # Another name replaces the first as it is typed; and back to the first by one button.
+    label.click()
+    page.keyboard.type("awe")
+    expect(label).to_have_value("awe")
+    klass(page, "sadness").get_by_role("button", name="Add clips to sadness").click()
+    expect(label).to_have_value("sadness")
+    label.fill("")
     page.set_input_files("#drop input[type=file]", clips("anger", 2))
     expect(page.locator("#add")).to_be_visible()
-    page.get_by_label("Name of the emotion").fill("anger")
+    label.fill("anger")
     page.click("#add")
     expect(klass(page, "anger")).to_contain_text("2 clips")
 
 
+def test_without_a_mouse_the_focus_goes_to_a_neighbour_of_what_goes_and_folds_stay(page):
+    enrol(page, "anger", clips("anger", 2))
+    enrol(page, "fear", clips("fear", 1))
+    anger, listed = klass(page, "anger"), klass(page, "anger").locator("ul.clips")
+    expect(listed).to_be_hidden()
+    page.get_by_label("Name of the emotion").fill("anger")
+    page.set_input_files("#drop input[type=file]", clips("anger", 1, sentence=2))
+    expect(anger).to_contain_text("3 clips")
+    expect(listed).to_be_visible()  # the latest label
+    anger.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(listed).to_be_hidden()
+    page.get_by_role("button", name="Try an example voice").focus()
+    page.keyboard.press("Space")
+    name = page.get_by_label("Another name")
+    name.fill("경ㅇ")
+    name.evaluate(
+        "(input) => input.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true}))"
+    )
+    name.fill("경외")
+    name.press("Enter")
+    expect(page.locator("#answer .corrected")).to_have_text("You said: 경외")  # not the syllable before it was whole
+    expect(page.locator("#answer .answer")).to_be_focused()
+    expect(listed).to_be_hidden()  # as it was folded
+    assert labels(page) == ["anger", "fear", "경외"]
+    page.click("#undo")
+    anger.locator("summary").click()
+    delete = anger.get_by_role("button", name="Delete the clip")
+    for left, place in ((2, 1), (1, 0)):  # the second of three, then the second and last of two
+        delete.nth(1).press("Enter")
+        expect(delete).to_have_count(left)
+        expect(delete.nth(place)).to_be_focused()
+    delete.press("Enter")  # the label goes with its last clip
+    expect(klass(page, "fear").locator("summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    klass(page, "fear").get_by_role("button", name="Forget fear").press("Enter")
+    expect(page.get_by_label("Name of the emotion")).to_be_focused()
+    assert labels(page) == []
+    page.locator("#delete").press("Enter")
+    expect(page.locator("#rather-not")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#delete")).to_be_focused()
+
+
 @pytest.mark.slow
 def test_a_microphone_that_has_to_wait_says_so_and_is_heard_in_its_turn(browser, monkeypatch):
-    monkeypatch.setattr(recognise, "STREAMS", 1)
+    monkeypatch.setattr(limits, "STREAMS", 1)
     with page_alone() as where:
         pages = [browser.new_context(locale="en-US").new_page() for _ in range(2)]
         for page in pages:
@@ -177,56 +256,3 @@ def test_a_microphone_that_has_to_wait_says_so_and_is_heard_in_its_turn(browser,
         expect(pages[1].locator("#live-answer")).to_be_visible()
         for page in pages:
             page.context.close()
-
-
-def test_a_clip_that_cannot_be_used_is_refused_with_the_reason(page, tmp_path):
-    text_file = tmp_path / "words.wav"
-    text_file.write_text("this is no sound")
-    page.get_by_label("Name of the emotion").fill("anger")
-    page.set_input_files("#drop input[type=file]", str(text_file))
-    expect(page.locator("#teach-notes .error")).to_contain_text("words.wav: this is no sound file")
-    expect(page.locator("#classes .empty")).to_be_visible()
-
-
-def test_a_name_with_markup_and_templates_is_shown_as_text(page):
-    name = "<img src=x onerror=alert(1)>${1}{{a}}"
-    page.on("dialog", lambda dialog: pytest.fail(f"a name ran as a script: {dialog.message}"))
-    enrol(page, name, clips("anger", 2))
-    enrol(page, "fear", clips("fear", 2))
-    page.set_input_files("#file-clip input[type=file]", UNHEARD)
-    expect(page.locator("#answer .headline")).to_be_visible()
-    page.get_by_role("button", name="Look inside").click()
-    expect(page.locator("#map .legend")).to_contain_text(name)
-    assert labels(page) == [name, "fear"]
-    assert page.locator("#classes img, #answer img, #map img, #teach-notes img").count() == 0
-
-
-def test_everything_that_can_be_used_has_a_name(page):
-    page.click("#examples")
-    page.click("#example")
-    expect(page.locator("#answer .headline")).to_be_visible()
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input:not([type=file]), textarea, audio, [role=img]")]
-        .filter((one) => one.checkVisibility() && !(one.ariaLabel || one.title || one.innerText || one.labels?.length
-                         || one.placeholder))
-        .map((one) => one.outerHTML.slice(0, 200))"""
-    )
-    assert nameless == []
-
-
-def test_a_phone_shows_it_in_korean_without_scrolling_sideways(phone):
-    expect(phone.locator("h1")).to_have_text(text("ko", "page.title").removeprefix("# "))
-    expect(phone.locator("html")).to_have_attribute("lang", "ko")
-    phone.click("#examples")
-    expect(klass(phone, "anger")).to_be_visible()
-    phone.click("#example")
-    expect(phone.locator("#answer .headline")).to_be_visible()
-    klass(phone, "anger").locator("summary").tap()
-    phone.locator("#inside button").first.click()
-    expect(phone.locator("#confusion table")).to_be_visible()
-    phone.click("#compare")
-    expect(phone.locator("#comparison tbody tr")).to_have_count(4)
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    phone.get_by_label("English").check()
-    expect(phone.get_by_role("button", name="Load an example set")).to_be_visible()
-    expect(phone.locator("#classes")).to_contain_text("5 clips")

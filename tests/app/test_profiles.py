@@ -10,9 +10,10 @@ import pytest
 from visitors import codes, enrolled, models, packaged, recording
 
 from app import handlers, limits
+from app.cards.save import profile_choices
+from app.notes import Code
 from app.profiles import Profiles
-from app.sections.shelf import choices
-from app.session import Code, Session, Trail
+from app.session import History, Session
 from ser_fewshot.errors import SettingsError
 
 TWO = enrolled({"low": 2, "high": 2})
@@ -30,7 +31,7 @@ def test_a_profile_survives_a_restart(tmp_path):
     assert again.names() == ("mine",)
     back = again.load(Session(), "mine", models=models())
     assert back.enrolment.clips == TWO.enrolment.clips
-    one, other = (handlers.recognise(state, Trail(), recording("shrill")).last.prediction for state in (TWO, back))
+    one, other = (handlers.recognise(state, History(), recording("shrill")).last.prediction for state in (TWO, back))
     assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
@@ -45,9 +46,19 @@ def test_profiles_of_any_name_stay_in_the_folder_and_apart(tmp_path, store):
     assert all(path.parent.parent == tmp_path / "store" for path in tmp_path.rglob("*.safetensors"))
 
 
-def test_saving_again_replaces_and_deleting_removes(tmp_path, store):
+def test_a_profile_is_replaced_only_if_the_visitor_says_so_also_in_a_full_store_and_deleted(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(limits, "PROFILES", 1)
     store.save(TWO, "mine")
-    store.save(handlers.forget(TWO, "low"), "mine", replace=True)
+    fewer = handlers.forget(TWO, "low")
+    after = store.save(fewer, " mine ")
+    assert [(note.code, note.level, note.values["name"]) for note in after.notes] == [
+        (Code.PROFILE_EXISTS, "error", "mine")
+    ]
+    assert store.load(Session(), "mine", models=models()).labels == ("low", "high")
+    assert codes(store.save(TWO, "other")) == [Code.STORE_FULL]
+    assert codes(store.save(fewer, "mine", replace=True)) == [Code.PROFILE_SAVED]
     assert store.names() == ("mine",)
     assert store.load(Session(), "mine", models=models()).labels == ("high",)
     assert codes(store.delete(TWO, "mine")) == [Code.PROFILE_DELETED]
@@ -64,41 +75,22 @@ def test_users_do_not_see_each_other_s_profiles(store):
     assert store.names("ada") == ("mine",)
 
 
-@pytest.mark.parametrize("name", ["", " ", None, "x" * 31, "a\nb", 5])
-def test_what_is_no_name_is_refused(store, name):
-    assert codes(store.save(TWO, name)) == [Code.BAD_PROFILE_NAME]
-    assert codes(store.load(TWO, name, models=models())) == [Code.UNKNOWN_PROFILE]
-    assert codes(store.delete(TWO, name)) == [Code.UNKNOWN_PROFILE]
-
-
-def test_a_full_store_still_replaces(store, monkeypatch):
-    monkeypatch.setattr(limits, "PROFILES", 1)
-    store.save(TWO, "mine")
-    assert codes(store.save(TWO, "other")) == [Code.STORE_FULL]
-    assert codes(store.save(TWO, "mine", replace=True)) == [Code.PROFILE_SAVED]
-
-
-def test_a_profile_is_not_replaced_before_the_visitor_says_so(store):
-    store.save(TWO, "mine")
-    after = store.save(handlers.forget(TWO, "low"), " mine ")
-    assert [(note.code, note.level, note.values["name"]) for note in after.notes] == [
-        (Code.PROFILE_EXISTS, "error", "mine")
-    ]
-    assert store.load(Session(), "mine", models=models()).labels == ("low", "high")
+def test_what_is_no_name_and_what_is_nothing_is_refused(store):
+    for name in ("", " ", None, "x" * 31, "a\nb", 5):
+        assert codes(store.save(TWO, name)) == [Code.BAD_PROFILE_NAME]
+        assert codes(store.load(TWO, name, models=models())) == [Code.UNKNOWN_PROFILE]
+        assert codes(store.delete(TWO, name)) == [Code.UNKNOWN_PROFILE]
+    assert codes(store.save(Session(), "mine")) == [Code.NOTHING_TO_SAVE]
+    assert store.names() == ()
 
 
 def test_the_profile_that_was_just_kept_is_the_one_that_is_chosen(store):
     store.save(TWO, "another")
     kept = store.save(TWO, "mine ")
     names = store.names()
-    assert choices(names, kept) == gr.update(choices=["another", "mine"], value="mine")
-    assert choices(names, Session())["value"] == "another"
-    assert choices((), store.delete(TWO, "mine"))["value"] is None
-
-
-def test_nothing_is_kept_of_a_session_with_nothing_enrolled(store):
-    assert codes(store.save(Session(), "mine")) == [Code.NOTHING_TO_SAVE]
-    assert store.names() == ()
+    assert profile_choices(names, kept) == gr.update(choices=["another", "mine"], value="mine")
+    assert profile_choices(names, Session())["value"] == "another"
+    assert profile_choices((), store.delete(TWO, "mine"))["value"] is None
 
 
 def test_a_profile_that_was_damaged_changes_nothing(tmp_path, store):
@@ -111,29 +103,22 @@ def test_a_profile_that_was_damaged_changes_nothing(tmp_path, store):
     assert str(tmp_path) not in after.notes[0].values["detail"]
 
 
-def test_files_of_others_in_the_folder_are_left_alone(tmp_path, store):
-    store.save(TWO, "mine")
-    (home,) = (tmp_path / "store").iterdir()
-    (home / "not base 32!.safetensors").write_bytes(b"")
-    (home / "README").write_bytes(b"")
-    assert store.names() == ("mine",)
-
-
 def test_a_folder_that_cannot_be_a_store_is_an_error_at_the_start(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SettingsError, match="--store"):
         Profiles(tmp_path / "file")
 
 
-def test_what_a_killed_process_left_is_cleared_but_not_what_is_being_written(tmp_path, store):
+def test_what_a_killed_process_left_is_removed_but_neither_what_is_being_written_nor_files_of_others(tmp_path, store):
     store.save(TWO, "mine")
     (home,) = (tmp_path / "store").iterdir()
-    old, new = home / ".dead.tmp", home / ".alive.tmp"
-    for path in (old, new):
+    old, new, others = home / ".dead.tmp", home / ".alive.tmp", (home / "not base 32!.safetensors", home / "README")
+    for path in (old, new, *others):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 10_000,) * 2)
     Profiles(tmp_path / "store")
-    assert (old.exists(), new.exists()) == (False, True)
+    assert not old.exists()
+    assert all(path.exists() for path in (new, *others))
     assert store.names() == ("mine",)
 
 
@@ -146,7 +131,7 @@ def keep_saving(folder, session, started):
             started.set()
 
 
-@pytest.mark.parametrize("pause", [0.013 * number for number in range(8)])
+@pytest.mark.parametrize("pause", [0.0, 0.03, 0.07])
 def test_a_profile_is_whole_after_a_kill_in_the_middle_of_a_save(tmp_path, pause):
     forking = multiprocessing.get_context("fork")  # a process that begins anew would import for seconds
     started = forking.Event()

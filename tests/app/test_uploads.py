@@ -1,4 +1,4 @@
-"""Uploaded files go with the program: at its end, or when the next one starts."""
+"""The folder of uploads goes with the program: at its end, or when the next one starts."""
 
 import multiprocessing
 import os
@@ -23,14 +23,7 @@ def serve(started):
         time.sleep(60)
 
 
-def test_a_folder_goes_with_its_program(temporary):
-    with uploads.folder() as folder:
-        (folder / "voice.wav").write_bytes(b"voice")
-        assert folder.parent == temporary
-    assert list(temporary.iterdir()) == []
-
-
-def test_the_folder_of_a_killed_program_goes_when_the_next_one_starts_and_that_of_a_living_one_stays(temporary):
+def test_a_folder_goes_with_its_program_or_if_that_was_killed_when_the_next_one_starts(temporary):
     forking = multiprocessing.get_context("fork")  # a process that begins anew would import for seconds
     started = forking.Event()
     process = forking.Process(target=serve, args=(started,))
@@ -43,14 +36,16 @@ def test_the_folder_of_a_killed_program_goes_when_the_next_one_starts_and_that_o
     process.join()
     assert (living / "voice.wav").exists()
     with uploads.folder() as mine:
+        (mine / "voice.wav").write_bytes(b"voice")
         assert [mine] == list(temporary.iterdir())
+    assert list(temporary.iterdir()) == []
 
 
-def test_what_is_not_a_folder_of_this_program_is_left_alone(temporary, tmp_path_factory):
+def test_folders_of_others_are_left_alone(temporary, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / ".running").touch()
     (temporary / "ser-fewshot-link").symlink_to(elsewhere)
-    (temporary / "ser-fewshot-making").mkdir()
+    (temporary / "ser-fewshot-not-locked-yet").mkdir()
     (temporary / "ser-fewshot-file").touch()
     (temporary / "other").mkdir()
     (temporary / "other" / ".running").touch()
@@ -59,17 +54,14 @@ def test_what_is_not_a_folder_of_this_program_is_left_alone(temporary, tmp_path_
         pass
     assert sorted(temporary.iterdir()) == before
     assert (elsewhere / ".running").exists()
-
-
-def test_the_folder_of_another_user_is_left_alone(temporary, monkeypatch):
     (temporary / "ser-fewshot-theirs").mkdir()
     (temporary / "ser-fewshot-theirs" / ".running").touch()
-    monkeypatch.setattr(os, "getuid", lambda: -1)
+    monkeypatch.setattr(os, "getuid", lambda: -1)  # another user's
     with uploads.folder():
         assert (temporary / "ser-fewshot-theirs").exists()
 
 
-def test_files_that_visitors_save_lie_where_uploads_do(temporary, monkeypatch):
+def test_files_that_visitors_save_are_where_uploads_are(temporary, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(temporary / "uploads"))
     one, other = uploads.subfolder(), uploads.subfolder()
     assert one != other

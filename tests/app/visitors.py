@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from synthetic import small_model
 
 from app import handlers
-from app.clips import Given
+from app.clips import ClipInput
 from app.models import Models
-from app.session import Code, Session, Trail
+from app.notes import Code
+from app.session import History, Session
 from ser_fewshot.models import save_model
 
 TONES = {"low": 110.0, "high": 500.0, "shrill": 900.0}
@@ -39,7 +40,7 @@ def packaged() -> Models:
 
 
 def recording(name: str, number: int = 0, *, seconds: float = 0.6) -> tuple[int, NDArray[np.int16]]:
-    """What gradio hands over of a recording of a tone; another number is another take."""
+    """A recording of a tone as gradio gives it; another number is another take."""
     wave = tone(seconds, hertz=TONES[name] * (1 + 0.01 * number), peak=0.3 - 0.01 * number)
     return 16_000, (wave * 32767).astype(np.int16)
 
@@ -48,11 +49,11 @@ def enrolled(counts: Mapping[str, int], session: Session | None = None, *, by: M
     """A session with so many clips of each tone."""
     session = session or Session()
     for name, count in counts.items():
-        clips: Sequence[Given] = [recording(name, number) for number in range(count)]
+        clips: Sequence[ClipInput] = [recording(name, number) for number in range(count)]
         session = handlers.add_clips(session, name, clips, models=by or models())
     return session
 
 
-def codes(state: Session | Trail) -> list[Code]:
-    """What a state has to say."""
+def codes(state: Session | History) -> list[Code]:
+    """The codes of a state's notes."""
     return [note.code for note in state.notes]

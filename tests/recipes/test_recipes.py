@@ -17,6 +17,7 @@ import personal_enrolment
 import pytest
 import shots_curve
 import soundfile
+import voice_activity
 from _recipe import Recipe, few_speakers, options, pooled, question_of, rows_of
 from _tables.recipes import OF_MANY_FILES, QUESTIONS, details, recipes, results
 from conftest import tone
@@ -99,6 +100,18 @@ def test_every_recipe_runs_and_its_result_says_how_to_repeat_it(name, small_corp
                 assert len(row["episodes_sha256"]) == 64
     assert f"recipes/{name}.py" in recipes(tmp_path)
     assert "| emodb" in details(name, tmp_path)
+
+
+def test_the_recipe_on_voices_counts_what_is_taken_for_one(small_corpora, tmp_path, monkeypatch):
+    monkeypatch.setattr(voice_activity, "MADE", 1)
+    told = ["--corpora", small_corpora, "--corpus", "emodb", "--smoke", "--clips", 2, "--out", tmp_path]
+    voice_activity.main([str(word) for word in [*told, "--sounds", small_corpora / "emodb"]])
+    result = json.loads((tmp_path / "voice_activity.json").read_text())
+    assert str(tmp_path) not in result["command"]
+    assert set(result["corpora"]["emodb"]) == set(voice_activity.CONDITIONS)
+    assert result["sounds"]["demo clips (synthetic voices)"]["voice"] == 1
+    assert result["sounds"]["white noise"] == {"clips": 1, "voice": 0, "noisy": 1}
+    assert result["sounds"]["wav"]["clips"] == 560
 
 
 def test_models_that_nobody_made_are_told_in_a_sentence(small_corpora, tmp_path):

@@ -1,4 +1,4 @@
-"""The texts of the page: a language is a file in `languages`, and adding one touches nothing else."""
+"""The texts of the page. A language is a TOML file in this folder, and adding one changes nothing else."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import functools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
-from .session import Code, Mode, Note, Value
+from ..models import Mode
+from ..notes import Code, Note, Value
 
 DEFAULT = "en"
-_FOLDER = Path(__file__).parent / "languages"
-_MODES = frozenset(("emotion", "speaker"))
+_FOLDER = Path(__file__).parent
 
 
 def languages() -> dict[str, str]:
-    """Return the code of each language, such as "ko", and what it calls itself; the default comes first."""
+    """Return the code of each language, such as "ko", and its own name for itself; the default comes first."""
     codes = sorted((path.stem for path in _FOLDER.glob("*.toml")), key=lambda code: (code != DEFAULT, code))
     return {code: text(code, "page.language") for code in codes}
 
@@ -27,8 +28,7 @@ def texts(language: str) -> Mapping[str, str]:
     Raises:
         KeyError: there is no such language.
     """
-    path = _FOLDER / f"{language}.toml"
-    if path not in _FOLDER.glob("*.toml"):  # never a path that a visitor named
+    if (path := _FOLDER / f"{language}.toml") not in _FOLDER.glob("*.toml"):  # never a path that a visitor named
         raise KeyError(f"found the language {language!a:.20}; expected a file in {_FOLDER.name}")
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     return {f"{table}.{name}": value for table, entries in tables.items() for name, value in entries.items()}
@@ -38,33 +38,25 @@ def text(language: str, name: str, /, **values: Value) -> str:
     """Return one text with its values filled in: plain text, to be escaped where it is shown.
 
     Raises:
-        KeyError: there is no such language, no such text, or a value that it mentions is missing.
+        KeyError: there is no such language, no such text, or one of its values is missing.
     """
     return texts(language)[name].format_map(values)
 
 
 def text_of(language: str, name: str, mode: Mode, /, **values: Value) -> str:
-    """Return a text in the words of a mode: emotions are told apart, or people.
-
-    Raises:
-        KeyError: as `text`.
-    """
+    """Return a text as `text`, in the words of a mode: the classes are emotions, or people."""
     return text(language, name if mode == "emotion" else f"{name}_{mode}", **values)
 
 
 def sentence(language: str, note: Note) -> str:
-    """Return what a note says."""
+    """Return a note as a sentence."""
     values = dict(note.values)
-    if note.code is Code.MODE_CHANGED and values.get("mode") in _MODES:
+    if note.code is Code.MODE_CHANGED and values.get("mode") in get_args(Mode):
         values["mode"] = text(language, f"teach.mode_{values['mode']}")
     return text(language, f"note.{note.code}", **values)
 
 
 def preferred(accepted: str) -> str:
-    """Return the language that a browser's `Accept-Language` asks for first, among those that are there."""
-    known = languages()
-    for part in accepted.split(","):
-        code = part.partition(";")[0].strip().partition("-")[0].lower()
-        if code in known:
-            return code
-    return DEFAULT
+    """Return the first language of a browser's `Accept-Language` that is there, or the default."""
+    codes = [part.partition(";")[0].strip().partition("-")[0].lower() for part in accepted.split(",")]
+    return next((code for code in codes if code in languages()), DEFAULT)

@@ -1,4 +1,4 @@
-"""Requests that the page answers by itself: those for which gradio would fetch an address, or keep a file elsewhere."""
+"""Middleware that refuses requests for which gradio would fetch an address, or write a file elsewhere."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_REFUSAL = "This page fetches nothing from other addresses: upload the file itself."
-_NOT_HERE = "There is no such thing on this page."
+_REFUSED = JSONResponse({"detail": "This page fetches nothing from other addresses: upload the file itself."}, 403)
+_NOT_FOUND = JSONResponse({"detail": "There is no such thing on this page."}, 404)
 _ADDRESS = re.compile(r"https?:", re.IGNORECASE)
 _FILE = re.compile(r"/(file|proxy)[=/]\s*https?:", re.IGNORECASE)
 _RECORDER = re.compile(r"/process_recording/*$")  # of the screen: it writes videos beside the page's own folder
@@ -28,9 +28,9 @@ class NoFetching:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif _RECORDER.search(scope["path"]):
-            await _refused(404, _NOT_HERE)(scope, receive, send)
+            await _NOT_FOUND(scope, receive, send)
         elif _FILE.search(scope["path"]):
-            await _refused(403, _REFUSAL)(scope, receive, send)
+            await _REFUSED(scope, receive, send)
         else:
             await self._read(scope, receive, send)
 
@@ -45,17 +45,13 @@ class NoFetching:
         except ClientDisconnect:
             return
         if _names_an_address(body):
-            await _refused(403, _REFUSAL)(scope, receive, send)
+            await _REFUSED(scope, receive, send)
         else:
             await self._app(scope, _replayed(body, receive), send)
 
 
-def _refused(status: int, why: str) -> JSONResponse:
-    return JSONResponse({"detail": why}, status)
-
-
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that was read once more, and then what comes after it."""
+    """Return a receiver of a body that was read already, and then of what comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -73,8 +69,7 @@ def _names_an_address(body: bytes) -> bool:
     while values:
         value = values.pop()
         if isinstance(value, dict):
-            path = value.get("path")
-            if isinstance(path, str) and _ADDRESS.match(path.strip()):
+            if isinstance(path := value.get("path"), str) and _ADDRESS.match(path.strip()):
                 return True
             values += value.values()
         elif isinstance(value, list):
