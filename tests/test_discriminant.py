@@ -9,7 +9,7 @@ import torch
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot.encoders import Discriminant, EncoderSettings, Given, Mean, View, build_encoder
+from ser_fewshot.encoders import Discriminant, EncoderSettings, Mean, PooledFeatures, View, build_encoder
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import stack
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
@@ -36,7 +36,7 @@ def clusters() -> tuple[Tensor, list[str], list[str]]:
 
 def metric(n: int = 2, view: View = "emotion", **told: Any) -> Discriminant:
     """Directions for emotions and speakers of the clusters."""
-    found = Discriminant(Given(WIDTH), n=n, view=view)
+    found = Discriminant(PooledFeatures(WIDTH), n=n, view=view)
     z, emotions, speakers = clusters()
     told = {"shrinkage": 0.1, **told}
     found.fit_directions("emotion", z, classes=emotions, nuisance=speakers, **told)
@@ -71,7 +71,7 @@ def test_what_weighs_more_for_voices_changes_their_view_alone_and_not_the_averag
     weights = torch.ones(WIDTH)
     weights[EMOTION] = 9.0
     for view in get_args(View):
-        plain, weighed = metric(view=view), Discriminant(Given(WIDTH), n=2, view=view)
+        plain, weighed = metric(view=view), Discriminant(PooledFeatures(WIDTH), n=2, view=view)
         weighed.emphasise(z, weights)
         for one, classes, nuisance in (("emotion", emotions, speakers), ("speaker", speakers, emotions)):
             weighed.fit_directions(one, z, classes=classes, nuisance=nuisance, shrinkage=0.1)
@@ -90,7 +90,7 @@ def through_microphones(z: Tensor) -> Tensor:
 
 def test_what_a_microphone_changes_is_brought_back_and_nothing_else_moves():
     z, _, _ = clusters()
-    bounded = Discriminant(Given(WIDTH), n=2, view="emotion", recording=1)
+    bounded = Discriminant(PooledFeatures(WIDTH), n=2, view="emotion", recording=1)
     bounded.fit_recordings(z, through_microphones(z), reach=1.0)
     usual, spread = z[:, MICROPHONE].mean(), z[:, MICROPHONE].std()
     found = bounded.brought_back(through_microphones(z))
@@ -103,7 +103,7 @@ def test_what_a_microphone_changes_is_brought_back_and_nothing_else_moves():
 
 def test_directions_of_recordings_are_stored_with_the_model_and_only_where_there_are_any():
     z, _, _ = clusters()
-    fitted, fresh = (Discriminant(Given(WIDTH), n=2, view="emotion", recording=3) for _ in range(2))
+    fitted, fresh = (Discriminant(PooledFeatures(WIDTH), n=2, view="emotion", recording=3) for _ in range(2))
     fitted.fit_recordings(z, through_microphones(z), reach=0.5)
     fresh.load_state_dict(fitted.state_dict())
     assert torch.equal(fresh.beside(z), fitted.beside(z))
@@ -116,7 +116,7 @@ def test_where_emotions_are_those_of_several_corpora_the_corpus_is_not_what_dire
     corpora = [speaker in ("s0", "s1", "s2", "s3") for speaker in speakers]
     z[:, MICROPHONE] += 5.0 * torch.tensor(corpora)
     classes = [f"{corpus}/{emotion}" for corpus, emotion in zip(corpora, emotions, strict=True)]
-    minded, unminded = (Discriminant(Given(WIDTH), n=1, view="emotion") for _ in range(2))
+    minded, unminded = (Discriminant(PooledFeatures(WIDTH), n=1, view="emotion") for _ in range(2))
     minded.fit_directions("emotion", z, classes=classes, nuisance=speakers, shrinkage=0.1)
     unminded.fit_directions("emotion", z, classes=classes, nuisance=["nobody"] * len(z), shrinkage=0.1)
     assert minded.emotion.abs().argmax() == EMOTION
@@ -127,7 +127,7 @@ def test_where_emotions_are_those_of_several_corpora_the_corpus_is_not_what_dire
 def test_classes_of_one_clip_say_nothing_of_what_varies_within_a_class():
     z, emotions, speakers = clusters()
     alone = torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(1)) * 100
-    plain, more = (Discriminant(Given(WIDTH), n=2, view="emotion") for _ in range(2))
+    plain, more = (Discriminant(PooledFeatures(WIDTH), n=2, view="emotion") for _ in range(2))
     plain.fit_directions("emotion", z, classes=emotions, nuisance=speakers, shrinkage=0.1)
     names = [f"once {row}" for row in range(5)]
     more.fit_directions(

@@ -15,7 +15,7 @@ from synthetic import DIM, corpus
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot.encoders import Discriminant, Given, Transformer
+from ser_fewshot.encoders import Discriminant, PooledFeatures, Transformer
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
@@ -228,7 +228,7 @@ def test_directions_of_both_views_are_those_of_all_the_clips():
     metric, items = encoder_of(model), clips().utterances
     z = seen_by_the_taught()
     z = (z - z.mean(0)) / z.std(0, correction=0)
-    expected = Discriminant(Given(WIDTH), n=3, view="emotion", recording=metric.recording.shape[1])
+    expected = Discriminant(PooledFeatures(WIDTH), n=3, view="emotion", recording=metric.recording.shape[1])
     for name in ("recording", "middle", "reach"):
         getattr(expected, name).copy_(getattr(metric, name))
     emotions = [f"{item.corpus}/{item.emotion}" for item in items]
