@@ -65,6 +65,12 @@ def check_choice(where: str, value: object, choices: Any) -> None:
     require(value in legal, where, found=repr(value), expected=" | ".join(legal), remedy="Choose one of these.")
 
 
+def check_size(where: str, value: object) -> None:
+    """Raise a SettingsError about the setting `where` unless it is a whole number of at least 1."""
+    legal = type(value) is int and value >= 1
+    require(legal, where, found=repr(value), expected="a whole number of at least 1", remedy="Correct it.")
+
+
 def check_is(
     value: object, kind: type | types.UnionType, *, name: str, remedy: str, error: type[SerFewshotError]
 ) -> None:

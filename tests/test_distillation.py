@@ -22,7 +22,7 @@ from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.storage.tensors import read_tensors
 from ser_fewshot.training import TrainSettings, loop, train
-from ser_fewshot.training.augmentation import UNVARIED, Augmentation
+from ser_fewshot.training.augmentation import NO_AUGMENTATION, Augmentation
 
 TEACHER = 3  # values in a frame of the teacher
 ENCODER = {"name": "transformer", "channels": 8, "blocks": 1, "width": 2 * TEACHER}
@@ -77,7 +77,7 @@ def go(
 
 
 def test_the_loss_falls_on_an_easy_lesson_and_the_embedding_becomes_what_the_teacher_says(tmp_path):
-    features, settings = clips(), replace(SETTINGS, epochs=3, steps=25, learning_rate=1e-2, augmentation=UNVARIED)
+    features, settings = clips(), replace(SETTINGS, epochs=3, steps=25, learning_rate=1e-2, augmentation=NO_AUGMENTATION)
     trained, history = go(tmp_path, settings=settings)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     wanted = torch.stack([torch.cat([x.mean(0), x.std(0, correction=0)]) for x in map(Tensor.float, taught(features))])
@@ -129,7 +129,7 @@ def bounded(value: float) -> float:
 
 def test_the_loss_is_that_of_every_frame_and_of_the_clip_by_a_plain_loop():
     features = clips()
-    made = goal(features, taught(features), augmentation=UNVARIED, batch_clips=3)
+    made = goal(features, taught(features), augmentation=NO_AUGMENTATION, batch_clips=3)
     made.learner.fit_scale(features.batch(range(len(features))))
     with torch.no_grad():
         made.learner.encoder.say[0].bias.add_(1.0)  # so that some is further off than three deviations, and some not
@@ -157,7 +157,7 @@ def test_an_outburst_of_the_teacher_counts_by_its_size_and_not_by_its_square():
     features, wanted = numbered(*[40] * 8)
     targets = [torch.zeros_like(target) for target in wanted]
     targets[2][7] = 60_000.0
-    made = goal(features, targets, augmentation=UNVARIED)
+    made = goal(features, targets, augmentation=NO_AUGMENTATION)
     with torch.no_grad():
         for parameter in made.learner.encoder.say.parameters():
             parameter.zero_()
@@ -171,7 +171,7 @@ def test_what_the_embedding_is_scaled_by_takes_no_part_in_what_is_learned():
     features = clips()
     losses = []
     for scale in (1.0, 100.0):
-        made = goal(features, taught(features), augmentation=UNVARIED)
+        made = goal(features, taught(features), augmentation=NO_AUGMENTATION)
         made.learner.encoder.scale.fill_(scale)
         losses.append(made.accumulate(0, torch.Generator().manual_seed(0)))
     assert losses[0] == losses[1]
