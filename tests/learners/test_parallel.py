@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 import torch
 from conftest import forked
+from each import each as for_each
 from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor
@@ -93,18 +94,17 @@ def test_items_run_at_the_same_time_as_many_as_torch_may_use_threads_and_each_th
     assert threading.get_ident() not in {thread for _, thread in seen}
 
 
-@pytest.mark.parametrize(("threads", "n"), [(1, 3), (2, 1), (2, 0)])
+@for_each(("threads", "n"), [(1, 3), (2, 1), (2, 0)])
 def test_with_one_thread_or_one_item_the_caller_does_the_work_with_its_own_threads(threads, n):
     torch.set_num_threads(threads)
     seen = each(lambda _: (torch.get_num_threads(), threading.get_ident()), range(n))
     assert seen == [(threads, threading.get_ident())] * n
 
 
-@pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize(
+@for_each("fails", [False, True])
+@for_each(
     "run",
     [lambda work: each(work, range(4)), lambda work: threads(1)(work)(), lambda work: small_work()(work)()],
-    ids=["each", "threads", "small work"],
 )
 def test_no_other_thread_sees_the_number_of_threads_and_the_caller_has_his_own_again(run, fails):
     seen: list[int] = []
@@ -161,14 +161,14 @@ def test_a_forked_process_computes_though_its_parent_has_computed(monkeypatch, t
         assert forked(work) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda lock: pickle.loads(pickle.dumps(lock))])
+@for_each("again", [copy.copy, copy.deepcopy, lambda lock: pickle.loads(pickle.dumps(lock))])
 def test_a_copy_of_a_lock_is_another_lock(again):
     lock = Lock()
     with lock.held(), again(lock).held():
         pass
 
 
-@pytest.mark.parametrize("recording", [True, False])
+@for_each("recording", [True, False])
 def test_gradients_are_recorded_if_the_caller_records_them(recording):
     with torch.set_grad_enabled(recording):
         assert each(lambda _: torch.is_grad_enabled(), range(3)) == [recording] * 3
@@ -195,8 +195,8 @@ def test_within_a_task_there_are_no_more_threads():
     ]
 
 
-@pytest.mark.parametrize("encoder", ["conv", "dense"])
-@pytest.mark.parametrize("name", ["maml", "meta_sgd", "reptile"])
+@for_each("encoder", ["conv", "dense"])
+@for_each("name", ["maml", "meta_sgd", "reptile"])
 def test_losses_and_gradients_in_parallel_are_those_of_one_task_after_the_other(name, encoder):
     learner, reference = build(name, encoder=encoder), build(name, encoder=encoder)
     losses = [reference.accumulate(task, 0.25) for task in tasks()]
@@ -266,8 +266,6 @@ def test_dropout_runs_one_task_after_the_other_so_that_the_seed_decides_what_is_
     assert_close(gradients(learner), gradients(reference))
 
 
-@pytest.mark.parametrize(
-    ("dropout", "training", "expected"), [(0.5, True, True), (0.5, False, False), (0, True, False)]
-)
+@for_each(("dropout", "training", "expected"), [(0.5, True, True), (0.5, False, False), (0, True, False)])
 def test_only_a_dropout_that_is_on_draws(dropout, training, expected):
     assert _drops(build(dropout=dropout).train(training)) is expected

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import pytest
 import torch
+from each import each
 from tolerance import assert_near
 from torch import Tensor
 from torch.nn import functional
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "fused_layers.py"
+RECIPE = Path(__file__).parents[2] / "recipes" / "fused_layers.py"
 GROUPS, EPS = 2, 1e-5
 
 
@@ -37,7 +37,7 @@ def inputs(signs: list[float]) -> tuple[Tensor, Tensor, Tensor]:
     return h.requires_grad_(), gain.requires_grad_(), shift.requires_grad_()
 
 
-SIGNS = pytest.mark.parametrize("signs", [[1, 1, 1, 1], [1, -1, 1, -1], [-1, -1, -1, -1]])
+SIGNS = each("signs", [[1, 1, 1, 1], [1, -1, 1, -1], [-1, -1, -1, -1]])
 
 
 @SIGNS

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from each import each
 from tolerance import assert_near
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def test_the_level_is_the_mean_over_frames_of_the_power_of_all_bands():
     assert level(torch.stack([x, x + 2.0])).exp().tolist() == pytest.approx([4.0, 4.0 * math.exp(2)])
 
 
-@pytest.mark.parametrize("rubbish", [-1e3, 0.0, 50.0])
+@each("rubbish", [-1e3, 0.0, 50.0])
 def test_a_mask_leaves_the_padding_out_of_the_level(rubbish):
     x = torch.tensor([[1.0, 3.0], [5.0, 1.0], [1.0, 1.0]]).log()
     x[2] = rubbish
@@ -66,8 +67,8 @@ def test_a_click_is_followed_by_its_echoes_whose_powers_were_worked_by_hand():
     assert_near(heard, expected[:, None].expand(-1, 2))
 
 
-@pytest.mark.parametrize("direct", [-3.0, 0.0, 6.0])
-@pytest.mark.parametrize("decay", [5.0, 10.0, 40.0])
+@each("direct", [-3.0, 0.0, 6.0])
+@each("decay", [5.0, 10.0, 40.0])
 def test_all_echoes_together_are_weaker_than_the_direct_sound_by_as_much_as_asked(decay, direct):
     heard = reverberated(click(60), decay=decay, direct=direct).exp()[:, 0]
     assert heard[0].item() == pytest.approx(1.0)
@@ -90,7 +91,7 @@ def test_bands_echo_each_by_itself_and_powers_add_up():
     assert_near(beside, torch.cat([alone[0], alone[0] + alone[1]], 1))
 
 
-@pytest.mark.parametrize("frames", [1, 2, 5])
+@each("frames", [1, 2, 5])
 def test_a_room_that_rings_longer_than_the_clip_adds_no_frame(frames):
     heard = reverberated(torch.zeros(frames, 4), decay=70.0, direct=0.0)
     assert heard.shape == (frames, 4)
@@ -105,8 +106,8 @@ def noise_of(x: Tensor, *, seed: int = 0, **told: float) -> Tensor:
     return noisy(x, generator=seeded(seed), **told).double().exp() - x.double().exp()
 
 
-@pytest.mark.parametrize("snr", [-5.0, 0.0, 5.0])
-@pytest.mark.parametrize("tilt", [-4.0, 0.0, 2.0])
+@each("snr", [-5.0, 0.0, 5.0])
+@each("tilt", [-4.0, 0.0, 2.0])
 def test_a_noise_is_on_average_as_much_weaker_than_the_clip_as_asked(snr, tilt):
     x = torch.randn(4_000, 20, generator=seeded(1)) - 8
     added = noise_of(x, snr=snr, tilt=tilt).sum(1).mean()

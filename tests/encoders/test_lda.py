@@ -60,7 +60,7 @@ def test_the_first_direction_points_along_what_tells_the_classes_apart_and_not_a
 
 def test_directions_separate_classes_and_hardly_the_nuisance():
     z, emotions, speakers = clusters()
-    emotion, speaker = (metric(view=view).beside(z)[:, WIDTH] for view in get_args(View))
+    emotion, speaker = (metric(view=view).project(z)[:, WIDTH] for view in get_args(View))
     for seen, told, other in ((emotion, emotions, speakers), (speaker, speakers, emotions)):
         assert separation(seen, told) > 5
         assert separation(seen, other) < 0.1
@@ -72,10 +72,10 @@ def test_what_weighs_more_for_voices_changes_their_view_alone_and_not_the_averag
     weights[EMOTION] = 9.0
     for view in get_args(View):
         plain, weighed = metric(view=view), Discriminant(PooledFeatures(WIDTH), n=2, view=view)
-        weighed.emphasise(z, weights)
+        weighed.set_feature_weights(z, weights)
         for one, classes, nuisance in (("emotion", emotions, speakers), ("speaker", speakers, emotions)):
             weighed.fit_directions(one, z, classes=classes, nuisance=nuisance, shrinkage=0.1)
-        before, after = (one.beside(z)[:, :WIDTH] for one in (plain, weighed))
+        before, after = (one.project(z)[:, :WIDTH] for one in (plain, weighed))
         assert_near(after.norm(dim=1).mean(), before.norm(dim=1).mean())
         shares = [float(z[:, EMOTION].norm() / z.norm()) for z in (before, after)]
         assert (shares[1] > shares[0] + 0.1) if view == "speaker" else shares[1] == pytest.approx(shares[0])
@@ -88,27 +88,27 @@ def through_microphones(z: Tensor) -> Tensor:
     return moved
 
 
-def test_what_a_microphone_changes_is_brought_back_and_nothing_else_moves():
+def test_what_a_microphone_changes_is_clamp_nuisance_and_nothing_else_moves():
     z, _, _ = clusters()
-    bounded = Discriminant(PooledFeatures(WIDTH), n=2, view="emotion", recording=1)
-    bounded.fit_recordings(z, through_microphones(z), reach=1.0)
+    bounded = Discriminant(PooledFeatures(WIDTH), n=2, view="emotion", nuisance=1)
+    bounded.fit_nuisance(z, through_microphones(z), limit=1.0)
     usual, spread = z[:, MICROPHONE].mean(), z[:, MICROPHONE].std()
-    found = bounded.brought_back(through_microphones(z))
+    found = bounded.clamp_nuisance(through_microphones(z))
     assert found[:, MICROPHONE].max() <= usual + 1.01 * spread
     others = [column for column in range(WIDTH) if column != MICROPHONE]
     assert_near(found[:, others], z[:, others], relative=0.02)
     inside = (z[:, MICROPHONE] - usual).abs() < 0.99 * spread
-    assert_near(bounded.brought_back(z)[inside], z[inside], relative=0.02)
+    assert_near(bounded.clamp_nuisance(z)[inside], z[inside], relative=0.02)
 
 
 def test_directions_of_recordings_are_stored_with_the_model_and_only_where_there_are_any():
     z, _, _ = clusters()
-    fitted, fresh = (Discriminant(PooledFeatures(WIDTH), n=2, view="emotion", recording=3) for _ in range(2))
-    fitted.fit_recordings(z, through_microphones(z), reach=0.5)
+    fitted, fresh = (Discriminant(PooledFeatures(WIDTH), n=2, view="emotion", nuisance=3) for _ in range(2))
+    fitted.fit_nuisance(z, through_microphones(z), limit=0.5)
     fresh.load_state_dict(fitted.state_dict())
-    assert torch.equal(fresh.beside(z), fitted.beside(z))
-    assert not {"recording", "middle", "reach"} & set(metric().state_dict())
-    assert torch.equal(metric().brought_back(z), z)
+    assert torch.equal(fresh.project(z), fitted.project(z))
+    assert not {"nuisance", "nuisance_mean", "nuisance_limit"} & set(metric().state_dict())
+    assert torch.equal(metric().clamp_nuisance(z), z)
 
 
 def test_where_emotions_are_those_of_several_corpora_the_corpus_is_not_what_directions_tell_apart():
@@ -143,13 +143,13 @@ def test_fewer_classes_than_directions_leave_zeros_beside():
     assert (found.emotion[:, 2:] == 0).all()  # three emotions differ in two directions
     assert (found.speaker.abs().sum(0) > 0).all()  # eight voices in seven
     z, _, _ = clusters()
-    assert (found.beside(z)[:, WIDTH + 2 :] == 0).all()
+    assert (found.project(z)[:, WIDTH + 2 :] == 0).all()
 
 
 def test_both_parts_are_of_length_one_on_average():
     z, _, _ = clusters()
     for view in get_args(View):
-        seen = metric(view=view).beside(z)
+        seen = metric(view=view).project(z)
         for part in (seen[:, :WIDTH], seen[:, WIDTH:]):
             assert part.norm(dim=1).mean().item() == pytest.approx(
                 1.0, rel=1e-3
@@ -158,7 +158,7 @@ def test_both_parts_are_of_length_one_on_average():
 
 def test_the_embedding_itself_stands_first_and_only_its_length_is_changed():
     z, _, _ = clusters()
-    seen = metric().beside(z)
+    seen = metric().project(z)
     assert_near(seen[:, :WIDTH] * z.norm(dim=1).mean(), z)
 
 
@@ -179,9 +179,8 @@ def test_the_view_says_which_directions_stand_beside_and_the_weights_hold_both()
     z, _, _ = clusters()
     emotion, speaker = metric(view="emotion"), metric(view="speaker")
     assert all(torch.equal(speaker.state_dict()[name], tensor) for name, tensor in emotion.state_dict().items())
-    assert_near(emotion.beside(z)[:, WIDTH:], z @ emotion.emotion)
-    assert_near(speaker.beside(z)[:, WIDTH:], z @ emotion.speaker)
-    assert repr(emotion) != repr(speaker)  # a run or a cache of the one is not the other's
+    assert_near(emotion.project(z)[:, WIDTH:], z @ emotion.emotion)
+    assert_near(speaker.project(z)[:, WIDTH:], z @ emotion.speaker)
 
 
 def test_before_directions_are_found_the_embedding_is_as_it_was():
