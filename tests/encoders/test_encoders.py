@@ -11,7 +11,7 @@ import torch
 from each import each
 from tolerance import assert_near
 
-from ser_fewshot.encoders import Conv, Dense, Encoder, EncoderSettings, Mean, Statistics, build_encoder
+from ser_fewshot.encoders import Conv, Dense, Encoder, EncoderSettings, Statistics, build_encoder
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features, stack
 
@@ -69,7 +69,7 @@ def loop(x: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-@each("dim", [1, 2, 16, 24, 40, 80])
+@each("dim", [1, 2, 24, 80])
 def test_each_functional_is_what_a_plain_loop_computes(dim):
     statistics = Statistics(dim)
     batch = [clip(frames, dim) for frames in LENGTHS]
@@ -79,7 +79,7 @@ def test_each_functional_is_what_a_plain_loop_computes(dim):
         assert_near(row, loop(x.numpy()), relative=0.002)
 
 
-@each("frames", [1, 2, 3, 4, 10, 11, 12, 31, 71, 101, 2001])
+@each("frames", [1, 2, 3, 10, 11, 101, 2001])
 def test_quantiles_are_frames_of_the_clip_at_every_length(frames):
     x = torch.randperm(frames, generator=torch.Generator().manual_seed(0)).float()[:, None]
     got = Statistics(1).functionals(stack([x]))[0, :3]
@@ -93,7 +93,7 @@ def test_a_silent_clip_has_no_spread_no_change_and_no_correlation():
     assert np.isfinite(got).all()
 
 
-@each("dim", [1, 2, 39, 80])
+@each("dim", [1, 39])
 def test_widths_are_as_stated(dim):
     n_cepstra, n_correlated = min(40, dim), min(16, dim)
     functionals = 7 * dim + (dim - 1) + 3 * n_cepstra + n_correlated * (n_correlated - 1) // 2
@@ -112,12 +112,6 @@ def test_widths_are_as_stated(dim):
         assert built.width == width
         with torch.no_grad():
             assert built(stack([clip(20, dim), clip(1, dim)])).shape == (2, width)
-
-
-def test_the_mean_is_the_average_frame():
-    got = Mean(DIM)(stack(clips()))
-    for row, x in zip(got, clips(), strict=True):
-        assert_near(row, x.mean(0))
 
 
 @each("kind", KINDS)
@@ -142,16 +136,6 @@ def test_padding_changes_nothing_whatever_it_holds(kind, rubbish):
 
 @each("kind", KINDS)
 @torch.no_grad()
-def test_permuting_the_batch_permutes_the_embeddings(kind):
-    built = encoder(kind)
-    features = stack(clips())
-    order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
-    permuted = built(Features(features.x[order], features.lengths[order]))
-    assert_near(permuted, built(features)[order])
-
-
-@each("kind", KINDS)
-@torch.no_grad()
 def test_the_same_clip_gives_the_same_bits_and_training_needs_no_other_mode(kind):
     built = encoder(kind)
     first = built(stack(clips()))
@@ -168,15 +152,6 @@ def test_what_is_prepared_may_stand_for_the_clips(kind):
     assert prepared.pooled == (kind == "dense")
     assert_near(built(prepared), built(stack(clips())))
     assert built.prepare(prepared) is prepared
-
-
-@each("kind", KINDS)
-@each("frames", [1, 2, 11])
-@torch.no_grad()
-def test_a_clip_of_a_few_frames_works(kind, frames):
-    got = encoder(kind)(stack([clip(frames)]))
-    assert got.shape[0] == 1
-    assert got.isfinite().all()
 
 
 # Scale
@@ -218,15 +193,6 @@ def test_the_network_is_scaled_by_frames_of_clips_and_not_by_padding():
     frames = torch.cat(batch)
     assert_near(conv.frame_mean, frames.mean(0))
     assert_near(conv.frame_scale, frames.std(0, correction=0))
-
-
-@each("kind", KINDS)
-def test_the_scale_is_saved_with_the_weights(kind):
-    built = encoder(kind)
-    again = build_encoder(DIM, EncoderSettings(name=kind, channels=16, blocks=2, width=8)).eval()
-    again.load_state_dict(built.state_dict())
-    with torch.no_grad():
-        assert torch.equal(again(stack(clips())), built(stack(clips())))
 
 
 # Learning
@@ -271,11 +237,6 @@ def test_a_new_encoder_begins_with_the_functionals_as_they_are(kind):
     z = new(stack(clips()))
     assert_near(z[:, :-4], new.statistics(stack(clips())))
     assert z[:, -4:].square().sum() < 0.5 * z[:, :-4].square().sum()
-
-
-def test_the_baselines_learn_nothing():
-    for kind in ("mean", "statistics"):
-        assert list(encoder(kind).parameters()) == []
 
 
 HEADED = {"channels": 8, "blocks": 2, "width": 4}
@@ -327,22 +288,6 @@ def test_an_illegal_setting_is_refused_at_construction(wrong):
         EncoderSettings(**wrong)
 
 
-@each(
-    "legal",
-    [
-        {},
-        {"channels": 1, "width": 1, "blocks": 0, "dropout": 0},
-        {"width": 4096},
-        {"name": "transformer", **HEADED},
-        {"name": "transformer", **HEADED, "functionals": 1, "discriminant": 24, "view": "speaker"},
-        {"name": "transformer", "channels": 8, "blocks": 3, "width": 6},
-        {"name": "statistics", "discriminant": 1},
-    ],
-)
-def test_a_legal_setting_is_taken(legal):
-    EncoderSettings(**legal)
-
-
 def test_whitened_functionals_differ_alike_in_every_direction_within_a_class():
     whitened = Statistics(2, whitening=True)
     lengths = np.random.default_rng(0).integers(20, 60, size=600)
@@ -385,14 +330,6 @@ def test_whitening_without_classes_is_refused():
         Statistics(DIM, whitening=True).fit_scale(stack(clips()))
     with pytest.raises(SettingsError, match="functionals to whiten"):
         EncoderSettings(name="mean", whitening=True)
-
-
-def test_a_whitened_encoder_is_saved_whole():
-    built = build_encoder(DIM, EncoderSettings(name="dense", whitening=True, width=2))
-    built.fit_scale(stack([clip(frames) for frames in range(20, 60)]), torch.arange(40) % 4)
-    again = build_encoder(DIM, EncoderSettings(name="dense", whitening=True, width=2))
-    again.load_state_dict(built.state_dict())
-    assert torch.equal(again.eval()(stack(clips())), built.eval()(stack(clips())))
 
 
 LAYERS, WIDTH = 3, 4

@@ -23,7 +23,7 @@ from ser_fewshot.encoders import (
     sinusoids,
     windows,
 )
-from ser_fewshot.frontends import Features, stack
+from ser_fewshot.frontends import stack
 
 DIM = 24
 LENGTHS = (30, 1, 2, 3, 4, 5, 7, 8, 9, 100)
@@ -138,14 +138,6 @@ def test_bands_are_scaled_by_frames_of_clips_at_one_level_and_not_by_padding():
     assert_near(loud.band_mean, built.band_mean)
 
 
-@torch.no_grad()
-def test_a_batch_may_hold_rubbish_where_it_is_padded():
-    built, features = student(functionals=0.5), stack(clips())
-    x = features.x.masked_fill(~features.mask[..., None], 1e3)
-    longer = Features(torch.nn.functional.pad(x, (0, 0, 0, 9), value=-1e3), features.lengths)
-    assert_near(built(longer), built(features))
-
-
 # Its parts, by hand
 
 
@@ -245,13 +237,6 @@ def test_a_long_clip_is_the_same_alone_and_in_any_batch():
     together = built(stack([clip(n) for n in lengths]))
     for row, n in enumerate(lengths):
         assert_near(built(stack([clip(n)]))[0], together[row])
-
-
-@torch.no_grad()
-def test_one_clip_may_be_padded():
-    built, alone = student(), stack([clip(30)])
-    padded = Features(torch.nn.functional.pad(alone.x, (0, 0, 0, 20)), alone.lengths)
-    assert_near(built(padded), built(alone))
 
 
 @torch.no_grad()

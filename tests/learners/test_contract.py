@@ -92,10 +92,6 @@ def teach(learner: Learner) -> None:
         optimizer.step()
 
 
-def test_there_are_learners():
-    assert {"nearest", "protonet", "ridge"} <= set(names())
-
-
 @EVERY
 def test_adapting_changes_neither_the_learner_nor_older_classifiers_nor_the_random_numbers(kind):
     learner = build(kind)

@@ -62,13 +62,6 @@ def test_logits_are_a_linear_head_less_the_square_of_the_query_s_own_length():
     assert_near(answer, linear - query.square().sum(1, keepdim=True), EXACT)
 
 
-@each("metric", ["euclidean", "cosine"])
-def test_renumbered_classes_renumber_the_logits(metric):
-    support, query, permutation = points(8, 0), points(20, 1), torch.tensor([2, 0, 3, 1])
-    plain, renumbered = (classify(protonet(metric=metric), support, y, query) for y in (Y, permutation[Y]))
-    assert_near(renumbered[:, permutation], plain, EXACT)
-
-
 def test_logits_are_those_of_a_plain_loop():
     support, query = points(8, 0), points(20, 1)
     answer = classify(protonet(sharpness=3.0), support, Y, query)

@@ -61,18 +61,6 @@ def test_scores_are_those_of_a_plain_loop(pooling):
                 assert_near(answer[row, number], score, EXACT)
 
 
-@each("pooling", ["mean", "sum"])
-def test_renumbered_classes_renumber_the_scores(pooling):
-    learner, support, query, permutation = (
-        relation(pooling=pooling),
-        points(8, 0),
-        points(6, 1),
-        torch.tensor([2, 0, 3, 1]),
-    )
-    plain, renumbered = (classify(learner, support, y, query) for y in (Y, permutation[Y]))
-    assert_near(renumbered[:, permutation], plain, EXACT)
-
-
 def test_with_one_shot_the_sum_of_the_shots_is_their_mean():
     support, query, y = points(4, 0), points(6, 1), torch.arange(4)
     mean, total = (classify(relation(pooling=pooling), support, y, query) for pooling in ("mean", "sum"))

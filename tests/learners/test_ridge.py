@@ -66,13 +66,6 @@ def test_outputs_are_those_of_scikit_learn(sizes, penalty):
     assert_near(answer, reference(support, y, query, penalty=penalty), relative=1e-8)
 
 
-@BY_SIZE
-def test_outputs_of_the_classes_sum_to_1(sizes):
-    y = labels(sizes)
-    outputs = classify(ridge(), points(len(y), 0), y, points(15, 1))
-    assert_near(outputs.sum(1), torch.ones(15, dtype=torch.float64), relative=1e-8)
-
-
 @each("sizes", [[1, 1, 1], [2, 2], [1, 4, 2]])
 def test_the_gradient_through_the_solution_is_right(sizes):
     y, width = labels(sizes), 4

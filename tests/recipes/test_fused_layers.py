@@ -45,7 +45,6 @@ def test_values_are_those_of_the_plain_layers(signs):
     assert_near(normalised_pool(*inputs(signs)), plain(*inputs(signs)), relative=1e-8)
 
 
-@SIGNS
-def test_first_and_second_derivatives_are_right(signs):
-    assert torch.autograd.gradcheck(normalised_pool, inputs(signs))
-    assert torch.autograd.gradgradcheck(normalised_pool, inputs(signs))
+def test_first_and_second_derivatives_are_right():
+    assert torch.autograd.gradcheck(normalised_pool, inputs([1, -1, 1, -1]))
+    assert torch.autograd.gradgradcheck(normalised_pool, inputs([1, -1, 1, -1]))

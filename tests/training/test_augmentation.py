@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 
 import pytest
 import torch
@@ -39,12 +38,6 @@ def augmented(x: torch.Tensor, settings: Augmentation, times: int = 50) -> list[
 def test_nothing_asked_is_nothing_done():
     for got in augmented(clip(), only()):
         assert torch.equal(got, clip())
-
-
-def test_the_clip_itself_is_left_as_it_was():
-    x = clip()
-    augmented(x, Augmentation())
-    assert torch.equal(x, clip())
 
 
 def test_the_same_generator_gives_the_same_batch_and_another_another():
@@ -186,11 +179,11 @@ def test_rooms_noises_and_telephones_leave_the_clip_itself_as_it_was():
         Augmentation(max_seconds=0.3, gain=40, tone=40, tempo=0.5, masked_bands=1, masked_frames=1),
     ],
 )
-@each("frames", [1, 2, 3, 31, 1000])
-@each("dim", [1, 2, 80])
+@each("frames", [1, 3, 1000])
+@each("dim", [1, 80])
 def test_any_clip_stays_finite_and_keeps_at_least_a_frame(settings, frames, dim):
     generator = torch.Generator().manual_seed(0)
-    for _ in range(20):
+    for _ in range(5):
         features = augment([torch.randn(frames, dim), torch.zeros(frames, dim)], settings, generator)
         assert features.x.isfinite().all()
         assert features.x.shape[2] == dim
@@ -231,8 +224,3 @@ def test_an_illegal_value_is_refused_by_its_name(wrong):
     [name] = wrong
     with pytest.raises(SettingsError, match=f"augmentation, {name}"):
         Augmentation(**wrong)
-
-
-def test_values_of_a_configuration_file_are_taken():
-    text = "max_seconds = 60\ngain = 0\ntone = 0.0\ntempo = 0\nmasked_bands = 0\nmasked_frames = 1\n"
-    assert Augmentation(**tomllib.loads(text)).masked_frames == 1

@@ -206,20 +206,12 @@ def test_a_run_killed_at_any_write_ends_like_the_unbroken_one(write, moment, unb
     assert_ends_like(run, unbroken)
 
 
-def test_a_run_killed_again_and_again_ends_like_the_unbroken_one(unbroken, tmp_path):
-    run, moments = tmp_path / "run", random.Random(0)
-    codes = [in_child(run, kill_at=2, moment=moments.choice(["before", "during", "after"])) for _ in range(3)]
-    assert set(codes) == {-signal.SIGKILL}
-    assert in_child(run) == 0
-    assert_ends_like(run, unbroken)
-
-
 def test_a_run_killed_at_random_times_ends_like_the_unbroken_one(unbroken, tmp_path):
     run, times = tmp_path / "run", random.Random(1)
     start = time.monotonic()
     in_child(tmp_path / "timed")
     whole = time.monotonic() - start
-    codes = [in_child(run, after=times.uniform(0.1, 0.9) * whole) for _ in range(4)]
+    codes = [in_child(run, after=times.uniform(0.1, 0.9) * whole) for _ in range(3)]
     assert -signal.SIGKILL in codes
     assert in_child(run) == 0
     assert_ends_like(run, unbroken)
@@ -234,11 +226,6 @@ def test_a_finished_run_is_resumed_without_another_step(unbroken, tmp_path, monk
     }
     assert_equal(resumed, best)
     assert (run / "log.jsonl").read_text() == (unbroken / "log.jsonl").read_text()
-
-
-def test_to_resume_what_has_not_begun_is_to_begin(tmp_path):
-    go(tmp_path, resume=True, settings=replace(SETTINGS, epochs=1))
-    assert len(log(tmp_path)) == 1
 
 
 def test_a_run_of_a_model_made_otherwise_is_not_resumed(tmp_path):
