@@ -1,8 +1,8 @@
-"""Ask what each part of the default model is worth on a corpus that took no part in it.
+"""Ablation of the default model on left-out corpora.
 
 For each corpus, by the model that recipes/train_default.py made without it, on the frozen episodes of recipes/episodes:
-the fixed functionals alone, the teachers with and without their positions, the student before and after its training,
-and what is set beside it, one thing after the other.
+the functionals alone, the teachers with and without their positions, the student before and after distillation, then
+with functionals, LDA directions and the clamp along the nuisance subspace added one by one.
 
     uv run python recipes/ablate_default.py --teachers runs/whisper-1 runs/whisper-2 --corpora ../shared/corpora
 
@@ -21,12 +21,12 @@ from typing import Any, cast
 
 import torch
 from _protocols import frozen
-from default_model.fit import find_directions
+from default_model.fit import fit_directions
 from torch import Tensor
 
 from ser_fewshot import corpora
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.encoders import Discriminant, Given, Transformer
+from ser_fewshot.encoders import Discriminant, PooledFeatures, Transformer
 from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
@@ -36,8 +36,8 @@ from ser_fewshot.models import Model, load_model
 from ser_fewshot.storage.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "default" / "ablation.json"
-PENALTY, SHRINKAGE = 0.1, 0.5  # the same for all rows, so that they differ in what they are named for
-PENALTY_OF_FUNCTIONALS = 1.0  # a thousand noisy values want more than what networks make of a clip
+PENALTY, SHRINKAGE = 0.1, 0.5  # the same for all rows
+PENALTY_OF_FUNCTIONALS = 1.0  # a thousand noisy values need more than learned embeddings
 
 
 def main() -> None:
@@ -49,10 +49,10 @@ def main() -> None:
     utterances = [clip for scan in corpora.scan_all(arguments.corpora) for clip in scan.utterances]
     names = sorted({item.corpus for item in utterances})
     teachers = [load_model(folder) for folder in arguments.teachers]
-    said = {
-        "teachers without positions": said_by(teachers, utterances, positions=False),
-        "teachers": said_by(teachers, utterances),
-        "student before its training": heard_by(load_model(arguments.runs / "begun"), utterances),
+    references = {
+        "teachers without positions": embed_teachers(teachers, utterances, positions=False),
+        "teachers": embed_teachers(teachers, utterances),
+        "student before its training": embed_student(load_model(arguments.runs / "begun"), utterances),
     }
     result: dict[str, Any] = {
         "command": "uv run python recipes/ablate_default.py --teachers runs/whisper-1 runs/whisper-2 --corpora DIR",
@@ -61,12 +61,12 @@ def main() -> None:
     for name in names:
         model = load_model(arguments.runs / f"without_{name}" / "model")
         features = extract(model.frontend, utterances, cache=FeatureCache(default_directory(), model.frontend.identity))
-        result["corpora"][name] = dict(ablated(name, model, features, said))
+        result["corpora"][name] = dict(ablated(name, model, features, references))
         write_atomically(RESULTS, json.dumps(result, indent=1) + "\n")
 
 
-def said_by(teachers: Sequence[Model], utterances: Sequence[Utterance], *, positions: bool = True) -> Tensor:
-    """Return mean and standard deviation over time of the frames of teachers, side by side, (n_clips, ...)."""
+def embed_teachers(teachers: Sequence[Model], utterances: Sequence[Utterance], *, positions: bool = True) -> Tensor:
+    """Return mean and standard deviation over time of the teachers' frames, concatenated, (n_clips, ...)."""
     parts = []
     for teacher in teachers:
         frames = cast("Pretrained", teacher.frontend)
@@ -79,17 +79,19 @@ def said_by(teachers: Sequence[Model], utterances: Sequence[Utterance], *, posit
     return torch.cat(parts, 1)
 
 
-def heard_by(student: Model, utterances: Sequence[Utterance]) -> Tensor:
-    """Return what the encoder of a student makes of clips, (n_clips, width)."""
+def embed_student(student: Model, utterances: Sequence[Utterance]) -> Tensor:
+    """Return embeddings (n_clips, width)."""
     cache = FeatureCache(default_directory(), student.frontend.identity)
     return torch.stack(embed_clips(student.learner, extract(student.frontend, utterances, cache=cache).clips))
 
 
-def ablated(name: str, model: Model, features: FeatureSet, said: Mapping[str, Tensor]) -> Iterator[tuple[str, Any]]:
-    """Yield each variant with its scores on the corpus that is left out."""
+def ablated(
+    name: str, model: Model, features: FeatureSet, references: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Any]]:
+    """Yield each variant with its scores on the left-out corpus."""
     _, own = split_by_corpus(features.utterances, [name])
-    for variant, described in variants(name, model, features, said):
-        clips = FeatureSet(features.utterances, tuple(described)).subset(own)
+    for variant, embeddings in variants(name, model, features, references):
+        clips = FeatureSet(features.utterances, tuple(embeddings)).subset(own)
         penalty = PENALTY_OF_FUNCTIONALS if variant == "functionals" else PENALTY
         learner = build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": penalty})
         scores = {}
@@ -102,38 +104,40 @@ def ablated(name: str, model: Model, features: FeatureSet, said: Mapping[str, Te
         print(name, variant, means, flush=True)
 
 
-def variants(name: str, model: Model, features: FeatureSet, said: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield what clips may be described by, (n_clips, width)."""
+def variants(
+    name: str, model: Model, features: FeatureSet, references: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the embeddings of each variant, (n_clips, width)."""
     rows = torch.tensor([item.corpus != name for item in features.utterances])
 
-    def scaled(z: Tensor) -> Tensor:
+    def standardised(z: Tensor) -> Tensor:
         z = ((z - z[rows].mean(0)) / z[rows].std(0).clamp_min(1e-5)).clamp(-5, 5)
         unit: Tensor = z / z[rows].norm(dim=1).mean()
         return unit
 
-    def directed(z: Tensor) -> Tensor:
+    def with_directions(z: Tensor) -> Tensor:
         rest, _ = split_by_corpus(features.utterances, [name])
-        described = FeatureSet(features.utterances, tuple(z)).subset(rest)
-        metric = Discriminant(Given(z.shape[1]), n=encoder.emotion.shape[1], view="emotion")
-        find_directions(metric, described, views=("emotion",), shrinkage=SHRINKAGE)
-        return metric.beside(z)
+        embeddings = FeatureSet(features.utterances, tuple(z)).subset(rest)
+        discriminant = Discriminant(PooledFeatures(z.shape[1]), n=encoder.emotion.shape[1], view="emotion")
+        fit_directions(discriminant, embeddings, views=("emotion",), shrinkage=SHRINKAGE)
+        return discriminant.project(z)
 
     encoder = cast("Discriminant", model.learner.get_submodule("encoder"))
     inner = cast("Transformer", encoder.inner)
     whole = torch.stack(embed_clips(model.learner, features.clips))
-    encoder.reach.fill_(math.inf)  # and now without bringing anything back
+    encoder.nuisance_limit.fill_(math.inf)  # no clamp
     plain = torch.stack(embed_clips(model.learner, features.clips))[:, : inner.width]
     student, functionals = (part.contiguous() for part in plain.tensor_split([len(inner.mean)], 1))
     if functionals.shape[1]:
         yield "functionals", functionals
-    for who, z in said.items():
-        yield who, scaled(z)
-        yield f"{who}, directions", directed(scaled(z))
+    for who, z in references.items():
+        yield who, standardised(z)
+        yield f"{who}, directions", with_directions(standardised(z))
     yield "student", student
-    yield "student, directions", directed(student)
+    yield "student, directions", with_directions(student)
     if functionals.shape[1]:
         yield "student, functionals", plain
-        yield "student, functionals, directions", directed(plain)
+        yield "student, functionals, directions", with_directions(plain)
     yield "default: all that, and recordings brought back", whole
 
 

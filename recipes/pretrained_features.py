@@ -27,7 +27,7 @@ import torch
 from _models import features_of
 from _recipe import Recipe, Rows, options
 
-from ser_fewshot.encoders import shares_of
+from ser_fewshot.encoders import layer_weights
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet
@@ -111,7 +111,7 @@ def train(name: str, model: Model, rest: FeatureSet, settings: TrainSettings, ru
         frontend=model.frontend,
         resume=True,
     )
-    shares = [shares_of(tensor) for key, tensor in trained.learner.state_dict().items() if key.endswith(".layers")]
+    shares = [layer_weights(tensor) for key, tensor in trained.learner.state_dict().items() if key.endswith(".layers")]
     return trained.learner, [round(share, 3) for share in torch.cat(shares).tolist()]
 
 

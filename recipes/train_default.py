@@ -6,12 +6,11 @@
     uv run python recipes/train_default.py --teachers runs/whisper-1 runs/whisper-2 \
         --speech runs/free_speech/manifest.csv --corpora ../shared/corpora
 
-First a small network is set, layer by layer, to answer as the first two layers of Whisper do, and then trained, without
-a label, to see in log-mel frames what they see; it hears free speech in many languages for both, and no emotion corpus.
-Then labels choose what stands beside its embedding, each choice judged on a corpus left out of it:
-`default_model.fit`.
+A small transformer on log-mel frames is initialised layer by layer from the first two layers of Whisper, and then
+trained by distillation, both on free speech in many languages without labels. Then `default_model.fit` selects and fits
+LDA, ridge regression and calibration on labelled corpora.
 
-The same is done without each corpus, for recipes/measure_default.py to score. Repeat the command to go on after a kill.
+The last step is repeated without each corpus, for recipes/measure_default.py. Repeat the command to resume it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from typing import Any, cast
 import torch
 from default_model import layerwise
 from default_model.distillation import distil
-from default_model.fit import CHOICES, EMPHASES, REACHES, fit_labels
-from default_model.lesson import Lesson, heard, prepare_lesson
+from default_model.fit import CHOICES, FUNCTIONAL_WEIGHTS, NUISANCE_LIMITS, fit_labels
+from default_model.targets import DistillationSet, load_at_level, prepare_targets
 
 from ser_fewshot import corpora
 from ser_fewshot.corpora import Utterance
@@ -61,9 +60,8 @@ SETTINGS = TrainSettings(
     ),
 )
 
-
-BEGINNING = 800
-"""Clips that the layers are fitted to before the training."""
+INITIAL_CLIPS = 800
+"""For the layer-wise initialisation."""
 
 RESULTS = Path(__file__).parent / "results" / "default"
 TEACHER = "the first two layers of OpenAI's Whisper base (MIT licence, https://github.com/openai/whisper)"
@@ -78,55 +76,55 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/default"))
     parser.add_argument("--out", type=Path, help="where the model of all corpora goes too, such as into the package")
     arguments = parser.parse_args()
-    taught, speech, best = learn(arguments)
+    distilled, speech, best = distilled_model(arguments)
     scans = {scan.corpus: scan.utterances for scan in corpora.scan_all(arguments.corpora)}
     names = corpora.permissive(scans) if arguments.permissive else sorted(scans)
     utterances = [clip for name in names for clip in scans[name]]
-    cache = FeatureCache(default_directory(), taught.frontend.identity)
-    features = extract(taught.frontend, utterances, cache=cache)
+    cache = FeatureCache(default_directory(), distilled.frontend.identity)
+    features = extract(distilled.frontend, utterances, cache=cache)
     for name in names:
         rest, _ = split_by_corpus(features.utterances, [name])
-        finish(taught, features.subset(rest), speech, best, arguments.runs / f"without_{name}")
-    whole = finish(taught, features, speech, best, arguments.runs / "all")
+        finish(distilled, features.subset(rest), speech, best, arguments.runs / f"without_{name}")
+    whole = finish(distilled, features, speech, best, arguments.runs / "all")
     if arguments.out:
         shutil.copytree(whole, arguments.out, dirs_exist_ok=True)
 
 
-def learn(arguments: argparse.Namespace) -> tuple[Model, Sequence[Utterance], Mapping[str, float]]:
-    """Return a model whose encoder was taught, the clips that it was taught by, and the record of its training."""
+def distilled_model(arguments: argparse.Namespace) -> tuple[Model, Sequence[Utterance], Mapping[str, float]]:
+    """Return a model with the distilled encoder, the clips of its training, and the record of the best epoch."""
     teachers = [load_model(folder).frontend for folder in arguments.teachers]
     speech = corpora.read_manifest(arguments.speech).utterances
-    lesson = prepare_lesson(build_model(CONFIG).frontend, teachers, speech, folder=arguments.runs / "lesson")
-    model = begun(lesson, teachers[-1], arguments.runs / "begun")
+    data = prepare_targets(build_model(CONFIG).frontend, teachers, speech, folder=arguments.runs / "lesson")
+    model = initialised(data, teachers[-1], arguments.runs / "begun")
     run = arguments.runs / "distillation"
-    best = distil(model, lesson, teachers=teachers, settings=SETTINGS, run=run, resume=True)
+    best = distil(model, data, teachers=teachers, settings=SETTINGS, run=run, resume=True)
     print(f"epoch {best['epoch']:.0f} of the distillation: loss {best['loss']:.3f}", flush=True)
-    clips = lesson.features.utterances
+    clips = data.features.utterances
     return replace(model, training_set=TrainingSet.of(clips, labelled=False)), clips, best
 
 
-def begun(lesson: Lesson, teacher: FrontEnd, folder: Path) -> Model:
-    """Return a model whose layers answer as the teacher's do, as well as they can; kept for the next time."""
-    told = [lesson.identity, teacher.identity, asdict(CONFIG), asdict(SETTINGS), BEGINNING]
-    identity, path = hashlib.sha256(json.dumps(told).encode()).hexdigest(), folder / "begun.json"
+def initialised(data: DistillationSet, teacher: FrontEnd, folder: Path) -> Model:
+    """Return a model initialised from the teacher, from the folder if it is there."""
+    made_of = [data.identity, teacher.identity, asdict(CONFIG), asdict(SETTINGS), INITIAL_CLIPS]
+    identity, path = hashlib.sha256(json.dumps(made_of).encode()).hexdigest(), folder / "begun.json"
     if path.exists() and json.loads(path.read_text())["identity"] == identity:
         return load_model(folder)
     model = build_model(CONFIG)
-    fit_scale(model.learner, lesson.features, SETTINGS)
-    rows = torch.randperm(len(lesson.features), generator=torch.Generator().manual_seed(0))[:BEGINNING].tolist()
-    waveforms = [torch.from_numpy(heard(lesson.features.utterances[row])) for row in rows]
+    fit_scale(model.learner, data.features, SETTINGS)
+    rows = torch.randperm(len(data.features), generator=torch.Generator().manual_seed(0))[:INITIAL_CLIPS].tolist()
+    waveforms = [torch.from_numpy(load_at_level(data.features.utterances[row])) for row in rows]
     student, teacher = cast("Transformer", model.learner.get_submodule("encoder")), cast("Pretrained", teacher)
-    layerwise.begin(student, teacher, ears=model.frontend, waveforms=waveforms)
+    layerwise.initialise(student, teacher, frontend=model.frontend, waveforms=waveforms)
     save_model(model, folder, card="")
     write_atomically(path, json.dumps({"identity": identity}) + "\n")
     return model
 
 
 def finish(
-    taught: Model, features: FeatureSet, speech: Sequence[Utterance], best: Mapping[str, float], run: Path
+    distilled: Model, features: FeatureSet, speech: Sequence[Utterance], best: Mapping[str, float], run: Path
 ) -> Path:
-    """Fit what labels are for, or take the fit of another time, and save the model with its card; return its folder."""
-    model, choices = fitted(taught, features, run)
+    """Fit the model to labelled clips, save it with its card and return its folder."""
+    model, choices = fitted(distilled, features, run)
     card = default_card(
         model,
         features.utterances,
@@ -141,34 +139,34 @@ def finish(
     )
     save_model(model, run / "model", card=card)
     score = 100 * max(row["uar"] for row in choices)
-    print(f"{run / 'model'}: UAR {score:.1f} %, judged on corpora left out", flush=True)
+    print(f"{run / 'model'}: UAR {score:.1f} % by leave-one-corpus-out", flush=True)
     return run / "model"
 
 
-def fitted(taught: Model, features: FeatureSet, run: Path) -> tuple[Model, list[dict[str, Any]]]:
-    """Return the model and the choices that were judged; kept in the run for the next time."""
-    identity, path = identity_of(taught, features), run / "fit.json"
+def fitted(distilled: Model, features: FeatureSet, run: Path) -> tuple[Model, list[dict[str, Any]]]:
+    """Return the fitted model and the scores of all choices, from the run if they are there."""
+    identity, path = identity_of(distilled, features), run / "fit.json"
     if path.exists() and (kept := json.loads(path.read_text()))["identity"] == identity:
         return load_model(run / "model"), kept["choices"]
-    model, choices = fit_labels(taught, features)
+    model, choices = fit_labels(distilled, features)
     save_model(model, run / "model", card="")
     write_atomically(path, json.dumps({"identity": identity, "choices": choices}, indent=1) + "\n")
     return model, choices
 
 
-def identity_of(taught: Model, features: FeatureSet) -> str:
-    """Return a digest of what a fit depends on."""
+def identity_of(distilled: Model, features: FeatureSet) -> str:
+    """Return a digest of the inputs of a fit."""
     sounds = zip(features.utterances, features.keys, strict=True)
     clips = [(item.id, item.emotion, item.speaker, key) for item, key in sounds]
-    told = [
-        digest(taught.learner),
-        taught.frontend.identity,
+    made_of = [
+        digest(distilled.learner),
+        distilled.frontend.identity,
         [asdict(choice) for choice in CHOICES],
-        EMPHASES,
-        REACHES,
+        FUNCTIONAL_WEIGHTS,
+        NUISANCE_LIMITS,
         clips,
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 if __name__ == "__main__":

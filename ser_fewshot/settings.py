@@ -53,6 +53,24 @@ def _completed(field: dataclasses.Field[Any], value: object) -> object:
     return {**{item.name: getattr(default, item.name) for item in dataclasses.fields(default)}, **value}
 
 
+def require(legal: bool, where: str, *, found: object, expected: str, remedy: str) -> None:
+    """Raise a SettingsError about the setting `where` unless it is legal."""
+    if not legal:
+        raise SettingsError(where, found=str(found), expected=expected, remedy=remedy)
+
+
+def check_choice(where: str, value: object, choices: Any) -> None:
+    """Raise a SettingsError about the setting `where` unless its value is one of a Literal type."""
+    legal = typing.get_args(choices)
+    require(value in legal, where, found=repr(value), expected=" | ".join(legal), remedy="Choose one of these.")
+
+
+def check_size(where: str, value: object) -> None:
+    """Raise a SettingsError about the setting `where` unless it is a whole number of at least 1."""
+    legal = type(value) is int and value >= 1
+    require(legal, where, found=repr(value), expected="a whole number of at least 1", remedy="Correct it.")
+
+
 def check_is(
     value: object, kind: type | types.UnionType, *, name: str, remedy: str, error: type[SerFewshotError]
 ) -> None:

@@ -1,1 +1,1 @@
-"""How the model of the package is made: distilled from a large encoder on free speech, then fitted to labels."""
+"""How the default model is made: distillation on free speech, then hyperparameters and LDA on labelled corpora."""

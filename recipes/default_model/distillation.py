@@ -1,4 +1,4 @@
-"""What a large encoder makes of a clip, as something for a small one to learn."""
+"""Distillation of a large encoder into the transformer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from default_model.lesson import Lesson
+from default_model.targets import DistillationSet
 from ser_fewshot.compute import distributed
 from ser_fewshot.compute.distributed import Compute
 from ser_fewshot.encoders import STRIDE, Discriminant, Transformer, moments
@@ -19,28 +19,28 @@ from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureSet, FrontEnd, stack
 from ser_fewshot.learners import Learner
 from ser_fewshot.models import Model
+from ser_fewshot.settings import require
 from ser_fewshot.storage.tensors import digest
-from ser_fewshot.training import Goal, TrainSettings, train
+from ser_fewshot.training import TrainingObjective, TrainSettings, train
 from ser_fewshot.training.augmentation import FRAMES_PER_SECOND, augment
 from ser_fewshot.training.settings import SEED_STRIDE
 
-_SCALE_CLIPS = 400  # whose frames are enough to measure a spread by
+_SCALE_CLIPS = 400
 _SMALLEST_SPREAD = 1e-3
 _LIMIT = 3.0  # standard deviations
-_LARGE_BATCHES = 16  # from so many batches at a time, clips of like length make one
+_LARGE_BATCHES = 16  # are drawn together and sorted by length
 
 
-class Distillation(Goal):
-    """Say, of each frame of a clip that is varied, what a teacher said of the clip as it was.
+class Distillation(TrainingObjective):
+    """Regression of the teacher's frames of clean clips, and their mean and deviation, from augmented clips.
 
-    So it is with mean and standard deviation over time, which the embedding is made of: a clip has one of each, but
-    hundreds of frames to learn from. Hinton et al., "Distilling the knowledge in a neural network", 2015,
-    https://arxiv.org/abs/1503.02531; of speech encoders: Chang et al., "DistilHuBERT", 2022,
-    https://arxiv.org/abs/2110.01900. That the student hears noise, rooms and telephones where the teacher did not makes
-    it less sensitive to them. Parts of clips are their beginnings, as positions count from there.
+    Hinton et al., "Distilling the knowledge in a neural network", 2015, https://arxiv.org/abs/1503.02531; of speech
+    encoders: Chang et al., "DistilHuBERT", 2022, https://arxiv.org/abs/2110.01900. Augmentation of the student's input
+    alone makes it robust to noise, rooms and telephones. Longer clips are cut at the end, as positions count from the
+    beginning.
 
     Raises:
-        SettingsError: the encoder cannot be taught, or does not say as many values as it is to learn.
+        SettingsError: the encoder is no transformer, or differs from the targets in width or number of clips.
     """
 
     frame_scale: Tensor
@@ -53,66 +53,65 @@ class Distillation(Goal):
         self.targets = targets
         dim = targets[0].shape[1] if targets else 0
         student = self._student()
-        if student.said != dim or len(targets) != len(features):
-            raise SettingsError(
-                "distillation",
-                found=f"an encoder that says {student.said} values of a frame, for {len(features)} clips, "
-                f"{len(targets)} of which have frames of {dim} values to learn from",
-                expected=f"a width of {2 * dim}, and what a teacher made of each clip",
-                remedy="Set encoder.width, and pass the teacher's frames of these clips.",
-            )
+        require(
+            student.frame_width == dim and len(targets) == len(features),
+            "distillation",
+            found=f"{student.frame_width} values a frame for {len(features)} clips, {len(targets)} targets of {dim}",
+            expected=f"a width of {2 * dim}, and a target of each clip",
+            remedy="Set encoder.width, and pass the teacher's frames of these clips.",
+        )
         generator = torch.Generator().manual_seed(settings.seed)
         rows = torch.randperm(len(targets), generator=generator).tolist()
         frames = torch.cat([targets[row].float() for row in rows[:_SCALE_CLIPS]])
         self.register_buffer("frame_scale", frames.std(0).clamp_min(_SMALLEST_SPREAD))
-        clips = torch.stack([_described(target.float()[None])[0] for target in targets])
+        clips = torch.stack([_pooled(target.float()[None])[0] for target in targets])
         self.register_buffer("clip_scale", clips.std(0).clamp_min(_SMALLEST_SPREAD))
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
-        """Add the gradient of one batch of clips, or of their beginnings; those of a batch are of like length."""
+        """Add the gradient of one batch of clips of similar length."""
         longest = int(self.settings.augmentation.max_seconds * FRAMES_PER_SECOND) // STRIDE
         parts = [self._part(row, longest) for row in self._rows(done)]
-        # At another tempo, frames would not be where the teacher's are.
+        # Another tempo would misalign the frames with the teacher's.
         augmentation = replace(self.settings.augmentation, tempo=0.0)
-        wanted = stack([target for _, target in parts])
-        n_frames = int(wanted.lengths.sum())
+        target = stack([target for _, target in parts])
+        n_frames = int(target.lengths.sum())
         own = distributed.share(range(len(parts)))
         if not own:
             return 0.0
         batch = augment([clip for clip, _ in parts], augmentation, generator, own=own).to(self.device)
-        wanted = wanted.select(torch.tensor(own)).to(self.device)
+        target = target.select(torch.tensor(own)).to(self.device)
         student = self._student()
         with student.autocast():
-            said, mask = student.frames(batch)
-        said = said.float()
-        frames = (said - wanted.x) / self.frame_scale
-        clips = (_described(said, mask) - _described(wanted.x, mask)) / self.clip_scale
-        shares = int(wanted.lengths.sum()) / n_frames, len(own) / len(parts)  # of what all processes average over
-        loss: Tensor = shares[0] * _bounded(frames[mask]) + shares[1] * _bounded(clips)
+            outputs, mask = student.frames(batch)
+        outputs = outputs.float()
+        frames = (outputs - target.x) / self.frame_scale
+        clips = (_pooled(outputs, mask) - _pooled(target.x, mask)) / self.clip_scale
+        shares = int(target.lengths.sum()) / n_frames, len(own) / len(parts)  # of all processes' frames and clips
+        loss: Tensor = shares[0] * _huber(frames[mask]) + shares[1] * _huber(clips)
         (self.scale * loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     def _student(self) -> Transformer:
-        """Return what is taught, which stands in a checkpoint once, as the learner's."""
+        """Return the transformer; no attribute, so that a checkpoint stores it once."""
         encoder = getattr(self.learner, "encoder", None)
         student = encoder.inner if isinstance(encoder, Discriminant) else encoder
         if not isinstance(student, Transformer):
             raise SettingsError(
                 "distillation",
                 found=f"the encoder {type(student).__name__}",
-                expected="the encoder 'transformer', which can be taught",
+                expected="the encoder 'transformer'",
                 remedy="Set encoder.name to 'transformer'.",
             )
         return student
 
     def _part(self, row: int, longest: int) -> tuple[Tensor, Tensor]:
-        """Return a clip, (STRIDE * n, dim), and the teacher's frames of it, (n, ...), or the beginnings of both."""
+        """Return a clip, (STRIDE * n, dim), and its target, (n, ...), cut to at most `longest` frames."""
         clip, target = self.features.clips[row], self.targets[row]
         n = min(len(clip) // STRIDE, len(target), longest)
         return clip[: STRIDE * n], target[:n].float()
 
     def _rows(self, done: int) -> list[int]:
-        """Return the clips of batch `done`: all clips once, shuffled anew, before any comes again."""
+        """Return the clips of batch `done`; every pass is in a new random order."""
         size = self.settings.batch_clips
         per_pass = max(1, len(self.features) // size)
         passed, number = divmod(done, per_pass)
@@ -124,12 +123,12 @@ class Distillation(Goal):
         return rows[place * size : (place + 1) * size]
 
 
-def _bounded(x: Tensor) -> Tensor:
-    """Mean square, but where it is large the mean size: a teacher's rare outbursts must not decide what is learned."""
+def _huber(x: Tensor) -> Tensor:
+    """Return the Huber loss to zero: outliers of the teacher must not dominate."""
     return 2 * nn.functional.huber_loss(x, torch.zeros_like(x), delta=_LIMIT)
 
 
-def _described(x: Tensor, mask: Tensor | None = None) -> Tensor:
+def _pooled(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """(batch, frames, dim) -> mean and standard deviation over time, (batch, 2 * dim)."""
     return torch.cat(
         moments(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask), 1
@@ -138,7 +137,7 @@ def _described(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def distil(
     model: Model,
-    lesson: Lesson,
+    clips: DistillationSet,
     *,
     teachers: Sequence[FrontEnd],
     settings: TrainSettings,
@@ -147,34 +146,24 @@ def distil(
     compute: Compute | None = None,
     track: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
 ) -> dict[str, float]:
-    """Train the encoder of a model, in place, to see in clips what its teachers see; no label takes part in it.
+    """Train the transformer of a model, in place, without labels; return the record of the best epoch.
 
-    Args:
-        model: with the encoder "transformer", new or begun by `default_model.layerwise`.
-        lesson: the clips to learn from, and what the teachers made of them.
-        teachers: whose they are, for the run to know.
-        settings: how to train.
-        run: folder of the run; see `ser_fewshot.training.train`.
-        resume: go on from the run's checkpoint.
-        compute: where, and how exactly; see `ser_fewshot.training.train`.
-        track: wraps the steps of an epoch to show progress.
-
-    Returns:
-        The record of the epoch that was kept, that of the lowest loss.
+    `teachers` made the targets of `clips` and identify the run; the other arguments are those of
+    `ser_fewshot.training.train`.
     """
-    begun = {
+    config = {
         "model": asdict(model.config),
         "teachers": [teacher.identity for teacher in teachers],
         "weights": digest(model.learner),
     }
     history = train(
         model.learner,
-        lesson.features,
+        clips.features,
         None,
         settings=settings,
         run=run,
-        objective=partial(Distillation, targets=lesson.targets),
-        config=json.dumps(begun, sort_keys=True),
+        objective=partial(Distillation, targets=clips.targets),
+        config=json.dumps(config, sort_keys=True),
         resume=resume,
         compute=compute,
         track=track,

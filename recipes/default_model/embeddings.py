@@ -1,4 +1,4 @@
-"""What a taught encoder makes of clips, as they were recorded and as another microphone would have had them."""
+"""Embeddings of clean and augmented clips."""
 
 from __future__ import annotations
 
@@ -12,148 +12,141 @@ from torch import Tensor
 
 from ser_fewshot.audio.acoustics import VARIATIONS
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.encoders import Discriminant, Statistics, Transformer, levelled
+from ser_fewshot.encoders import Discriminant, Statistics, Transformer, normalise_level
 from ser_fewshot.episodes import Episode
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model, build_model
 from ser_fewshot.storage.tensors import load_weights
 
-_VARIED = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}varied"  # after the id of a clip
-_AT_ONCE = 256  # clips that are varied before they are embedded
+_AUGMENTED = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}augmented"  # after the id of a clip
+_BATCH_CLIPS = 256
 _SMALLEST_SPREAD = 1e-3
-_SCALE_STEP = 2  # every other clip is enough for a scale
-_SCALE_FRAMES = 600  # one clip of a minute must not pad all the others to a minute
+_SCALE_STEP = 2  # every other clip is enough for a normalisation
+_SCALE_FRAMES = 600  # one long clip must not pad all the others
 
 
 @dataclass(frozen=True, eq=False)
-class Recordings:
-    """The same clips twice: as they were recorded, and through a room, a background or a telephone."""
+class EmbeddingPair:
+    """Embeddings of the same clips, clean and augmented by a room, noise or a telephone."""
 
-    plain: FeatureSet
-    varied: FeatureSet
+    clean: FeatureSet
+    augmented: FeatureSet
 
-    def subset(self, utterances: Collection[Utterance]) -> Recordings:
-        """Return some of the clips, both ways."""
-        return Recordings(self.plain.subset(utterances), self.varied.subset(utterances))
+    def subset(self, utterances: Collection[Utterance]) -> EmbeddingPair:
+        """Return some of the clips."""
+        return EmbeddingPair(self.clean.subset(utterances), self.augmented.subset(utterances))
 
     def both(self) -> FeatureSet:
-        """Return all of it as one set, for episodes whose queries are `varied`."""
-        renamed = tuple(replace(item, id=item.id + _VARIED) for item in self.varied.utterances)
-        return FeatureSet((*self.plain.utterances, *renamed), (*self.plain.clips, *self.varied.clips))
+        """Return clean and augmented clips in one set, for `augmented` episodes."""
+        renamed = tuple(replace(item, id=item.id + _AUGMENTED) for item in self.augmented.utterances)
+        return FeatureSet((*self.clean.utterances, *renamed), (*self.clean.clips, *self.augmented.clips))
 
 
-def varied(episode: Episode) -> Episode:
-    """Return an episode with the same support whose queries come through another microphone."""
-    return replace(episode, query=tuple(tuple(clip + _VARIED for clip in members) for members in episode.query))
+def augmented(episode: Episode) -> Episode:
+    """Return an episode with the same support and augmented queries."""
+    return replace(episode, query=tuple(tuple(clip + _AUGMENTED for clip in members) for members in episode.query))
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """What the encoder makes of clips, to be set side by side.
+class Embeddings:
+    """Embeddings of clips and functionals of equal weight, to be concatenated.
 
     Attributes:
         utterances: of the clips.
-        seen, seen_varied: (n_clips, width) what it learned, each value in unit scale over the clips as recorded.
-        functionals, functionals_varied: (n_clips, ...) weighing as much.
-        mean, scale: (width,) what `seen` was before.
-        statistics: the state of what makes the functionals.
+        learned, learned_augmented: (n_clips, width) by the distilled encoder, standardised over the clean clips.
+        functionals, functionals_augmented: (n_clips, ...).
+        mean, scale: (width,) of the standardisation.
+        statistics: the state of the functionals' encoder.
     """
 
     utterances: tuple[Utterance, ...]
-    seen: Tensor
-    seen_varied: Tensor
+    learned: Tensor
+    learned_augmented: Tensor
     functionals: Tensor
-    functionals_varied: Tensor
+    functionals_augmented: Tensor
     mean: Tensor
     scale: Tensor
     statistics: Mapping[str, Tensor]
 
-    def beside(self, functionals: float) -> Recordings:
-        """Return both parts of each clip, the functionals with some weight; nothing of them where that is 0."""
-        pairs = ((self.seen, self.functionals), (self.seen_varied, self.functionals_varied))
-        whole = [torch.cat([seen, functionals * other], 1) if functionals else seen for seen, other in pairs]
-        plain, varied_ = (FeatureSet(self.utterances, tuple(one)) for one in whole)
-        return Recordings(plain, varied_)
+    def concatenated(self, weight: float) -> EmbeddingPair:
+        """Return both parts with a weight of the functionals, which are left out at 0."""
+        pairs = ((self.learned, self.functionals), (self.learned_augmented, self.functionals_augmented))
+        whole = [torch.cat([learned, weight * other], 1) if weight else learned for learned, other in pairs]
+        clean, augmented_ = (FeatureSet(self.utterances, tuple(z)) for z in whole)
+        return EmbeddingPair(clean, augmented_)
 
-    def weighing(self, emphasis: float, width: int) -> Tensor:
-        """Return the weights of the values of both parts, (width,): 1 of what it learned, some of the functionals."""
-        learned = self.seen.shape[1]
-        return torch.cat([torch.ones(learned), torch.full((width - learned,), emphasis)])
+    def feature_weights(self, functionals: float, width: int) -> Tensor:
+        """Return weights (width,): 1 for the learned part, `functionals` for the rest."""
+        n_learned = self.learned.shape[1]
+        return torch.cat([torch.ones(n_learned), torch.full((width - n_learned,), functionals)])
 
 
-def describe(model: Model, features: FeatureSet) -> Parts:
-    """Return what the taught encoder of a model makes of clips, and fixed functionals of them."""
-    built = widened(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)
-    inner = cast("Transformer", metric_of(built).inner)
+def embed(model: Model, features: FeatureSet) -> Embeddings:
+    """Return the embeddings by a model's distilled encoder, and functionals, of clean and augmented clips."""
+    extended = extend(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)
+    inner = cast("Transformer", discriminant_of(extended).inner)
     clips = [features.clips[row][:_SCALE_FRAMES] for row in range(0, len(features), _SCALE_STEP)]
     statistics = cast("Statistics", inner.statistics)
-    statistics.fit_scale(levelled(stack(clips)))
+    statistics.fit_scale(normalise_level(stack(clips)))
     sizes = [len(inner.mean), inner.width]
-    seen, functionals, _ = torch.stack(embed_clips(built.learner, features.clips)).tensor_split(sizes, 1)
+    learned, functionals, _ = torch.stack(embed_clips(extended.learner, features.clips)).tensor_split(sizes, 1)
     other = [
-        embed_clips(built.learner, _varied(features, range(start, min(start + _AT_ONCE, len(features)))))
-        for start in range(0, len(features), _AT_ONCE)
+        embed_clips(extended.learner, _augment(features, range(start, min(start + _BATCH_CLIPS, len(features)))))
+        for start in range(0, len(features), _BATCH_CLIPS)
     ]
-    seen_varied, functionals_varied, _ = torch.stack(list(chain.from_iterable(other))).tensor_split(sizes, 1)
-    mean, scale = seen.mean(0), seen.std(0, correction=0).clamp_min(_SMALLEST_SPREAD)
-    return Parts(
+    learned_augmented, functionals_augmented, _ = torch.stack(list(chain.from_iterable(other))).tensor_split(sizes, 1)
+    mean, scale = learned.mean(0), learned.std(0, correction=0).clamp_min(_SMALLEST_SPREAD)
+    return Embeddings(
         features.utterances,
-        (seen - mean) / scale,
-        (seen_varied - mean) / scale,
+        (learned - mean) / scale,
+        (learned_augmented - mean) / scale,
         functionals,
-        functionals_varied,
+        functionals_augmented,
         mean,
         scale,
         statistics.state_dict(),
     )
 
 
-def widened(model: Model, *, functionals: float, discriminant: int, recording: int, penalty: float) -> Model:
-    """Return the taught encoder with functionals and room for directions beside it, under ridge regression.
+def extend(model: Model, *, functionals: float, discriminant: int, recording: int, penalty: float) -> Model:
+    """Return a ridge model with the distilled encoder, functionals and LDA directions yet to be fitted.
 
-    Weights are rounded to half precision, in which they are shipped, so that what is measured is what is shipped.
+    Weights are rounded to half precision, in which they are shipped, so that evaluation is of the shipped model.
     """
-    chosen = {"functionals": functionals, "discriminant": discriminant, "recording": recording}
-    settings = {
-        **model.config.settings,
-        "encoder": {**model.config.settings["encoder"], **chosen},
-        "penalty": penalty,
-    }
-    built = build_model(replace(model.config, settings=settings), frontend=model.frontend)
-    taught = model.learner.get_submodule("encoder").state_dict()
-    halves = {name: tensor.half().float() for name, tensor in taught.items()}
-    inner = metric_of(built).inner
+    encoder = {**model.config.settings["encoder"], "functionals": functionals}
+    encoder |= {"discriminant": discriminant, "recording": recording}
+    settings = {**model.config.settings, "encoder": encoder, "penalty": penalty}
+    extended = build_model(replace(model.config, settings=settings), frontend=model.frontend)
+    distilled = model.learner.get_submodule("encoder").state_dict()
+    halves = {name: tensor.half().float() for name, tensor in distilled.items()}
+    inner = discriminant_of(extended).inner
     own = {name: tensor for name, tensor in inner.state_dict().items() if name.startswith("statistics.")}
-    load_weights(inner, {**own, **halves}, origin="taught encoder")  # what makes functionals is not taught
-    return built
+    load_weights(inner, {**own, **halves}, origin="distilled encoder")
+    return extended
 
 
-def scaled(model: Model, parts: Parts) -> Model:
-    """Give a widened model the unit scale of what it sees, in place, and return it."""
-    inner = cast("Transformer", metric_of(model).inner)
+def standardise(model: Model, embeddings: Embeddings) -> Model:
+    """Set the standardisation of an extended model, in place, and return it."""
+    inner = cast("Transformer", discriminant_of(model).inner)
     with torch.no_grad():
-        inner.mean.copy_((inner.mean + parts.mean * inner.scale).half())
-        inner.scale.copy_((parts.scale * inner.scale).half())
+        inner.mean.copy_((inner.mean + embeddings.mean * inner.scale).half())
+        inner.scale.copy_((embeddings.scale * inner.scale).half())
     if inner.statistics is not None:
-        inner.statistics.load_state_dict(parts.statistics)
+        inner.statistics.load_state_dict(embeddings.statistics)
     return model
 
 
-def metric_of(model: Model) -> Discriminant:
-    """Return what sets directions beside the embedding of a model.
-
-    Raises:
-        TypeError: it has none.
-    """
-    metric = model.learner.get_submodule("encoder")
-    if not isinstance(metric, Discriminant):
-        raise TypeError(f"{type(metric).__name__} has no directions")
-    return metric
+def discriminant_of(model: Model) -> Discriminant:
+    """Return the encoder of an extended model."""
+    encoder = model.learner.get_submodule("encoder")
+    if not isinstance(encoder, Discriminant):
+        raise TypeError(f"{type(encoder).__name__} has no LDA directions")
+    return encoder
 
 
-def _varied(features: FeatureSet, rows: Sequence[int]) -> list[Tensor]:
-    """Vary some clips of (frames, bands), each by one of VARIATIONS; how depends on the id of a clip alone."""
+def _augment(features: FeatureSet, rows: Sequence[int]) -> list[Tensor]:
+    """Augment clips of (frames, bands), each by one of VARIATIONS, seeded by its id alone."""
     seeds = [features.utterances[row].seed for row in rows]
     return [
         VARIATIONS[seed % len(VARIATIONS)](features.clips[row], torch.Generator().manual_seed(seed))

@@ -1,12 +1,12 @@
-"""After an encoder has learned without labels: what labels are for, each choice judged on a corpus left out of it.
+"""Select LDA, ridge and calibration hyperparameters by leave-one-corpus-out, and fit them to all corpora.
 
-Directions, penalty and calibration are fitted to some corpora and meant for others, in languages that nobody has heard.
-Speakers held out of the same corpora would flatter whatever fits these corpora; so each corpus is left out in turn.
+The model is meant for other corpora and unseen languages. Held-out speakers of the same corpora would overestimate what
+fits these corpora, so each corpus is left out in turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from default_model.embeddings import Parts, Recordings, describe, metric_of, scaled, varied, widened
-from ser_fewshot.encoders import Discriminant, Given, Transformer, View
+from default_model.embeddings import EmbeddingPair, augmented, discriminant_of, embed, extend, standardise
+from ser_fewshot.encoders import Discriminant, PooledFeatures, Transformer, View
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.episodes.splits import split_by_corpus
-from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.errors import EpisodeError
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.evaluation.calibration import fit, possible_episodes, validation_predictions
 from ser_fewshot.evaluation.runner import Predictions
@@ -26,6 +26,7 @@ from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import Model
 from ser_fewshot.models.training_set import TrainingSet
+from ser_fewshot.settings import require
 
 TASKS = (
     EpisodeSpec(n_way=4, k_shot=5, n_query=5),
@@ -35,23 +36,23 @@ SPEAKER_TASKS = (
     EpisodeSpec(n_way=5, k_shot=1, n_query=5, label="speaker", query_speaker="same"),
     EpisodeSpec(n_way=10, k_shot=5, n_query=3, label="speaker", query_speaker="same"),
 )
-EMPHASES = (1.0, 2.0, 4.0)
-"""How much more the functionals may weigh where voices are told apart."""
-REACHES = (0.5, 1.0, 2.0)
-"""How far from the middle a clip may lie along what a recording changes, in standard deviations of clips."""
+FUNCTIONAL_WEIGHTS = (1.0, 2.0, 4.0)
+"""Candidate weights of the functionals in the speaker view."""
+NUISANCE_LIMITS = (0.5, 1.0, 2.0)
+"""Candidate limits of the clamp along the nuisance subspace, in standard deviations of clips."""
 _EPISODES = 200
 _LEAST_CORPORA = 2
-_DIRECTIONS_OF_RECORDINGS = 32
+_N_NUISANCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is chosen by labels.
+    """Candidate hyperparameters.
 
     Attributes:
-        functionals: how much the fixed functionals weigh beside what the encoder learned.
-        discriminant: directions beside both.
-        shrinkage: of the within-class covariance that they are found by.
+        functionals: weight of the functionals beside the distilled embedding.
+        discriminant: number of LDA directions.
+        shrinkage: of the within-class covariance of LDA.
         penalty: of ridge regression.
     """
 
@@ -70,64 +71,93 @@ CHOICES = tuple(
 def fit_labels(
     model: Model, features: FeatureSet, *, choices: Sequence[Choice] = CHOICES, seed: int = 0
 ) -> tuple[Model, list[dict[str, Any]]]:
-    """Return a model with the directions, the penalty and the calibration that labelled clips speak for.
+    """Return a model with hyperparameters, LDA directions and calibration fitted to labelled clips.
 
     Args:
-        model: ridge regression on the encoder "transformer", which has been taught; it stays as it is.
-        features: of all its meta-train clips, with emotions and speakers.
-        choices: what may be chosen.
-        seed: of the episodes that judge.
+        model: ridge regression on the distilled encoder "transformer"; not changed.
+        features: of all meta-train clips, with emotions and speakers.
+        choices: candidate hyperparameters.
+        seed: of the validation episodes.
 
     Returns:
-        The model, and for each choice its mean UAR over the corpora left out and the TASKS that they can give.
+        The model, and for each choice its mean UAR over left-out corpora and their TASKS.
 
     Raises:
         SettingsError: the model has another encoder, or the clips are of a single corpus or lack a label.
-        EpisodeError: no corpus gives an episode to judge by.
+        EpisodeError: no corpus gives a validation episode.
     """
     _check(model, features)
-    parts = describe(model, features)
-    scores: dict[Choice, list[float]] = {choice: [] for choice in choices}
+    embeddings = embed(model, features)
+    mean: dict[Choice, float] = {}
     for functionals in sorted({choice.functionals for choice in choices}):
-        mine = [choice for choice in choices if choice.functionals == functionals]
-        for choice, score in _judged(parts.beside(functionals), mine, seed=seed):
-            scores[choice].append(score)
-    mean = _means(scores)
+        candidates = [choice for choice in choices if choice.functionals == functionals]
+        mean |= _uar_of_choices(embeddings.concatenated(functionals), candidates, seed=seed)
     best = max(choices, key=lambda choice: mean[choice])
-    described = parts.beside(best.functionals)
-    reach = _reach(described, best, seed=seed)
-    emphasis = _emphasis(parts, best, seed=seed)
-    final = scaled(_room_for(model, best), parts)
-    weights = parts.weighing(emphasis, len(described.plain.clips[0]))
-    # Emotions last: the gain is that of the view by default.
-    _find_all(metric_of(final), described, views=("speaker", "emotion"), choice=best, reach=reach, weights=weights)
-    calibration = fit(_observations(described, best, reach, seed=seed))
-    table = [{**asdict(choice), "uar": score} for choice, score in mean.items()]
+    pair = embeddings.concatenated(best.functionals)
+    limit = _best_limit(pair, best, seed=seed)
+    weight = _best_weight(pair, best, embeddings.feature_weights, seed=seed)
+    final = extend(
+        model,
+        functionals=best.functionals,
+        discriminant=best.discriminant,
+        recording=_N_NUISANCE,
+        penalty=best.penalty,
+    )
+    standardise(final, embeddings)
+    weights = embeddings.feature_weights(weight, len(pair.clean.clips[0]))
+    # Emotions last, as the gain is that of the default view.
+    views: tuple[View, ...] = ("speaker", "emotion")
+    _fit_all(discriminant_of(final), pair, views=views, choice=best, limit=limit, weights=weights)
+    calibration = fit(_left_out_predictions(pair, best, limit, seed=seed))
+    table = [{**asdict(choice), "uar": mean[choice]} for choice in choices]
     record = model.training_set | TrainingSet.of(features.utterances)
     return replace(final, config=replace(final.config, calibration=calibration), training_set=record), table
 
 
 def _check(model: Model, features: FeatureSet) -> None:
     encoder = model.learner.get_submodule("encoder")
-    if not isinstance(encoder, Transformer):
-        raise SettingsError(
-            "labels",
-            found=f"the encoder {type(encoder).__name__}",
-            expected="the encoder 'transformer' as it was taught, with no directions beside it yet",
-            remedy="Set encoder.name to 'transformer' and encoder.discriminant to 0, and teach it.",
-        )
+    require(
+        isinstance(encoder, Transformer),
+        "labels",
+        found=f"the encoder {type(encoder).__name__}",
+        expected="the distilled encoder 'transformer', without LDA directions",
+        remedy="Set encoder.name to 'transformer' and encoder.discriminant to 0, and distil it.",
+    )
     corpora = {item.corpus for item in features.utterances}
     unlabelled = sum(item.emotion is None or item.speaker is None for item in features.utterances)
-    if len(corpora) < _LEAST_CORPORA or unlabelled:
-        raise SettingsError(
-            "labels",
-            found=f"clips of {len(corpora)} corpora, {unlabelled} of them without an emotion or a speaker",
-            expected=f"labelled clips of at least {_LEAST_CORPORA} corpora, one of which can be left out in turn",
-            remedy="Add a corpus, and leave out what has no labels.",
+    require(
+        len(corpora) >= _LEAST_CORPORA and not unlabelled,
+        "labels",
+        found=f"clips of {len(corpora)} corpora, {unlabelled} of them without an emotion or a speaker",
+        expected=f"labelled clips of at least {_LEAST_CORPORA} corpora, one of which can be left out in turn",
+        remedy="Add a corpus, and leave out what has no labels.",
+    )
+
+
+def _left_out(
+    pair: EmbeddingPair, tasks: Sequence[EpisodeSpec] = (), *, seed: int = 0
+) -> Iterator[tuple[EmbeddingPair, EmbeddingPair, list[tuple[EpisodeSpec, Sequence[Episode]]]]]:
+    """Yield all corpora but one, that one, and its validation episodes, in turn."""
+    utterances = pair.clean.utterances
+    for corpus in sorted({item.corpus for item in utterances}):
+        rest, own = map(pair.subset, split_by_corpus(utterances, [corpus]))
+        yield (
+            rest,
+            own,
+            [(spec, found) for spec in tasks if (found := possible_episodes(own.clean, spec, seed, _EPISODES))],
         )
 
 
-def _means(scores: Mapping[Choice, Sequence[float]]) -> dict[Choice, float]:
+def _uar_of_choices(pair: EmbeddingPair, choices: Sequence[Choice], *, seed: int) -> dict[Choice, float]:
+    """Return the mean UAR of each choice over corpora and tasks, with directions fitted to the other corpora."""
+    scores: dict[Choice, list[float]] = {choice: [] for choice in choices}
+    for rest, own, episodes in _left_out(pair, TASKS, seed=seed):
+        projected: dict[tuple[int, float], FeatureSet] = {}
+        for choice in choices:
+            key = (choice.discriminant, choice.shrinkage)
+            if key not in projected:
+                projected[key] = _projected(own.clean, _fitted(rest, choice))
+            scores[choice] += [_uar(choice, projected[key], found, spec) for spec, found in episodes]
     if not all(scores.values()):
         raise EpisodeError(
             "labels",
@@ -138,137 +168,97 @@ def _means(scores: Mapping[Choice, Sequence[float]]) -> dict[Choice, float]:
     return {choice: sum(found) / len(found) for choice, found in scores.items()}
 
 
-def _room_for(model: Model, choice: Choice) -> Model:
-    return widened(
-        model,
-        functionals=choice.functionals,
-        discriminant=choice.discriminant,
-        recording=_DIRECTIONS_OF_RECORDINGS,
-        penalty=choice.penalty,
-    )
-
-
-def _judged(described: Recordings, choices: Sequence[Choice], *, seed: int) -> Iterator[tuple[Choice, float]]:
-    """Yield the UAR of each choice on each corpus and task, by directions that were found on the other corpora."""
-    for rest, own in _left_out(described):
-        episodes = [(spec, found) for spec in TASKS if (found := possible_episodes(own.plain, spec, seed, _EPISODES))]
-        seen: dict[tuple[int, float], FeatureSet] = {}
-        for choice in choices:
-            key = (choice.discriminant, choice.shrinkage)
-            if key not in seen:
-                seen[key] = _seen(own.plain, _found(rest, choice))
+def _best_limit(pair: EmbeddingPair, choice: Choice, *, seed: int) -> float:
+    """Return the limit of the clamp that is best on clean and augmented queries together."""
+    scores: dict[float, list[float]] = {limit: [] for limit in NUISANCE_LIMITS}
+    for rest, own, episodes in _left_out(pair, TASKS, seed=seed):
+        for limit in NUISANCE_LIMITS if episodes else ():
+            projected = _projected(own.both(), _fitted(rest, choice, limit=limit))
             for spec, found in episodes:
-                yield choice, _uar(choice, seen[key], found, spec)
+                queries = (found, [augmented(episode) for episode in found])
+                scores[limit] += [_uar(choice, projected, one, spec) for one in queries]
+    return max(NUISANCE_LIMITS, key=lambda limit: sum(scores[limit]))
 
 
-def _reach(described: Recordings, choice: Choice, *, seed: int) -> float:
-    """Return the reach that is best on queries as recorded and on queries through other microphones, together."""
-    scores: dict[float, list[float]] = {reach: [] for reach in REACHES}
-    for rest, own in _left_out(described):
-        episodes = [(spec, found) for spec in TASKS if (found := possible_episodes(own.plain, spec, seed, _EPISODES))]
-        for reach in REACHES if episodes else ():
-            seen = _seen(own.both(), _found(rest, choice, reach=reach))
-            for spec, found in episodes:
-                heard = (found, [varied(episode) for episode in found])
-                scores[reach] += [_uar(choice, seen, one, spec) for one in heard]
-    return max(REACHES, key=lambda reach: sum(scores[reach]))
-
-
-def _emphasis(parts: Parts, choice: Choice, *, seed: int) -> float:
-    """Return how much more the functionals should weigh for voices: 1 where there are none, or nothing to judge by."""
+def _best_weight(
+    pair: EmbeddingPair, choice: Choice, feature_weights: Callable[[float, int], Tensor], *, seed: int
+) -> float:
+    """Return the weight of the functionals in the speaker view; 1 without functionals or episodes."""
     if not choice.functionals:
         return 1.0
-    scores: dict[float, list[float]] = {emphasis: [] for emphasis in EMPHASES}
-    for rest, own in _left_out(parts.beside(choice.functionals)):
-        episodes = [
-            (spec, found) for spec in SPEAKER_TASKS if (found := possible_episodes(own.plain, spec, seed, _EPISODES))
-        ]
-        for emphasis in EMPHASES if episodes else ():
-            weights = parts.weighing(emphasis, len(own.plain.clips[0]))
-            seen = _seen(own.plain, _found(rest, choice, view="speaker", weights=weights))
-            scores[emphasis] += [_uar(choice, seen, found, spec) for spec, found in episodes]
-    return max(EMPHASES, key=lambda emphasis: sum(scores[emphasis]))
+    scores: dict[float, list[float]] = {weight: [] for weight in FUNCTIONAL_WEIGHTS}
+    for rest, own, episodes in _left_out(pair, SPEAKER_TASKS, seed=seed):
+        for weight in FUNCTIONAL_WEIGHTS if episodes else ():
+            weights = feature_weights(weight, len(own.clean.clips[0]))
+            projected = _projected(own.clean, _fitted(rest, choice, view="speaker", weights=weights))
+            scores[weight] += [_uar(choice, projected, found, spec) for spec, found in episodes]
+    return max(FUNCTIONAL_WEIGHTS, key=lambda weight: sum(scores[weight]))
 
 
-def _observations(described: Recordings, choice: Choice, reach: float, *, seed: int) -> list[Predictions]:
-    """Return what is said of the episodes of each corpus, by directions that were found on the other corpora."""
+def _left_out_predictions(pair: EmbeddingPair, choice: Choice, limit: float, *, seed: int) -> list[Predictions]:
+    """Return predictions on each corpus, with directions fitted to the other corpora."""
     found: list[Predictions] = []
-    for rest, own in _left_out(described):
-        found += validation_predictions(_head(choice), _seen(own.plain, _found(rest, choice, reach=reach)), seed=seed)
+    for rest, own, _ in _left_out(pair):
+        projected = _projected(own.clean, _fitted(rest, choice, limit=limit))
+        found += validation_predictions(_ridge(choice), projected, seed=seed)
     return found
 
 
-def _left_out(described: Recordings) -> Iterator[tuple[Recordings, Recordings]]:
-    """Yield all corpora but one, and that one, in turn."""
-    utterances = described.plain.utterances
-    for corpus in sorted({item.corpus for item in utterances}):
-        rest, own = split_by_corpus(utterances, [corpus])
-        yield described.subset(rest), described.subset(own)
-
-
-def _found(
-    rest: Recordings,
+def _fitted(
+    rest: EmbeddingPair,
     choice: Choice,
     *,
     view: View = "emotion",
-    reach: float | None = None,
+    limit: float | None = None,
     weights: Tensor | None = None,
 ) -> Discriminant:
-    """Return directions of a view that were found on some clips; without a reach, recordings are left as they are."""
-    metric = Discriminant(
-        Given(len(rest.plain.clips[0])),
-        n=choice.discriminant,
-        view=view,
-        recording=0 if reach is None else _DIRECTIONS_OF_RECORDINGS,
-    )
-    _find_all(metric, rest, views=(view,), choice=choice, reach=reach, weights=weights)
-    return metric
+    """Return LDA directions of a view fitted to some clips; without a limit there is no clamp."""
+    n_nuisance = 0 if limit is None else _N_NUISANCE
+    inner = PooledFeatures(len(rest.clean.clips[0]))
+    discriminant = Discriminant(inner, n=choice.discriminant, view=view, nuisance=n_nuisance)
+    _fit_all(discriminant, rest, views=(view,), choice=choice, limit=limit, weights=weights)
+    return discriminant
 
 
-def _find_all(
-    metric: Discriminant,
-    described: Recordings,
+def _fit_all(
+    discriminant: Discriminant,
+    pair: EmbeddingPair,
     *,
     views: Sequence[View],
     choice: Choice,
-    reach: float | None,
+    limit: float | None,
     weights: Tensor | None,
 ) -> None:
-    """Find what recordings change, then how values weigh, then the directions of some views."""
-    z = torch.stack(list(described.plain.clips))
-    if reach is not None:
-        metric.fit_recordings(z, torch.stack(list(described.varied.clips)), reach=reach)
+    """Fit the nuisance subspace, then feature weights, then the LDA directions of some views."""
+    z = torch.stack(list(pair.clean.clips))
+    if limit is not None:
+        discriminant.fit_nuisance(z, torch.stack(list(pair.augmented.clips)), limit=limit)
     if weights is not None:
-        metric.emphasise(z, weights)
-    find_directions(metric, described.plain, views=views, shrinkage=choice.shrinkage)
+        discriminant.set_feature_weights(z, weights)
+    fit_directions(discriminant, pair.clean, views=views, shrinkage=choice.shrinkage)
 
 
-def _seen(own: FeatureSet, metric: Discriminant) -> FeatureSet:
-    """Return clips with, beside each, what directions see in it."""
-    return FeatureSet(own.utterances, tuple(metric.beside(torch.stack(list(own.clips)))))
-
-
-def _uar(choice: Choice, seen: FeatureSet, episodes: Sequence[Episode], spec: EpisodeSpec) -> float:
-    return float(evaluate(_head(choice), seen, episodes, spec=spec).uar.mean())
-
-
-def find_directions(metric: Discriminant, described: FeatureSet, *, views: Sequence[View], shrinkage: float) -> None:
-    """Find directions of some views.
-
-    Args:
-        metric: takes them.
-        described: (width,) of each clip, what the metric's other encoder makes of it.
-        views: of emotions, of speakers or both.
-        shrinkage: of the within-class covariance.
-    """
-    z = torch.stack(tuple(described.clips))
-    emotions = [f"{item.corpus}/{item.emotion}" for item in described.utterances]
-    speakers = [f"{item.speaker_key}" for item in described.utterances]
+def fit_directions(
+    discriminant: Discriminant, embeddings: FeatureSet, *, views: Sequence[View], shrinkage: float
+) -> None:
+    """Fit the LDA directions of some views, in place, to inner embeddings (width,) of labelled clips."""
+    z = torch.stack(tuple(embeddings.clips))
+    emotions = [f"{item.corpus}/{item.emotion}" for item in embeddings.utterances]
+    speakers = [f"{item.speaker_key}" for item in embeddings.utterances]
     for view in views:
         classes, nuisance = (emotions, speakers) if view == "emotion" else (speakers, emotions)
-        metric.fit_directions(view, z, classes=classes, nuisance=nuisance, shrinkage=shrinkage)
+        discriminant.fit_directions(view, z, classes=classes, nuisance=nuisance, shrinkage=shrinkage)
 
 
-def _head(choice: Choice) -> Learner:
-    """Return ridge regression on what is described already; its encoder is never asked."""
+def _projected(own: FeatureSet, discriminant: Discriminant) -> FeatureSet:
+    """Return embeddings with their projections on the LDA directions."""
+    return FeatureSet(own.utterances, tuple(discriminant.project(torch.stack(list(own.clips)))))
+
+
+def _uar(choice: Choice, projected: FeatureSet, episodes: Sequence[Episode], spec: EpisodeSpec) -> float:
+    return float(evaluate(_ridge(choice), projected, episodes, spec=spec).uar.mean())
+
+
+def _ridge(choice: Choice) -> Learner:
+    """Return ridge regression on given embeddings; its encoder is not used."""
     return build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})

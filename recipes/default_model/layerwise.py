@@ -1,4 +1,4 @@
-"""A student begins where its teacher is: layer by layer, in closed form, from what the teacher's layers answer."""
+"""Closed-form, layer-wise initialisation of the student from its teacher."""
 
 from __future__ import annotations
 
@@ -10,108 +10,110 @@ import torch
 from scipy.linalg import qr
 from torch import Tensor, nn
 
-from ser_fewshot.encoders import HEADS, PIECE, POSITIONS, STRIDE, Block, Transformer, levelled, windows
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.encoders import CHUNK, HEADS, POSITIONS, STRIDE, Block, Transformer, normalise_level, windows
 from ser_fewshot.frontends import FrontEnd, analyse, stack
 from ser_fewshot.frontends.pretrained.frontend import Pretrained
+from ser_fewshot.settings import require
 
-_PENALTY = 1e-4  # of the mean square of what is regressed on
-_HOP = 160  # samples, of the log-mel frames of both
-_FRAMES = 6_000  # are enough to choose units by
+_PENALTY = 1e-4  # relative to the mean square of the regressors
+_HOP = 160  # samples between log-mel frames
+_FRAMES = 6_000  # for the selection of units
 
-Answers = Mapping[str, Tensor]
-"""What layers answer to all clips, (frames, ...) each, one clip after the other."""
+Activations = Mapping[str, Tensor]
+"""Of the teacher's layers, (frames, ...) each, all clips concatenated."""
 
 
 @torch.no_grad()
-def begin(student: Transformer, teacher: Pretrained, *, ears: FrontEnd, waveforms: Sequence[Tensor]) -> None:
-    """Set every layer of the student, in place, by least squares on what the teacher's layers answer to the same clips.
+def initialise(student: Transformer, teacher: Pretrained, *, frontend: FrontEnd, waveforms: Sequence[Tensor]) -> None:
+    """Fit every layer of the student, in place, by least squares to the teacher's activations on the same clips.
 
-    The student's stream is the teacher's on its principal axes, and its hidden units follow those of the teacher's from
-    which the others can best be told. Each layer is fitted on what the student's layers before it make of the clips, so
-    that it makes up for what they lost. Hints from inner layers are those of Romero et al., "FitNets", 2015,
-    https://arxiv.org/abs/1412.6550; queries, keys and values among them, of Wang et al., "MiniLMv2", 2021,
+    The student's residual stream is that of the teacher on its principal axes; its hidden units are a subset of the
+    teacher's, chosen by pivoted QR. The input of each layer is the output of the student's own previous layers, so that
+    it compensates for their errors. Targets from inner layers: Romero et al., "FitNets", 2015,
+    https://arxiv.org/abs/1412.6550; queries, keys and values among them: Wang et al., "MiniLMv2", 2021,
     https://arxiv.org/abs/2012.15828.
 
     Args:
-        student: scaled to its clips already.
-        teacher: the encoder of Whisper, up to as many blocks as the student has.
-        ears: the student's front-end.
-        waveforms: (samples,) of each clip, as loud as all are to be heard; what the student hears in one piece is used.
+        student: its normalisation is fitted already.
+        teacher: the encoder of Whisper, cut to as many blocks as the student has.
+        frontend: of the student.
+        waveforms: (samples,) of each clip at one level, of which the first chunk is used.
 
     Raises:
-        SettingsError: there are no clips, or the teacher is no Whisper that the student can follow.
+        SettingsError: there are no clips, or the teacher is no Whisper of a fitting size.
     """
     _check(student, teacher)
-    if not waveforms:
-        raise SettingsError("waveforms", found="none", expected="clips to fit layers to", remedy="Pass a few hundred.")
-    waveforms = [waveform[: PIECE * STRIDE * _HOP] for waveform in waveforms]
-    clips = analyse(ears, waveforms)
-    answers = _answers(teacher, waveforms)
-    axes = _axes([answers[name] for name in answers if name.startswith("stream")], n=student.join.out_features)
-    ends = answers["steps"].tolist()
-    inputs = [levelled(stack([clip[:end]])).x[0] for clip, end in zip(clips, ends, strict=True)]
-    stream = _stem(student, [(x - student.band_mean) / student.band_scale for x in inputs], answers, axes)
-    for number, (block, say) in enumerate(zip(student.blocks, student.say, strict=True)):
-        names = {name: f"{name} {number}" for name in ("queries", "keys", "values", "middle", "units")}
-        told = {name: answers[full] for name, full in names.items()} | {"after": answers[f"stream {number + 1}"]}
-        stream = _block(cast("Block", block), stream, told, axes)
-        _fit(cast("nn.Linear", say), torch.cat(stream), answers[f"stream {number + 1}"])
+    require(bool(waveforms), "waveforms", found="none", expected="clips to fit layers to", remedy="Pass a few hundred.")
+    waveforms = [waveform[: CHUNK * STRIDE * _HOP] for waveform in waveforms]
+    clips = analyse(frontend, waveforms)
+    activations = _activations(teacher, waveforms)
+    streams = [x for name, x in activations.items() if name.startswith("stream")]
+    axes = _axes(streams, n=student.in_proj.out_features)
+    ends = activations["steps"].tolist()
+    inputs = [normalise_level(stack([clip[:end]])).x[0] for clip, end in zip(clips, ends, strict=True)]
+    stream = _stem(student, [(x - student.band_mean) / student.band_scale for x in inputs], activations, axes)
+    for number, (block, head) in enumerate(zip(student.blocks, student.layer_heads, strict=True)):
+        names = ("queries", "keys", "values", "middle", "units")
+        targets = {name: activations[f"{name} {number}"] for name in names}
+        targets["output"] = activations[f"stream {number + 1}"]
+        stream = _block(cast("Block", block), stream, targets, axes)
+        _fit(cast("nn.Linear", head), torch.cat(stream), targets["output"])
 
 
 def _check(student: Transformer, teacher: Pretrained) -> None:
     settings, width = teacher.settings, teacher.family.width
     built, blocks = settings.architecture, settings.n_blocks
     heads, units = built.get("encoder_attention_heads"), built.get("encoder_ffn_dim", 0)
-    channels = student.join.out_features
+    channels = student.in_proj.out_features
     follows = built.get("model_type") == "whisper" and heads == HEADS and channels <= width and 4 * channels <= units
-    if not follows or blocks != len(student.blocks) or student.said != blocks * width:
-        raise SettingsError(
-            "student",
-            found=f"{len(student.blocks)} blocks of {channels} channels that say {student.said} values of a frame, for "
-            f"{blocks} blocks of {built.get('model_type')} of width {width} with {heads} heads",
-            expected=f"the first blocks of a Whisper with {HEADS} heads, as many as the student has, which is no wider "
-            "and says as much",
-            remedy="Set encoder.blocks, channels and width, or import the teacher at another layer.",
-        )
+    require(
+        follows and blocks == len(student.blocks) and student.frame_width == blocks * width,
+        "student",
+        found=f"{len(student.blocks)} blocks of {channels} channels and {student.frame_width} values a frame, for "
+        f"{blocks} blocks of {built.get('model_type')} of width {width} with {heads} heads",
+        expected=f"the first blocks of a Whisper with {HEADS} heads, as many as the student has, which is no wider "
+        "and has as many values a frame",
+        remedy="Set encoder.blocks, channels and width, or import the teacher at another layer.",
+    )
 
 
-def _stem(student: Transformer, inputs: Sequence[Tensor], answers: Answers, axes: Tensor) -> list[Tensor]:
-    """Fit all before the first block; return what enters it, (frames, channels) of each clip."""
-    x = _convolved(student.enter, inputs, answers["enter"])
-    x = _convolved(student.halve, x, answers["halve"], stride=STRIDE)
-    places = student.places
-    placed = torch.cat([torch.cat([clip, places[: len(clip)]], 1) for clip in x])
-    weight, bias = _least_squares(placed, answers["stream 0"] @ axes)
-    student.join.weight.copy_(weight[:, :-POSITIONS])
-    student.join.bias.copy_(bias)
-    student.place.weight.copy_(weight[:, -POSITIONS:])
-    return [student.join(clip) + student.place(places[: len(clip)]) for clip in x]
+def _stem(student: Transformer, inputs: Sequence[Tensor], activations: Activations, axes: Tensor) -> list[Tensor]:
+    """Fit the layers before the first block; return its input, (frames, channels) of each clip."""
+    x = _convolved(student.conv1, inputs, activations["conv1"])
+    x = _convolved(student.conv2, x, activations["conv2"], stride=STRIDE)
+    positions = student.positions
+    with_positions = torch.cat([torch.cat([clip, positions[: len(clip)]], 1) for clip in x])
+    weight, bias = _least_squares(with_positions, activations["stream 0"] @ axes)
+    student.in_proj.weight.copy_(weight[:, :-POSITIONS])
+    student.in_proj.bias.copy_(bias)
+    student.pos_proj.weight.copy_(weight[:, -POSITIONS:])
+    return [student.in_proj(clip) + student.pos_proj(positions[: len(clip)]) for clip in x]
 
 
-def _block(block: Block, stream: list[Tensor], told: Answers, axes: Tensor) -> list[Tensor]:
-    """Fit a block to what the teacher's does; return what leaves it."""
+def _block(block: Block, stream: list[Tensor], targets: Activations, axes: Tensor) -> list[Tensor]:
+    """Fit a block to the teacher's; return its output."""
     lengths = [len(clip) for clip in stream]
-    entering = torch.cat(stream)
-    _fit(block.attend, block.attention_norm(entering), _heads(told, width=block.gather.in_features // HEADS))
-    attended = torch.cat([block.attended(x[None], None)[0] for x in stream])
-    _fit(block.gather, attended, told["middle"] @ axes - entering)
-    middle = entering + block.gather(attended)
-    chosen = _telling(nn.functional.gelu(told["units"]), block.widen.out_features)
-    _fit(block.widen, block.norm(middle), told["units"][:, chosen])
-    widened = block.widened(middle)
-    _fit(block.narrow, widened, told["after"] @ axes - middle)
-    return list(torch.split(middle + block.narrow(widened), lengths))
+    x = torch.cat(stream)
+    _fit(block.qkv, block.attention_norm(x), _heads(targets, width=block.out_proj.in_features // HEADS))
+    attended = torch.cat([block.attention(clip[None], None)[0] for clip in stream])
+    _fit(block.out_proj, attended, targets["middle"] @ axes - x)
+    middle = x + block.out_proj(attended)
+    chosen = _representative(nn.functional.gelu(targets["units"]), block.fc1.out_features)
+    _fit(block.fc1, block.norm(middle), targets["units"][:, chosen])
+    hidden = block.hidden(middle)
+    _fit(block.fc2, hidden, targets["output"] @ axes - middle)
+    return list(torch.split(middle + block.fc2(hidden), lengths))
 
 
-def _heads(told: Answers, *, width: int) -> Tensor:
-    """Return queries, keys and values of narrower heads, (frames, 3 * HEADS * width), that attend as the teacher's do.
+def _heads(teacher: Activations, *, width: int) -> Tensor:
+    """Return queries, keys and values of narrower heads, (frames, 3 * HEADS * width): low-rank approximations.
 
-    Of what a head sees, the `width` directions are kept in which the products of its queries and keys lie most, and
-    those in which its values do.
+    Of rank `width`, of each head's scores (queries times keys) and values.
     """
     parts: list[list[Tensor]] = [[], [], []]
-    for query, key, value in zip(*(told[name].chunk(HEADS, 1) for name in ("queries", "keys", "values")), strict=True):
+    for query, key, value in zip(
+        *(teacher[name].chunk(HEADS, 1) for name in ("queries", "keys", "values")), strict=True
+    ):
         (q_root, q_inverse), (k_root, k_inverse) = _root(query), _root(key)
         left, sizes, right = torch.linalg.svd(q_root @ k_root)
         share = (width / query.shape[1]) ** 0.25  # scores are divided by the root of the width
@@ -131,23 +133,23 @@ def _root(x: Tensor) -> tuple[Tensor, Tensor]:
     return vectors * values.sqrt() @ vectors.mT, vectors / values.sqrt() @ vectors.mT
 
 
-def _convolved(layer: nn.Linear, clips: Sequence[Tensor], answers: Tensor, *, stride: int = 1) -> list[Tensor]:
-    """Fit a layer to the units that tell most, before their nonlinearity; return what it makes, after it."""
-    seen = [windows(clip[None], stride=stride)[0] for clip in clips]
-    chosen = _telling(nn.functional.gelu(answers), layer.out_features)
-    _fit(layer, torch.cat(seen), answers[:, chosen])
-    return [nn.functional.gelu(layer(x)) for x in seen]
+def _convolved(layer: nn.Linear, clips: Sequence[Tensor], activations: Tensor, *, stride: int = 1) -> list[Tensor]:
+    """Fit a layer to representative units before their nonlinearity; return its output after it."""
+    inputs = [windows(clip[None], stride=stride)[0] for clip in clips]
+    chosen = _representative(nn.functional.gelu(activations), layer.out_features)
+    _fit(layer, torch.cat(inputs), activations[:, chosen])
+    return [nn.functional.gelu(layer(x)) for x in inputs]
 
 
 def _fit(layer: nn.Linear, x: Tensor, y: Tensor) -> None:
-    """Set a linear layer to the least-squares map from x (frames, in) to y (frames, out)."""
+    """Fit a linear layer from x (frames, in) to y (frames, out)."""
     weight, bias = _least_squares(x, y)
     layer.weight.copy_(weight)
     layer.bias.copy_(bias)
 
 
 def _least_squares(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """x (n, in), y (n, out) -> weight (out, in) and bias (out,) of the best linear map, slightly penalised."""
+    """x (n, in), y (n, out) -> weight (out, in) and bias (out,) of the least-squares map, slightly penalised."""
     x_mean, y_mean = x.mean(0), y.mean(0)
     centred = (x - x_mean).double()
     gram = centred.T @ centred
@@ -156,58 +158,58 @@ def _least_squares(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return weight, y_mean - weight @ x_mean
 
 
-def _telling(answers: Tensor, n: int) -> Tensor:
-    """Return which n units of (frames, units) all of them can best be told from, by a pivoted QR decomposition."""
-    step = max(1, len(answers) // _FRAMES)
-    some = answers[::step] - answers.mean(0)
+def _representative(activations: Tensor, n: int) -> Tensor:
+    """Return the n units of (frames, units) that best predict all of them, by a pivoted QR decomposition."""
+    step = max(1, len(activations) // _FRAMES)
+    some = activations[::step] - activations.mean(0)
     _, order = qr(some.numpy(), mode="r", pivoting=True)
     return torch.from_numpy(order[:n].copy()).long().sort().values
 
 
 def _axes(streams: Sequence[Tensor], *, n: int) -> Tensor:
-    """Return the principal axes of a stream (frames, width) at several depths that count alike, (width, n)."""
+    """Return the principal axes of a stream (frames, width) at several depths that weigh the same, (width, n)."""
     width = streams[0].shape[1]
     second = torch.zeros(width, width, dtype=torch.float64)
     for stream in streams:
-        centred = (stream - stream.mean(1, keepdim=True)).double()  # as every norm of the teacher does to a frame
+        centred = (stream - stream.mean(1, keepdim=True)).double()  # as the teacher's layer norms do
         second += centred.T @ centred / centred.square().sum()
     _, vectors = torch.linalg.eigh(second)
     axes: Tensor = vectors.flip(1)[:, :n].float().contiguous()
     return axes
 
 
-def _answers(teacher: Pretrained, waveforms: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return what the layers of Whisper answer, and the log-mel steps of each clip."""
+def _activations(teacher: Pretrained, waveforms: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the activations of Whisper's layers, and the number of log-mel frames of each clip as `steps`."""
     kept: dict[str, list[Tensor]] = {}
-    with _listening(teacher.network, kept):
+    with _recording(teacher.network, kept):
         for waveform in waveforms:  # one by one: no padding
             analyse(teacher, [waveform])
-    steps = torch.tensor([len(answer) for answer in kept["enter"]])
+    steps = torch.tensor([len(frames) for frames in kept["conv1"]])
     return {**{name: torch.cat(parts) for name, parts in kept.items()}, "steps": steps}
 
 
 @contextmanager
-def _listening(network: Any, kept: dict[str, list[Tensor]]) -> Iterator[None]:
-    """Keep what layers answer, or are given, as long as this lasts."""
+def _recording(network: Any, kept: dict[str, list[Tensor]]) -> Iterator[None]:
+    """Record outputs or inputs of layers."""
 
-    def keep(name: str, *, given: bool = False, channels_first: bool = False) -> Callable[..., None]:
-        def hook(_module: nn.Module, inputs: tuple[Tensor, ...], answer: Any = None) -> None:
-            told = inputs if given else answer
-            tensor = (told[0] if isinstance(told, tuple) else told)[0]  # of a batch of one
+    def keep(name: str, *, inputs_of: bool = False, channels_first: bool = False) -> Callable[..., None]:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Any = None) -> None:
+            found = inputs if inputs_of else output
+            tensor = (found[0] if isinstance(found, tuple) else found)[0]  # of a batch of one
             kept.setdefault(name, []).append(tensor.mT if channels_first else tensor)
 
         return hook
 
     handles = [
-        network.conv1.register_forward_hook(keep("enter", channels_first=True)),
-        network.conv2.register_forward_hook(keep("halve", channels_first=True)),
+        network.conv1.register_forward_hook(keep("conv1", channels_first=True)),
+        network.conv2.register_forward_hook(keep("conv2", channels_first=True)),
     ]
     for number, layer in enumerate(network.layers):
         heads = layer.self_attn
         for name, module in (("queries", heads.q_proj), ("keys", heads.k_proj), ("values", heads.v_proj)):
             handles.append(module.register_forward_hook(keep(f"{name} {number}")))
-        handles.append(layer.register_forward_pre_hook(keep(f"stream {number}", given=True)))
-        handles.append(layer.final_layer_norm.register_forward_pre_hook(keep(f"middle {number}", given=True)))
+        handles.append(layer.register_forward_pre_hook(keep(f"stream {number}", inputs_of=True)))
+        handles.append(layer.final_layer_norm.register_forward_pre_hook(keep(f"middle {number}", inputs_of=True)))
         handles.append(layer.fc1.register_forward_hook(keep(f"units {number}")))
     handles.append(network.layers[-1].register_forward_hook(keep(f"stream {len(network.layers)}")))
     try:

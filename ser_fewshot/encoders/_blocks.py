@@ -1,12 +1,13 @@
-"""The last blocks of a pretrained encoder, trained: the front-end stops before them, stays frozen and is cached.
+"""Fine-tuning of the last blocks of a pretrained encoder, whose other blocks are the frozen, cached front-end.
 
-Either all their weights are trained, or low-rank adapters beside them: Hu et al., "LoRA", 2022,
-https://arxiv.org/abs/2106.09685. The later blocks of speech encoders are what changes most in fine-tuning: Pasad et
-al., "Layer-wise analysis of a self-supervised speech representation model", 2021, https://arxiv.org/abs/2107.04734.
+Either all their weights are trained or low-rank adapters (Hu et al., "LoRA", 2022, https://arxiv.org/abs/2106.09685).
+The later blocks of speech encoders change most in fine-tuning: Pasad et al., "Layer-wise analysis of a self-supervised
+speech representation model", 2021, https://arxiv.org/abs/2107.04734.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from typing import Any
@@ -15,33 +16,31 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders._base import Encoder, EncoderSettings
-from ser_fewshot.encoders._description import Given
+from ser_fewshot.encoders._fixed import PooledFeatures
 from ser_fewshot.encoders._statistics import moments
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.frontends.pretrained.architectures import blocks_key, build
 from ser_fewshot.frontends.pretrained.frontend import Settings, family_of
 from ser_fewshot.optional import not_installed
-from ser_fewshot.settings import fill
+from ser_fewshot.settings import fill, require
 
-_SCALE_CLIPS = 32  # clips whose scale is measured at a time
+_BATCH_CLIPS = 32
 _ADAPTED = ".base_layer."  # in the names of layers that have an adapter
 _ADAPTER = ".lora_"
 _FIRST_ONLY = ".rel_attn_embed."  # WavLM keeps the positions for all blocks in the first, wherever that is
 
 
 class Blocks(Encoder):
-    """Mean and standard deviation over time of what comes out of the last of some transformer blocks.
+    """Standardised mean and standard deviation over time of the output of the last of some transformer blocks.
 
-    Without training it is what the front-end pools at that layer, each value brought to unit scale. Adapters begin at
-    the identity. A clip goes through the blocks in one piece.
+    Before training it is what the front-end pools at that layer; adapters begin at the identity.
 
     Attributes:
         network: the blocks, and the norm after them if the architecture ends there; random until weights are loaded.
 
     Raises:
-        SettingsError: the front-end hands over no frames of one layer of a pretrained encoder, or has too few blocks
-            left; or adapters are asked for and peft is not installed.
+        SettingsError: the front-end does not output frames of one layer of a pretrained encoder, or has too few blocks
+            left; or there are adapters and peft is not installed.
     """
 
     def __init__(self, settings: EncoderSettings) -> None:
@@ -56,10 +55,10 @@ class Blocks(Encoder):
         if self.lora:
             _add_adapters(self.network, rank=self.lora, to=self._family.projections)
         self.requires_grad_()
-        self.scaled = Given(self.width, whitening=settings.whitening)
+        self.scaled = PooledFeatures(self.width, whitening=settings.whitening)
 
     def requires_grad_(self, requires_grad: bool = True) -> Blocks:
-        """Switch gradients on or off; weights that have adapters beside them never get any."""
+        """Switch gradients on or off; adapted weights never have any."""
         super().requires_grad_(requires_grad)
         if self.lora:
             for name, parameter in self.network.named_parameters():
@@ -72,19 +71,19 @@ class Blocks(Encoder):
         return {name: self._name_there(name) for name in names}
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Measure mean and spread of what the blocks give for meta-train clips (batch, frames, dim)."""
+        """Fit the normalisation of the pooled output to clips (batch, frames, dim)."""
         with torch.no_grad():
-            parts = torch.split(torch.arange(len(features)), _SCALE_CLIPS)
-            z = torch.cat([self.describe(features.select(rows)) for rows in parts])
+            parts = torch.split(torch.arange(len(features)), _BATCH_CLIPS)
+            z = torch.cat([self.pool(features.select(rows)) for rows in parts])
             self.scaled.fit_scale(_one_frame(z), y)
 
     def forward(self, features: Features) -> Tensor:
         """(batch, frames, dim) -> (batch, 2 * dim)."""
-        z: Tensor = self.scaled(_one_frame(self.describe(features)))
+        z: Tensor = self.scaled(_one_frame(self.pool(features)))
         return z
 
-    def describe(self, features: Features) -> Tensor:
-        """(batch, frames, dim) -> mean and standard deviation over a clip, (batch, 2 * dim), in the encoder's units."""
+    def pool(self, features: Features) -> Tensor:
+        """(batch, frames, dim) -> mean and standard deviation over time, (batch, 2 * dim), in the encoder's units."""
         x, mask = features.x, features.mask
         padded = not torch.compiler.is_exporting() and not bool(mask.all())
         for state in self._family.blocks(self.network, x, mask if padded else None):
@@ -101,31 +100,35 @@ class Blocks(Encoder):
 
 
 def _one_frame(z: Tensor) -> Features:
-    """(batch, width) -> what a front-end hands over that makes one frame of a clip."""
+    """(batch, width) -> features of a front-end that pools."""
     return Features(z[:, None], torch.ones(len(z), dtype=torch.int64, device=z.device))
 
 
 def _continued(settings: EncoderSettings) -> tuple[Settings, bool]:
     """Return the settings of the front-end, and whether the last block here is the last of the architecture."""
     remedy = "Make the model with 'ser-fewshot import SOURCE --tune N'."
-    if "architecture" not in settings.continues:
-        raise SettingsError(
-            "encoder", found="'blocks' on a front-end of another kind", expected="a pretrained encoder", remedy=remedy
-        )
+    require(
+        "architecture" in settings.continues,
+        "encoder",
+        found="'blocks' on a front-end of another kind",
+        expected="a pretrained encoder",
+        remedy=remedy,
+    )
     frontend = fill(Settings, settings.continues, where="encoder.continues")
     total = frontend.architecture[blocks_key(frontend.architecture)]
-    if frontend.pooling != "frames" or frontend.layer == "weighted" or frontend.layer + settings.blocks > total:
-        raise SettingsError(
-            "encoder",
-            found=f"{settings.blocks} blocks on layer {frontend.layer} of {total}, pooling {frontend.pooling!r}",
-            expected=f"a number as the layer, at most {total} with the blocks, and pooling 'frames'",
-            remedy=remedy,
-        )
-    return frontend, frontend.layer + settings.blocks == total
+    last = math.inf if frontend.layer == "weighted" else frontend.layer + settings.blocks
+    require(
+        frontend.pooling == "frames" and last <= total,
+        "encoder",
+        found=f"{settings.blocks} blocks on layer {frontend.layer} of {total}, pooling {frontend.pooling!r}",
+        expected=f"a number as the layer, at most {total} with the blocks, and pooling 'frames'",
+        remedy=remedy,
+    )
+    return frontend, last == total
 
 
 def _add_adapters(network: nn.Module, *, rank: int, to: tuple[str, ...]) -> None:
-    """Put low-rank adapters beside linear layers, in place.
+    """Add low-rank adapters to linear layers, in place.
 
     Raises:
         SettingsError: peft is not installed.
@@ -134,8 +137,8 @@ def _add_adapters(network: nn.Module, *, rank: int, to: tuple[str, ...]) -> None
         import peft  # noqa: PLC0415 - it may not be installed
     except ImportError as error:
         raise not_installed(error, extra="finetune", subject="encoder.lora") from error
-    # At this alpha the adapters are added as they are; the paper tunes the learning rate instead.
+    # This alpha makes the scale of the adapters 1.
     config: Any = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=list(to))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says is about models of other kinds
+        warnings.simplefilter("ignore")  # about models of other kinds
         peft.inject_adapter_in_model(config, network)

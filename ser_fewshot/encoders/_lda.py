@@ -1,4 +1,4 @@
-"""Beside an embedding, the directions in which its classes differ most for how much one class varies."""
+"""LDA directions of emotions or speakers, appended to an embedding, and a clamp along its nuisance subspace."""
 
 from __future__ import annotations
 
@@ -11,138 +11,128 @@ from torch import Tensor
 from ser_fewshot.encoders._base import Encoder, View
 from ser_fewshot.frontends import Features
 
-_COMPONENTS = 512  # of a few thousand values: what lies beyond is noise, and a covariance of it would be too
+_COMPONENTS = 512  # principal components before LDA; beyond them there is noise
 
 
 class Discriminant(Encoder):
-    """Another encoder's embedding, and beside it the embedding seen along directions found on meta-train clips.
+    """The embedding of another encoder with its projection on LDA directions, fitted to meta-train clips, appended.
 
     Fisher, "The use of multiple measurements in taxonomic problems", 1936,
-    https://doi.org/10.1111/j.1469-1809.1936.tb02137.x, with the within-class covariance drawn towards equal variances
-    (Friedman, "Regularized discriminant analysis", 1989, https://doi.org/10.2307/2289860). The embedding stays beside
-    the directions: classes that nobody trained on may differ in others.
+    https://doi.org/10.1111/j.1469-1809.1936.tb02137.x, with a shrunk within-class covariance (Friedman, "Regularized
+    discriminant analysis", 1989, https://doi.org/10.2307/2289860). The embedding itself stays: unseen classes may
+    differ in other directions. There are directions of emotions and of speakers; the view chooses which are appended.
 
-    What tells emotions apart is not what tells voices apart. There are directions for either, and the view says which
-    stand beside the embedding; and for voices some values of the embedding may weigh more.
+    Rooms, background noise and telephones move an embedding along few directions, the nuisance subspace. The emotion
+    view clamps embeddings along these to their usual range; the speaker view does not, as the recording condition is
+    part of a voice that is known through one microphone. Nuisance attribute projection removes the subspace instead,
+    and with it some information about emotions: Solomonoff, Campbell and Boardman, "Advances in channel compensation
+    for SVM speaker recognition", 2005, https://doi.org/10.1109/ICASSP.2005.1415192.
 
-    A room, a background or a telephone moves an embedding along few directions, further than clips lie apart there.
-    Along these, a clip is brought back to where clips usually are, unless voices are told apart: what a recording
-    changes is part of a voice that is heard through one microphone. This is after the nuisance attribute projection,
-    which takes the directions away, and with them what they say of emotions: Solomonoff, Campbell and Boardman,
-    "Advances in channel compensation for SVM speaker recognition", 2005, https://doi.org/10.1109/ICASSP.2005.1415192.
+    Attributes:
+        nuisance: (inner width, n_nuisance) orthonormal directions in which recordings of one clip differ.
+        nuisance_mean, nuisance_limit: (n_nuisance,) centre of the clamp, and largest distance from it.
+        emotion, speaker: (inner width, n) LDA directions.
+        feature_weights: (inner width,) of the embedding in the speaker view.
+        gain: 1 over the mean length of the embeddings.
     """
 
-    recording: Tensor
-    middle: Tensor
-    reach: Tensor
+    nuisance: Tensor
+    nuisance_mean: Tensor
+    nuisance_limit: Tensor
     emotion: Tensor
     speaker: Tensor
-    emphasis: Tensor
+    feature_weights: Tensor
     gain: Tensor
 
-    def __init__(self, inner: Encoder, *, n: int, view: View, recording: int = 0) -> None:
+    def __init__(self, inner: Encoder, *, n: int, view: View, nuisance: int = 0) -> None:
         super().__init__()
         self.inner = inner
         self.view = view
         self.width = inner.width + n
-        kept = recording > 0
-        self.register_buffer("recording", torch.zeros(inner.width, recording), persistent=kept)
-        self.register_buffer("middle", torch.zeros(recording), persistent=kept)
-        self.register_buffer("reach", torch.zeros(recording), persistent=kept)
+        kept = nuisance > 0
+        self.register_buffer("nuisance", torch.zeros(inner.width, nuisance), persistent=kept)
+        self.register_buffer("nuisance_mean", torch.zeros(nuisance), persistent=kept)
+        self.register_buffer("nuisance_limit", torch.zeros(nuisance), persistent=kept)
         self.register_buffer("emotion", torch.zeros(inner.width, n))
         self.register_buffer("speaker", torch.zeros(inner.width, n))
-        self.register_buffer("emphasis", torch.ones(inner.width))
+        self.register_buffer("feature_weights", torch.ones(inner.width))
         self.register_buffer("gain", torch.ones(()))
 
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"view={self.view}"
-
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Learn the scale of the other encoder."""
+        """Fit the inner encoder's normalisation."""
         self.inner.fit_scale(features, y)
 
     def prepare(self, features: Features) -> Features:
-        """Do what the other encoder does."""
+        """Return what the inner encoder's `prepare` does."""
         return self.inner.prepare(features)
 
     def forward(self, features: Features) -> Tensor:
         """(batch, frames, dim) -> (batch, width)."""
-        return self.beside(self.inner(features))
+        return self.project(self.inner(features))
 
-    def beside(self, z: Tensor) -> Tensor:
-        """What the other encoder makes of clips, (batch, inner width) -> (batch, width).
-
-        Both parts have a length of 1 on the average of the meta-train clips.
-        """
+    def project(self, z: Tensor) -> Tensor:
+        """(n, inner width) -> (n, width); both parts have a mean length of 1 over the meta-train clips."""
         z, directions = self._of_view(self.view, z)
         return torch.cat([z * self.gain, z @ directions], 1)
 
-    def brought_back(self, z: Tensor) -> Tensor:
-        """(n, inner width) -> the same, no further than usual along the directions in which recordings differ."""
-        if not len(self.middle):
+    def clamp_nuisance(self, z: Tensor) -> Tensor:
+        """(n, inner width) -> the same, clamped along the nuisance subspace."""
+        if not len(self.nuisance_mean):
             return z
-        along = z @ self.recording - self.middle
-        beyond: Tensor = along - torch.clamp(along, -self.reach, self.reach)
-        return z - beyond @ self.recording.T
+        along = z @ self.nuisance - self.nuisance_mean
+        beyond: Tensor = along - torch.clamp(along, -self.nuisance_limit, self.nuisance_limit)
+        return z - beyond @ self.nuisance.T
 
-    def fit_recordings(self, z: Tensor, changed: Tensor, *, reach: float) -> None:
-        """Find the directions in which recordings of the same clips differ; before those of emotions.
-
-        Args:
-            z: (n, inner width), what the other encoder makes of meta-train clips.
-            changed: (n, inner width), of the same clips through rooms, backgrounds and telephones.
-            reach: how far from the middle a clip may lie along each, in standard deviations of the clips.
-        """
-        from sklearn.utils.extmath import randomized_svd  # noqa: PLC0415 - as below
-
-        n = min(self.recording.shape[1], *z.shape)
-        _, _, found = randomized_svd((changed - z).numpy(), n, random_state=0)
-        self.recording.zero_()
-        self.recording[:, :n] = _rounded(torch.from_numpy(found.T))
-        along = z @ self.recording
-        self.middle.copy_(along.mean(0))
-        self.reach.copy_(reach * along.std(0))
-
-    def emphasise(self, z: Tensor, weights: Tensor) -> None:
-        """Let values weigh more or less where voices are told apart; the average length of an embedding stays.
+    def fit_nuisance(self, z: Tensor, augmented: Tensor, *, limit: float) -> None:
+        """Fit the nuisance subspace and its clamp; before the directions of emotions.
 
         Args:
-            z: (n, inner width), what the other encoder makes of meta-train clips.
-            weights: (inner width,) of its values.
+            z: (n, inner width), inner embeddings of meta-train clips.
+            augmented: (n, inner width), of the same clips with rooms, noise and telephones.
+            limit: of the clamp, in standard deviations of `z` along each direction.
         """
-        self.emphasis.copy_(weights * z.norm(dim=1).mean() / (z * weights).norm(dim=1).mean())
+        from sklearn.utils.extmath import randomized_svd  # noqa: PLC0415 - only fitting needs it, and it loads slowly
+
+        n = min(self.nuisance.shape[1], *z.shape)
+        _, _, found = randomized_svd((augmented - z).numpy(), n, random_state=0)
+        self.nuisance.zero_()
+        self.nuisance[:, :n] = _rounded(torch.from_numpy(found.T))
+        along = z @ self.nuisance
+        self.nuisance_mean.copy_(along.mean(0))
+        self.nuisance_limit.copy_(limit * along.std(0))
+
+    def set_feature_weights(self, z: Tensor, weights: Tensor) -> None:
+        """Weight the values of the speaker view by (inner width,), keeping the mean length of z (n, inner width)."""
+        self.feature_weights.copy_(weights * z.norm(dim=1).mean() / (z * weights).norm(dim=1).mean())
 
     def _of_view(self, view: View, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, inner width) -> the same as a view takes it, and the directions of that view."""
-        return (self.brought_back(z), self.emotion) if view == "emotion" else (z * self.emphasis, self.speaker)
+        """(n, inner width) -> the embeddings of a view, and its directions."""
+        if view == "emotion":
+            return self.clamp_nuisance(z), self.emotion
+        return z * self.feature_weights, self.speaker
 
     def fit_directions(
         self, view: View, z: Tensor, *, classes: Sequence[str], nuisance: Sequence[str], shrinkage: float
     ) -> None:
-        """Find the directions of one view from meta-train clips.
-
-        A voice is not what an emotion consists of, nor an emotion what a voice does: the clips of each class of the
-        nuisance are centred first.
+        """Fit the LDA directions of one view to meta-train clips, centred within each class of the nuisance.
 
         Args:
             view: which directions.
-            z: (n, inner width), what the other encoder makes of the clips.
-            classes: (n,) the class of each; emotions of two corpora are two, whatever they are called.
+            z: (n, inner width), inner embeddings of the clips.
+            classes: (n,) class of each; an emotion of two corpora is two classes.
             nuisance: (n,) the speaker where the classes are emotions, the emotion where they are speakers.
             shrinkage: of the within-class covariance, 0 to 1.
         """
-        z, kept = self._of_view(view, z)
-        found = _directions(_centred(z, nuisance), classes, n=kept.shape[1], shrinkage=shrinkage)
+        z, directions = self._of_view(view, z)
+        found = _lda(_centred(z, nuisance), classes, n=directions.shape[1], shrinkage=shrinkage)
         self.gain.copy_(1 / z.norm(dim=1).mean())
-        kept.zero_()
-        kept[:, : found.shape[1]] = _rounded(found / (z @ found).norm(dim=1).mean())
+        directions.zero_()
+        directions[:, : found.shape[1]] = _rounded(found / (z @ found).norm(dim=1).mean())
 
 
-def _directions(z: Tensor, y: Sequence[str], *, n: int, shrinkage: float) -> Tensor:
+def _lda(z: Tensor, y: Sequence[str], *, n: int, shrinkage: float) -> Tensor:
     """z (n_clips, width), y (n_clips,) -> (width, at most n), the best first; classes of one clip are left out."""
-    # Only fitting needs it, and it takes longer to import than a model to load.
-    from sklearn.decomposition import PCA  # noqa: PLC0415
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - as above
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: PLC0415
 
     names, number, counts = np.unique(np.array(y), return_inverse=True, return_counts=True)
@@ -157,12 +147,12 @@ def _directions(z: Tensor, y: Sequence[str], *, n: int, shrinkage: float) -> Ten
 
 
 def _rounded(x: Tensor) -> Tensor:
-    """Return values as half precision has them, in which they are stored."""
+    """Round values to half precision, in which they are stored."""
     return x.half().to(x)
 
 
 def _centred(z: Tensor, groups: Sequence[str]) -> Tensor:
-    """(n, width) -> the same without the mean of each group."""
+    """(n, width) -> the same less the mean of each group."""
     _, number = np.unique(np.array(groups), return_inverse=True)
     row = torch.from_numpy(number)
     sums = z.new_zeros(int(row.max()) + 1, z.shape[1]).index_add_(0, row, z)

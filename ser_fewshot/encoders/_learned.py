@@ -1,4 +1,4 @@
-"""Encoders that learn: fixed functionals beside what a small network sees."""
+"""Encoders that concatenate weighted fixed features and the output of a small network."""
 
 from __future__ import annotations
 
@@ -8,69 +8,68 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders._base import Encoder, EncoderSettings
-from ser_fewshot.encoders._description import SMALLEST_SPREAD, Description, Given
+from ser_fewshot.encoders._fixed import SMALLEST_SPREAD, FixedFeatures, PooledFeatures
 from ser_fewshot.encoders._statistics import Statistics, moments
 from ser_fewshot.frontends import Features
 
 
-def describe(dim: int, settings: EncoderSettings) -> Description:
-    """Return what describes a clip without a network: functionals of its frames, or what the front-end made of it."""
+def fixed_features(dim: int, settings: EncoderSettings) -> FixedFeatures:
+    """Return functionals of the frames, or the features themselves of a front-end that pools."""
     if settings.pooled:
-        return Given(dim, layers=settings.layers, whitening=settings.whitening)
+        return PooledFeatures(dim, layers=settings.layers, whitening=settings.whitening)
     return Statistics(dim, whitening=settings.whitening)
 
 
 class _Learned(Encoder):
-    """The fixed functionals, each with a learned weight, beside a part that a network makes.
+    """Fixed features with learned weights, concatenated with a learned part.
 
-    Training begins close to the functionals alone (the learned part starts small), a description that already works on
-    languages nobody trained on, and moves away from it only as far as it is asked to.
+    The learned part starts small, so training starts near the fixed features, which already work on unseen languages.
     """
 
     def __init__(self, dim: int, settings: EncoderSettings) -> None:
         super().__init__()
-        self.statistics = describe(dim, settings)
+        self.statistics = fixed_features(dim, settings)
         self.width = self.statistics.width + settings.width
-        self.weight = nn.Parameter(torch.zeros(self.statistics.width))  # logarithm of each functional's weight
-        # Small but not zero: distances hold the square of the gate, whose slope at zero is nothing.
+        self.weight = nn.Parameter(torch.zeros(self.statistics.width))  # logarithms of the weights
+        # Not zero: distances depend on the square of the gate, whose slope at zero is zero.
         self.gate = nn.Parameter(torch.tensor(0.3))
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Measure the scale of the functionals over (batch, frames, dim)."""
+        """Fit the normalisation of the fixed features to (batch, frames, dim)."""
         self.statistics.fit_scale(features, y)
 
-    def _beside(self, fixed: Tensor, learned: Tensor) -> Tensor:
+    def _concatenate(self, fixed: Tensor, learned: Tensor) -> Tensor:
         """fixed (batch, functionals), learned (batch, width) -> (batch, functionals + width)."""
-        # Scaled so that, with the gate at 1, the learned part weighs as much in a distance as the functionals do.
+        # With the gate at 1, both parts weigh the same in a distance.
         ratio = math.sqrt(fixed.shape[1] / learned.shape[1])
         return torch.cat([fixed * self.weight.exp(), ratio * self.gate * learned], dim=1)
 
 
 class Dense(_Learned):
-    """Beside the functionals, what residual layers make of them: cheap to train, and cheaper to adapt."""
+    """Fixed features and residual layers on them: cheap to train, and cheaper to adapt."""
 
     def __init__(self, dim: int, settings: EncoderSettings) -> None:
         super().__init__(dim, settings)
-        self.enter = nn.Linear(self.statistics.width, settings.channels)
+        self.fc_in = nn.Linear(self.statistics.width, settings.channels)
         self.layers = nn.ModuleList(_DenseBlock(settings.channels, settings.dropout) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.channels)
         self.project = nn.Linear(settings.channels, settings.width)
 
     def prepare(self, features: Features) -> Features:
-        """(batch, frames, dim) -> (batch, functionals); what is prepared already comes back as it is."""
+        """(batch, frames, dim) -> (batch, functionals); idempotent."""
         return self.statistics.prepare(features)
 
     def forward(self, features: Features) -> Tensor:
         """(batch, frames, dim) or (batch, functionals) -> (batch, functionals + width)."""
         fixed = self.statistics(features)
-        x = self.enter(fixed)  # (batch, channels)
+        x = self.fc_in(fixed)  # (batch, channels)
         for layer in self.layers:
             x = layer(x)
-        return self._beside(fixed, self.project(self.norm(x)))
+        return self._concatenate(fixed, self.project(self.norm(x)))
 
 
 class _DenseBlock(nn.Module):
-    """A residual layer, normalised over its channels."""
+    """A pre-norm residual layer."""
 
     def __init__(self, n: int, dropout: float) -> None:
         super().__init__()
@@ -85,9 +84,9 @@ class _DenseBlock(nn.Module):
 
 
 class Conv(_Learned):
-    """Beside the functionals, what a small convolutional network sees in the frames.
+    """Fixed features and a small convolutional network on the frames.
 
-    Layers are normalised over the channels of one frame, never over a batch or over padding: Ba et al., "Layer
+    Layers are normalised over the channels of one frame, never over the batch or padding: Ba et al., "Layer
     normalization", 2016, https://arxiv.org/abs/1607.06450.
     """
 
@@ -110,7 +109,7 @@ class Conv(_Learned):
         self.project = nn.Linear(2 * channels + self.statistics.width, settings.width)
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Measure the scale of the functionals, and of each band for the network, over (batch, frames, dim)."""
+        """Fit the normalisation of the fixed features, and of each band for the network, to (batch, frames, dim)."""
         super().fit_scale(features, y)
         frames = features.x[features.mask]
         self.frame_mean.copy_(frames.mean(0))
@@ -123,12 +122,12 @@ class Conv(_Learned):
         mask = features.mask[:, None]
         for layer in self.layers:
             x, mask = layer(x, mask)
-        seen = torch.cat(moments(x.transpose(1, 2), mask[:, 0]), dim=1)  # (batch, 2 * channels)
-        return self._beside(fixed, self.project(self.dropout(self.norm(torch.cat([seen, fixed], dim=1)))))
+        pooled = torch.cat(moments(x.transpose(1, 2), mask[:, 0]), dim=1)  # (batch, 2 * channels)
+        return self._concatenate(fixed, self.project(self.dropout(self.norm(torch.cat([pooled, fixed], dim=1)))))
 
 
 class _ConvBlock(nn.Module):
-    """Convolution over time, normalised within each frame; residual where the shape allows."""
+    """Convolution over time and layer norm; residual where the shape allows."""
 
     def __init__(self, n_in: int, n_out: int, *, stride: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Encoders without a weight: the average frame, and fixed functionals of the frames."""
+"""Encoders without weights: the average frame, and fixed functionals of the frames."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.encoders._base import Encoder
-from ser_fewshot.encoders._description import Description
+from ser_fewshot.encoders._fixed import FixedFeatures
 from ser_fewshot.frontends import Features
 
 _LAGS = (1, 3, 10)  # frames: 10, 30 and 100 ms, within a phone, a phone, a syllable
 _PERCENTILES = (10, 50, 90)
 _CEPSTRA = 40
-_CORRELATED = 16  # the lower cepstra, whose course over time is smooth enough to correlate
+_CORRELATED = 16  # the lower cepstra are smooth enough over time to correlate
 
 
 class Mean(Encoder):
@@ -31,14 +31,13 @@ class Mean(Encoder):
         return mean
 
 
-class Statistics(Description):
-    """Fixed functionals of the frames, each brought to unit scale over the meta-train clips.
+class Statistics(FixedFeatures):
+    """Fixed functionals of the frames, standardised over the meta-train clips.
 
-    For every band the 10 %, 50 % and 90 % quantile, the standard deviation, and how fast it changes at three lags; the
-    mean step from band to band; the same moments of the cepstrum (the cosine transform of a frame); and how the lower
-    cepstra go together. Functionals of low-level descriptors are what openSMILE made the standard of the field (Eyben
-    et al., "The Geneva minimalistic acoustic parameter set", 2016, https://doi.org/10.1109/TAFFC.2015.2457417); these
-    are plainer and all come from one spectrogram.
+    For every band the 10 %, 50 % and 90 % quantile, the standard deviation, and the mean absolute change at three lags;
+    the mean step from band to band; moments and change of the cepstrum (the cosine transform of a frame); and the
+    correlations of the lower cepstra. Compare Eyben et al., "The Geneva minimalistic acoustic parameter set", 2016,
+    https://doi.org/10.1109/TAFFC.2015.2457417; these are simpler and all come from one spectrogram.
     """
 
     cosines: Tensor
@@ -84,11 +83,11 @@ def moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     count = weight.sum(1).clamp_min(1)
     mean = (x * weight).sum(1) / count
     variance = ((x - mean[:, None]).square() * weight).sum(1) / count
-    return mean, (variance + 1e-6).sqrt()  # the constant keeps the gradient finite where a band never moves
+    return mean, (variance + 1e-6).sqrt()  # finite gradient where a band is constant
 
 
 def _quantiles(x: Tensor, mask: Tensor) -> Tensor:
-    """(batch, frames, dim) -> (batch, 3, dim): the nearest frame below each quantile of the clip's own frames."""
+    """(batch, frames, dim) -> (batch, 3, dim): the nearest value below each quantile, without padding."""
     bands = x.masked_fill(~mask[..., None], torch.inf).mT.contiguous()  # padding sorts behind every frame
     ordered = _sort(bands)
     last = mask.sum(1) - 1
@@ -97,7 +96,6 @@ def _quantiles(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _sort(x: Tensor) -> Tensor:
-    """(..., n) -> the same in ascending order."""
     if torch.compiler.is_exporting():
         return x.sort().values
     return torch.from_numpy(np.sort(x.cpu().numpy())).to(x.device)  # ten times as fast as torch's on a CPU

@@ -25,7 +25,7 @@ from torch import Tensor
 from ser_fewshot.classifier.enrollment import Enrolled
 from ser_fewshot.classifier.inputs import checked_label
 from ser_fewshot.corpora import canonical_emotion
-from ser_fewshot.encoders import Encoder, Given, Mean, shares_of
+from ser_fewshot.encoders import Encoder, Mean, PooledFeatures, layer_weights
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.importers._checkpoint import Head
@@ -164,7 +164,7 @@ def _embedding(head: Head, frames: Tensor) -> tuple[Encoder, Tensor, Tensor]:
     """
     if head.layers is None:
         return Mean(frames.shape[1]), head.weight, head.bias
-    encoder = Given(frames.shape[1], layers=len(head.layers))
+    encoder = PooledFeatures(frames.shape[1], layers=len(head.layers))
     # One scale for all layers, since the head adds them as they are, and one far from clipping what speech gives.
     centre = frames.mean(0)
     scale = (frames - centre).abs().max()
@@ -176,4 +176,4 @@ def _embedding(head: Head, frames: Tensor) -> tuple[Encoder, Tensor, Tensor]:
 def _layer_gain() -> Tensor:
     """Return what an encoder multiplies the parameters of its layers by before their softmax."""
     small = 0.01
-    return shares_of(torch.tensor([small, 0.0], dtype=torch.float64))[0].logit() / small
+    return layer_weights(torch.tensor([small, 0.0], dtype=torch.float64))[0].logit() / small

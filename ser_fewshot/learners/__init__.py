@@ -1,7 +1,7 @@
-"""Learners: how a few clips become a classifier; one file each.
+"""Learners, which make a classifier of a few clips; one file each.
 
-A module of this folder holds `Settings`, a frozen dataclass of everything its learner can be told, and `LEARNER`, a
-class built from (dim of the front-end, settings).
+A module of this folder defines `Settings`, a frozen dataclass, and `LEARNER`, a class that is constructed from the
+dimension of the front-end and the settings.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ser_fewshot.learners._base import (
     embed_clips,
     evaluating,
 )
-from ser_fewshot.learners._distance import squared_distances
 from ser_fewshot.learners._inner_loop import GradientLearner
+from ser_fewshot.learners._metric import squared_distances
 from ser_fewshot.settings import fill
 
 __all__ = [
@@ -49,38 +49,32 @@ __all__ = [
 ]
 
 LARGEST_SIZE = 8_192
-"""No size in a model's settings may exceed it: a damaged config must not claim all the memory there is."""
+"""Of any size in a model's settings: a damaged config must not claim all memory."""
 
 
 def names() -> list[str]:
-    """Return the learners there are."""
+    """Return the names of all learners."""
     return plugins.names("learners")
 
 
 def build_learner(name: str, dim: int, settings: Mapping[str, Any] | None = None, *, seed: int = 0) -> Learner:
-    """Return a new, untrained learner for frames of `dim` values.
-
-    Args:
-        name: which.
-        dim: values in a frame of the front-end.
-        settings: what it is told; the rest keeps its defaults.
-        seed: of its random weights; the global generator is left as it was.
+    """Return a new, untrained learner for frames of `dim` values; its random weights depend on the seed alone.
 
     Raises:
         SettingsError: the learner or one of its settings is unknown or not legal.
     """
-    told = settings_of(name, settings or {})
+    filled = settings_of(name, settings or {})
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        learner: Learner = plugins.load("learners", name).LEARNER(dim, told)
-    learner.described = {"learner": name, **asdict(told)}
+        learner: Learner = plugins.load("learners", name).LEARNER(dim, filled)
+    learner.described = {"learner": name, **asdict(filled)}
     return learner
 
 
 def settings_of(name: str, values: Mapping[str, Any]) -> Any:
-    """Return the settings object of a learner, from nested values such as a JSON file holds.
+    """Return the settings of a learner from nested values, such as those of a JSON file.
 
     Raises:
-        SettingsError: a value has no place in the settings, or is not legal.
+        SettingsError: a setting is unknown or not legal.
     """
     return fill(plugins.load("learners", name).Settings, values, where=name, largest=LARGEST_SIZE)

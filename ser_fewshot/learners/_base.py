@@ -1,6 +1,6 @@
-"""The one seam: `Learner.adapt(support, labels) -> Classifier`.
+"""The interface of every learner: `Learner.adapt(support, labels) -> Classifier`.
 
-Meta-training, evaluation, enrolment and the live page all call it, so what is measured is what is shown.
+Meta-training, evaluation, enrolment and the live demo all call it, so what is measured is what is shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ser_fewshot.frontends import Features, stack
 _BATCH_CLIPS = 16
 
 Objective = Literal["classes", "episodes"]
-"""What training lowers: the loss of classifying all meta-train classes, the conventional way, or that of episodes."""
+"""Training objective: classification of all meta-train classes, the conventional way, or the loss of episodes."""
 
 Classifier = Callable[[Features], Tensor]
 """Query features (n_query, ...) -> logits (n_query, n_way)."""
@@ -50,15 +50,15 @@ class Task:
 
 
 class Learner(nn.Module):
-    """Learns over episodes, then adapts to a new one from its support.
+    """Is meta-trained on episodes, and adapts to a new one from its support.
 
     Attributes:
-        objectives: what it is trained by, one after the other. One that learns "classes" has an `encoder`, whose
-            embeddings (batch, width) are classified by linear heads that training makes and throws away.
+        objectives: training objectives, one after the other. With "classes", it has an `encoder`, whose embeddings
+            (batch, width) are classified by linear heads that exist during training only.
         hard_tasks: episodes that each training step adds, drawn from the classes that failed in its others.
-        described: its name and its settings, as values of JSON, by which a run on disk knows it; empty unless
-            `build_learner` made it.
-        must_learn: whether it compares by a network of its own, which knows nothing until it is trained.
+        must_learn: whether it compares by a network of its own, which is useless until trained.
+        described: name and settings as JSON values, which identify it in a run on disk; empty unless made by
+            `build_learner`.
     """
 
     objectives: ClassVar[tuple[Objective, ...]] = ("episodes",)
@@ -68,23 +68,23 @@ class Learner(nn.Module):
 
     @property
     def supervision(self) -> Mapping[str, float]:
-        """What "classes" has heads for, and how much the loss of each weighs.
+        """The heads of the objective "classes" and the weights of their losses.
 
-        "task": what the first task of the training calls a class; "emotion"; "speaker"; "corpus": a head for the
-        emotions of each corpus.
+        "task": the label of the first training task; "emotion"; "speaker"; "corpus": a head for the emotions of each
+        corpus.
         """
         return {"task": 1.0}
 
     def begin(self, objective: Objective) -> None:
-        """Get ready for an objective: what it must not train stops asking for gradients. Nothing to do by default."""
+        """Freeze what an objective must not train; nothing by default."""
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Learn, from meta-train clips and their class numbers (n,), the scale of what is fixed; by default nothing."""
+        """Fit normalisation to meta-train clips and their class numbers (n,); nothing by default."""
 
     def embed(self, features: Features) -> Features:
-        """Return what may be kept of clips instead of frames: all that depends on no episode.
+        """Return what of clips does not depend on the episode: embeddings, or the frames (the default).
 
-        `adapt` and its classifier take either. A learner that adapts its encoder keeps the frames: the default.
+        `adapt` and its classifier take either.
         """
         return features
 
@@ -92,44 +92,48 @@ class Learner(nn.Module):
         """Return a classifier for the classes of a support set; the learner itself does not change.
 
         Args:
-            support: (n_support, frames, dim), or what `embed` made of it.
+            support: (n_support, frames, dim), or its `embed`.
             y: (n_support,) class numbers; each of 0 .. n_way - 1 occurs.
 
         Raises:
             EpisodeError: a class has no support, or there are fewer than two.
-            AdaptationError: adapting diverged; the error holds the step and the learning rate.
+            AdaptationError: the inner loop diverged; with the step and the learning rate.
         """
         raise NotImplementedError
 
-    def accumulate(self, task: Task, weight: float) -> float:
-        """Add the gradient of `weight` times the query loss to the parameters, and return the loss.
-
-        Raises:
-            AdaptationError: adapting to the support diverged.
-        """
+    def task_loss(self, task: Task) -> Tensor:
+        """Return the loss of an episode, a scalar: by default the cross-entropy of its query."""
         logits = self.adapt(task.support, task.support_y)(task.query)
-        loss = nn.functional.cross_entropy(logits, task.query_y)
+        return nn.functional.cross_entropy(logits, task.query_y)
+
+    def accumulate(self, task: Task, weight: float) -> float:
+        """Add the gradient of `weight` times the loss of an episode to the parameters, and return the loss."""
+        loss = self.task_loss(task)
         (weight * loss).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     def accumulate_many(self, tasks: Sequence[Task], weight: float) -> list[float]:
-        """Do for each task what `accumulate` does; a learner may do it for all at once."""
+        """Call `accumulate` for each task; a learner may process all at once."""
         return [self.accumulate(task, weight) for task in tasks]
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.described.items() if name != "encoder")
 
 
 class EmbeddingLearner(Learner):
-    """A learner that fits a head on the embeddings of an encoder it does not adapt."""
+    """A learner that fits a head to the embeddings of an encoder that it does not adapt."""
 
     def __init__(self, dim: int, encoder: EncoderSettings) -> None:
         super().__init__()
         self.encoder: Encoder = build_encoder(dim, encoder)
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Learn the encoder's scale."""
+        """Fit the encoder's normalisation."""
         self.encoder.fit_scale(features, y)
 
     def embed(self, features: Features) -> Features:
-        """(n, frames, dim) -> (n, width); what is embedded already comes back as it is."""
+        """(n, frames, dim) -> (n, width); idempotent."""
         if features.pooled:
             return features
         return Features(self.encoder(features), torch.ones_like(features.lengths))
@@ -177,7 +181,7 @@ def class_means(z: Tensor, y: Tensor, n_way: int) -> Tensor:
 
 @contextmanager
 def evaluating(learner: Learner) -> Iterator[None]:
-    """Switch dropout and gradients off; both come back as they were."""
+    """Switch dropout and gradients off, and restore both."""
     was_training = learner.training
     learner.eval()
     try:
@@ -188,10 +192,9 @@ def evaluating(learner: Learner) -> Iterator[None]:
 
 
 def embed_clips(learner: Learner, clips: Sequence[Tensor]) -> list[Tensor]:
-    """Return what `Learner.embed` keeps of each clip of (frames, dim): (width,), or (frames, dim) as it was.
+    """Return `Learner.embed` of each clip (frames, dim), on the CPU: (width,), or (frames, dim) unchanged.
 
-    Clips go through in batches of like length, on the learner's device; the answer, on the CPU, does not depend on the
-    batch.
+    Clips are batched by length; an embedding does not depend on the batch.
     """
     lengths = [len(clip) for clip in clips]
     order = sorted(range(len(clips)), key=lambda row: lengths[row])
@@ -210,6 +213,6 @@ def embed_clips(learner: Learner, clips: Sequence[Tensor]) -> list[Tensor]:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return where a module computes; one without weights computes on the CPU."""
+    """Return the device of a module's tensors, the CPU if it has none."""
     tensors = chain(module.parameters(), module.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))

@@ -1,7 +1,7 @@
-"""Gradient steps on a support set: the inner loop, and what every learner that adapts by it shares.
+"""The inner loop: gradient steps on a support set, and the base class of learners that adapt by it.
 
-The inner loop is one pure function over dicts of parameters. A module's own parameters are never swapped, not even for
-a moment, so several threads may adapt one learner at once; `_parallel` lets them.
+The inner loop is a pure function of dicts of parameters. A module's own parameters are never swapped, so that several
+threads may adapt one learner at once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from ser_fewshot.compute.threads import each
 from ser_fewshot.encoders import Encoder, EncoderSettings, build_encoder
-from ser_fewshot.errors import AdaptationError, SettingsError
+from ser_fewshot.errors import AdaptationError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Classifier, Learner, Task, count_classes
+from ser_fewshot.settings import require
 
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Parameters], Tensor]
@@ -27,21 +28,20 @@ Rate = float | Mapping[str, Tensor]
 
 M = TypeVar("M", bound=nn.Module)
 
-# Length of an embedding whose values are of order 1. A step moves the head's logits by the rate times its square, so a
-# longer one makes the head bolder beside the encoder. At 4, a rate of 1 adapts both well to a corpus never trained on.
+# Length of embeddings of unit variance. A step changes the head's logits by the rate times its square, so it balances
+# head and encoder. At 4, a rate of 1 adapts both well to an unseen corpus.
 SHARPNESS = 4.0
 
 
 def descend(loss: Loss, parameters: Parameters, *, rate: Rate, steps: int, second_order: bool) -> dict[str, Tensor]:
-    """Take steps of plain gradient descent and return where they lead; what is passed in does not change.
+    """Return the parameters after steps of plain gradient descent.
 
     Args:
         loss: a scalar, as a function of parameters by name.
-        parameters: where to begin.
+        parameters: initial values; not changed.
         rate: one for all, or for each name a tensor that broadcasts with its parameter; differentiable.
-        steps: how many.
-        second_order: keep how each gradient depends on where it was taken. Without it the end still depends on the
-            beginning, but as if every gradient were a constant: the outer gradient is then the one at the end.
+        steps: number of steps.
+        second_order: differentiate through the inner gradients; else they are constants in the outer gradient.
 
     Raises:
         AdaptationError: a loss is not finite.
@@ -66,40 +66,33 @@ def as_recorded(
     steps: int,
     rate: Rate,
 ) -> dict[str, Tensor]:
-    """Return where an inner loop leads; nothing of how it got there is kept unless the caller records gradients.
-
-    Args:
-        inner_loop: from a loss and where to begin to where it leads.
-        loss: what it lowers.
-        start: where to begin.
-        steps: that it takes, for the error.
-        rate: of the steps, for the error.
+    """Return the parameters that an inner loop leads to, with its graph only if the caller records gradients.
 
     Raises:
-        AdaptationError: a loss is not finite.
+        AdaptationError: a loss is not finite; it names `steps` and `rate`, which are those of the inner loop.
     """
     if torch.is_grad_enabled():
         return inner_loop(loss, start)
     with torch.enable_grad():
         adapted = inner_loop(loss, {name: value.detach() for name, value in start.items()})
     adapted = {name: value.detach() for name, value in adapted.items()}
-    # In training a query loss follows, which tells; here nobody would see that the last step went too far.
+    # In training the query loss is checked; here nothing else would notice that the last step diverged.
     check_finite(loss(adapted), step=steps, rate=rate)
     return adapted
 
 
 def leaves(parameters: Parameters) -> dict[str, Tensor]:
-    """Return the parameters with gradients switched on for those that have none, on copies that share their values."""
+    """Return the parameters as tensors that require gradients, sharing their values."""
     return {
         name: value if value.requires_grad else value.detach().requires_grad_() for name, value in parameters.items()
     }
 
 
 def gradients(loss: Loss, parameters: Parameters, *, step: int, rate: Rate, second_order: bool) -> dict[str, Tensor]:
-    """Return the gradient by name; parameters that the loss does not depend on are left out.
+    """Return the gradients by name, without parameters that the loss does not depend on.
 
     Raises:
-        AdaptationError: the loss is not finite; the error names the inner step, from 1, and the learning rate.
+        AdaptationError: the loss is not finite; with the inner step, from 1, and the learning rate.
     """
     value = loss(parameters)
     check_finite(value, step=step, rate=rate)
@@ -108,11 +101,7 @@ def gradients(loss: Loss, parameters: Parameters, *, step: int, rate: Rate, seco
 
 
 def check_finite(loss: Tensor, *, step: int, rate: Rate) -> None:
-    """Refuse a loss that is no number.
-
-    Raises:
-        AdaptationError: with the loss, the inner step and the learning rate.
-    """
+    """Raise an AdaptationError unless the loss of an inner step is finite."""
     if math.isfinite(loss.item()):
         return
     raise AdaptationError(
@@ -131,14 +120,10 @@ def _describe(rate: Rate) -> str:
 
 
 def bind(module: M, tensors: Mapping[Tensor, Tensor]) -> M:
-    """Return a module that computes as this one does, with other tensors in place of some of its parameters.
+    """Return a copy of a module that shares all but the parameters that are keys of `tensors`, which are replaced.
 
-    Everything else is shared. `torch.func.functional_call` does the same by swapping the tensors inside the module
-    while it runs: two threads with one learner would compute with, and leave behind, each other's weights.
-
-    Args:
-        module: is not changed.
-        tensors: what stands in for which parameter.
+    `torch.func.functional_call` swaps tensors inside the module while it runs: two threads with one learner would use,
+    and leave behind, each other's weights.
     """
     twin = copy.copy(module)
     own = {name: value if value is None else tensors.get(value, value) for name, value in module._parameters.items()}
@@ -147,56 +132,49 @@ def bind(module: M, tensors: Mapping[Tensor, Tensor]) -> M:
 
 
 def check_inner(where: str, *, steps: int, rate: float, fewest: int = 1) -> None:
-    """Refuse an inner loop that cannot learn.
-
-    Raises:
-        SettingsError: there are fewer steps than `fewest`, or the rate is not above 0, or beyond every float32.
-    """
-    if steps < fewest or not 0 < rate <= torch.finfo(torch.float32).max:
-        raise SettingsError(
-            where,
-            found=f"steps {steps}, rate {rate}",
-            expected=f"at least {fewest} steps, and a rate above 0 that a float32 can hold",
-            remedy="Leave both out for their defaults.",
-        )
+    """Raise a SettingsError unless there are enough steps, and a rate above 0 that a float32 can hold."""
+    require(
+        steps >= fewest and 0 < rate <= torch.finfo(torch.float32).max,
+        where,
+        found=f"steps {steps}, rate {rate}",
+        expected=f"at least {fewest} steps, and a rate above 0 that a float32 can hold",
+        remedy="Leave both out for their defaults.",
+    )
 
 
 class GradientLearner(Learner):
-    """An encoder and a linear head on it, both adapted to a support set by gradient steps.
+    """An encoder and a linear head, both adapted to a support set by gradient steps.
 
-    The head sees embeddings less the mean of the support's (every class weighing the same), as otherwise what sets a
-    whole corpus apart, a room or a microphone, would be its strongest input; and of a length that no width decides.
+    The input of the head is centred on the support (every class weighing the same), so that properties of a whole
+    corpus, such as its room or microphone, do not dominate, and has a length that does not depend on its width.
 
-    The head begins at zero for every class. Class numbers mean nothing from one episode to the next, so rows that were
-    learned for them could only learn to be alike, and what all rows share cancels in the softmax, in every gradient
-    too: there is nothing to learn in a start other than zero. It makes any number of classes possible (Kao et al.,
-    "MAML is a noisy contrastive learner in classification", 2022, https://arxiv.org/abs/2106.15367).
+    The head begins at zero. Class numbers are arbitrary, so learned rows could only become equal, which cancels in the
+    softmax. It makes any n_way possible (Kao et al., "MAML is a noisy contrastive learner in classification", 2022,
+    https://arxiv.org/abs/2106.15367).
     """
 
-    def __init__(self, dim: int, encoder: EncoderSettings, *, steps: int, second_order: bool) -> None:
+    def __init__(self, dim: int, encoder: EncoderSettings, *, steps: int, rate: float, second_order: bool) -> None:
         super().__init__()
         self.encoder: Encoder = build_encoder(dim, encoder)
         self.steps = steps
+        self._rate = rate
         self.second_order = second_order
 
     @property
     def rate(self) -> Rate:
-        """The inner learning rate, as `descend` takes it."""
-        raise NotImplementedError
+        """The inner learning rate, as of `descend`."""
+        return self._rate
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Learn the encoder's scale."""
+        """Fit the encoder's normalisation."""
         self.encoder.fit_scale(features, y)
 
     def embed(self, features: Features) -> Features:
-        """Return what the encoder's weights have no part in: the frames, or their functionals."""
+        """Return what does not depend on the encoder's weights: the frames, or their functionals."""
         return self.encoder.prepare(features)
 
     def adapt(self, support: Features, y: Tensor) -> Classifier:
-        """Descend on the support's loss; see `Learner.adapt`.
-
-        Where the caller records gradients, those of the classifier's logits reach the learner through every step.
-        """
+        """Descend on the support's loss; see `Learner.adapt`. Logits can be differentiated through every step."""
         n_way = count_classes(y, len(support))
         support = self.embed(support)
         loss = partial(self.loss, features=support, y=y)
@@ -206,13 +184,10 @@ class GradientLearner(Learner):
         return lambda query: head(adapted, self.embeddings(adapted, self.embed(query)) - centre)
 
     def accumulate_many(self, tasks: Sequence[Task], weight: float) -> list[float]:
-        """Do for each task what `accumulate` does, for several at once; the sum runs in the order of the tasks.
+        """Call `accumulate` for several tasks at once, summing in the order of the tasks.
 
-        Each task gets a twin of the learner with its own gradients. Dropout, while it is on, draws from the one global
-        generator: then tasks run one after the other, so that a seed still decides what is dropped.
-
-        Raises:
-            AdaptationError: adapting to a task diverged; no gradient was added.
+        Each task has a copy of the learner with its own gradients; if one diverges, no gradient is added. With dropout,
+        which draws from the global generator, tasks run one after the other so that the seed decides what is dropped.
         """
         if _drops(self):
             return super().accumulate_many(tasks, weight)
@@ -235,17 +210,12 @@ class GradientLearner(Learner):
         return descend(loss, start, rate=self.rate, steps=self.steps, second_order=second_order)
 
     def start(self, n_way: int, *, like: Tensor) -> dict[str, Tensor]:
-        """Return what is adapted: the encoder's parameters that learn, and a head (n_way, width) of zeros.
-
-        Args:
-            n_way: rows of the head.
-            like: a tensor of the head's type, on its device.
-        """
+        """Return the initial parameters: the encoder's, and a head (n_way, width) of zeros of the type of `like`."""
         head = {"head.weight": like.new_zeros(n_way, self.encoder.width), "head.bias": like.new_zeros(n_way)}
         return {**self.adapted_parameters(), **head}
 
     def embeddings(self, parameters: Parameters, features: Features) -> Tensor:
-        """Parameters named as `start` names them, n clips -> (n, width)."""
+        """Parameters as of `start`, n clips -> (n, width)."""
         tensors: dict[Tensor, Tensor] = {own: parameters[name] for name, own in self.adapted_parameters().items()}
         z: Tensor = bind(self.encoder, tensors)(features)
         return z * (SHARPNESS / math.sqrt(self.encoder.width))
@@ -258,7 +228,7 @@ class GradientLearner(Learner):
         return torch.dot(weight, nn.functional.cross_entropy(logits, y, reduction="none"))
 
     def adapted_parameters(self) -> dict[str, nn.Parameter]:
-        """Return the learner's own parameters that the inner loop begins at: those of the encoder, by their names."""
+        """Return the encoder's trainable parameters by name."""
         own = self.encoder.named_parameters(prefix="encoder")
         return {name: value for name, value in own if value.requires_grad}
 
@@ -275,5 +245,5 @@ def shares(y: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _drops(module: nn.Module) -> bool:
-    """Tell whether a module, as it is switched now, draws random numbers in a dropout."""
+    """Tell whether a module has active dropout."""
     return any(isinstance(part, nn.Dropout) and part.training and part.p > 0 for part in module.modules())

@@ -1,8 +1,7 @@
-"""A linear head that is fitted by gradient descent: softmax regression on embeddings, for one task or for many at once.
+"""Softmax regression on embeddings by gradient descent, for one task or a batch of tasks.
 
-The gradient of the cross-entropy of a linear head is known, z^T (p - y), so no automatic differentiation runs inside
-the loop. Unrolled, the steps are ordinary operations that can be differentiated once more: what is learned through
-them gets its second-order gradient without being asked for, and leading dimensions are tasks side by side.
+The gradient, z^T (p - y), is written out, so no automatic differentiation runs inside the loop; the unrolled steps can
+be differentiated for the second-order gradient.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import AdaptationError, SettingsError
+from ser_fewshot.errors import AdaptationError
 from ser_fewshot.learners._base import EmbeddingLearner
+from ser_fewshot.settings import require
 
-_SMALLEST_RADIUS = 1e-6  # support clips that are all the same are divided by this instead of by nothing
+_SMALLEST_RADIUS = 1e-6  # lower bound, for support clips that are all the same
 _MOST_STEPS = 100_000
 
 
@@ -28,9 +28,9 @@ class HeadSettings:
     """How a linear head is fitted to the embeddings of a support set.
 
     Attributes:
-        rate: learning rate of the descent, on embeddings that were brought to a mean squared norm of 1.
+        rate: learning rate, for embeddings at a mean squared norm of 1.
         steps: of full-batch gradient descent.
-        penalty: half of it times the squared weights is added to the loss; the bias is free.
+        penalty: of the weights, not of the bias; half of it times their squared norm is added to the loss.
     """
 
     rate: float = 1.0
@@ -40,20 +40,20 @@ class HeadSettings:
     def __post_init__(self) -> None:
         whole = type(self.steps) is int and 1 <= self.steps <= _MOST_STEPS
         largest = torch.finfo(torch.float32).max
-        if not (whole and 0 < self.rate <= largest and 0 <= self.penalty <= largest):
-            raise SettingsError(
-                "head",
-                found=f"rate {self.rate}, steps {self.steps}, penalty {self.penalty}",
-                expected=f"steps in 1 ... {_MOST_STEPS}, a rate above 0, a penalty of at least 0 in float32",
-                remedy="Change the one that is not.",
-            )
+        require(
+            whole and 0 < self.rate <= largest and 0 <= self.penalty <= largest,
+            "head",
+            found=f"rate {self.rate}, steps {self.steps}, penalty {self.penalty}",
+            expected=f"steps in 1 ... {_MOST_STEPS}, a rate above 0, a penalty of at least 0 in float32",
+            remedy="Change the one that is not.",
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """The scale on which heads are fitted: centred on the support, at a mean squared norm of 1.
+    """Normalisation of embeddings: centred on the support, at a mean squared norm of 1, every class weighing the same.
 
-    A learning rate then means the same for every encoder. Every class counts alike, however many clips it has.
+    It makes the learning rate independent of the encoder.
 
     Attributes:
         centre: (..., 1, width) mean of the class means.
@@ -65,19 +65,19 @@ class Standard:
 
     @classmethod
     def of(cls, z: Tensor, y: Tensor, n_way: int) -> Standard:
-        """Measure a support z (..., n, width) with class numbers y (..., n)."""
+        """Fit it to a support z (..., n, width) with class numbers y (..., n)."""
         share = clip_weights(y, n_way, dtype=z.dtype) / n_way  # (..., n), sums to 1
         centre = share[..., None, :] @ z
         spread = (share * (z - centre).square().sum(-1)).sum(-1)
         return cls(centre, spread.clamp_min(_SMALLEST_RADIUS**2).sqrt()[..., None, None])
 
     def __call__(self, z: Tensor) -> Tensor:
-        """(..., n, width) -> the same on the scale of the support."""
+        """(..., n, width) -> the same, normalised."""
         return (z - self.centre) / self.radius
 
 
 def clip_weights(y: Tensor, n_way: int, *, dtype: torch.dtype) -> Tensor:
-    """y (..., n) -> one over the size of each clip's class, (..., n): the clips of a class weigh 1 together."""
+    """y (..., n) -> one over the size of each clip's class, (..., n)."""
     sizes = nn.functional.one_hot(y, n_way).sum(-2)  # (..., n_way)
     return 1 / sizes.gather(-1, y).to(dtype)
 
@@ -87,24 +87,14 @@ def fit_softmax(
 ) -> tuple[Tensor, Tensor]:
     """Fit softmax regression by full-batch gradient descent; leading dimensions (...) are tasks of the same shape.
 
-    Minimises the cross-entropy, averaged over the clips of a class and summed over classes, plus `penalty` / 2 times
-    the squared weights. (Summed, so that one rate serves 2 classes and 20: the gradient of a class does not shrink for
-    there being others.) Differentiable in `z`, `weight` and `bias`, to any order.
+    Minimises the cross-entropy, averaged over the clips of a class and summed over classes (so that one rate fits any
+    n_way), plus `penalty` / 2 times the squared weights. Differentiable in `z`, `weight` and `bias`, to any order.
 
-    Args:
-        z: (..., n, width) embeddings.
-        y: (..., n) class numbers.
-        weight: (..., n_way, width) where the weights begin.
-        bias: (..., n_way) where the biases begin.
-        rate: learning rate of the descent.
-        steps: of it; 0 returns where it begins.
-        penalty: on the weights.
-
-    Returns:
-        Weights (..., n_way, width) and biases (..., n_way) after the last step.
+    Embeddings z (..., n, width) of classes y (..., n), initial weights (..., n_way, width) and biases (..., n_way) ->
+    weights and biases after the last step.
 
     Raises:
-        AdaptationError: they are not finite; the error holds the step and the learning rate.
+        AdaptationError: they are not finite; with the step and the learning rate.
     """
     tasks = [value.reshape(-1, *value.shape[-last:]) for value, last in ((z, 2), (y, 1), (weight, 2), (bias, 1))]
     path = partial(_descend, *tasks, rate=rate, penalty=penalty)
@@ -120,16 +110,15 @@ def _descend(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the sum of past errors p - y (tasks, n, n_way) and the biases (tasks, 1, n_way) after 0, 1, 2, ... steps.
 
-    Every step moves the weights within the span of the support, by the errors on its clips, so those are kept: a step
-    then costs n x n products, and not n x width, which is far more where shots are few. Steps this small cost what
-    their number of operations does: hence products and sums in one.
+    Every step moves the weights within the span of the support, so their coefficients, the errors, are kept: a step
+    costs n x n products instead of n x width. Fused products and sums, as the number of calls dominates the time.
     """
     targets = nn.functional.one_hot(y, bias.shape[-1]).to(z.dtype)  # (tasks, n, n_way)
     each = clip_weights(y, bias.shape[-1], dtype=z.dtype)[:, None]  # (tasks, 1, n)
-    gram = each * (z @ z.mT)  # (tasks, n, n): what the error of the clip in a column moves
+    gram = each * (z @ z.mT)  # (tasks, n, n)
     scores = z @ weight.mT  # (tasks, n, n_way): logits without the bias
     bias = bias[:, None]
-    errors = torch.zeros_like(scores)  # older ones as far as the penalty has left them
+    errors = torch.zeros_like(scores)  # decayed by the penalty
     kept = 1 - rate * penalty
     while True:
         yield errors, bias
@@ -144,7 +133,7 @@ def _finite(errors: Tensor, bias: Tensor) -> bool:
 
 
 def _diverged(path: Iterator[tuple[Tensor, Tensor]], *, rate: float) -> AdaptationError:
-    """Walk again the path of a descent that is known to leave the finite numbers, and say at which step it does."""
+    """Repeat a descent that diverged, and return the error with its step."""
     with torch.no_grad():
         step = next(step for step, reached in enumerate(path) if not _finite(*reached))
     return AdaptationError(
@@ -156,18 +145,14 @@ def _diverged(path: Iterator[tuple[Tensor, Tensor]], *, rate: float) -> Adaptati
 
 
 class LinearProbe(EmbeddingLearner):
-    """Logits are those of a linear head, fitted to the embeddings of the support from where `start` puts it."""
+    """A linear head, fitted to the embeddings of the support from the initial values of `start`."""
 
     def __init__(self, dim: int, encoder: EncoderSettings, head: HeadSettings) -> None:
         super().__init__(dim, encoder)
         self.head = head
 
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"head={self.head}"
-
     def start(self, z: Tensor, y: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-        """z (..., n, width), y (..., n) -> first weights (..., n_way, width) and biases (..., n_way); zeros here."""
+        """z (..., n, width), y (..., n) -> initial weights (..., n_way, width) and biases (..., n_way), zero here."""
         return z.new_zeros(*y.shape[:-1], n_way, z.shape[-1]), z.new_zeros(*y.shape[:-1], n_way)
 
     def fit_head(self, z: Tensor, y: Tensor, n_way: int) -> Callable[[Tensor], Tensor]:

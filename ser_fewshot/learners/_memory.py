@@ -1,41 +1,35 @@
-"""An external memory that is read by content and written where it was used least."""
+"""An external memory with content-based reads and least-recently-used writes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-_SMALLEST_NORM = 0.1  # keeps the gradient of a cosine finite where a slot is empty
+_SMALLEST_NORM = 0.1  # keeps the gradient of a cosine finite for empty slots
 
-# Where training begins; see "Differs from the paper" in mann.py.
-_KEY_GAIN = 4.0  # keys fill the range of tanh although the controller's values are near 0.2
-_LABEL_LENGTH = 2.0  # of a label's vector: a little less than that of a key
-_MATCH = 20.0  # strength of a key: the cosines of like and unlike clips differ by a few tenths
-_REVISION = -3.0  # logit of the share that is written where was read last: 0.05
+# Initial weights; see "Differs from the paper" in mann.py.
+_KEY_GAIN = 4.0  # keys fill the range of tanh for a controller of about 0.2
+_LABEL_LENGTH = 2.0  # length of a label's vector, a little less than that of a key
+_MATCH = 20.0  # strength of a key: cosines within and between classes differ by a few tenths
+_REVISION = -3.0  # logit of the share written where the head read last: 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class MemoryState:
-    """What a memory holds between two steps.
+class MemoryState(NamedTuple):
+    """The content of a memory between two steps.
 
     Attributes:
         slots: (batch, n_slots, width).
-        usage: (batch, n_slots), how much a slot was read and written, decayed at every step.
-        read_weights: (batch, n_heads, n_slots) of the last step, 1 in all for each head; zero before the first step.
-        keys: (batch, n_heads, width) of the last step, which wait for their label.
+        usage: (batch, n_slots), sum of read and write weights, decayed at every step.
+        read_weights: (batch, n_heads, n_slots) of the last step, each head's summing to 1; zero before the first step.
+        keys: (batch, n_heads, width) of the last step, whose label comes next.
     """
 
     slots: Tensor
     usage: Tensor
     read_weights: Tensor
     keys: Tensor
-
-    def repeat(self, n: int) -> MemoryState:
-        """Return the state of a single sequence as that of n; nothing is copied."""
-        parts = (self.slots, self.usage, self.read_weights, self.keys)
-        return MemoryState(*(part.expand(n, *part.shape[1:]) for part in parts))
 
 
 class Memory(nn.Module):
@@ -54,7 +48,7 @@ class Memory(nn.Module):
         self._begin()
 
     def _begin(self) -> None:
-        """Begin with the key in the first half of a slot and the label in the second: neither looks like the other."""
+        """Initialise so that keys occupy the first half of a slot and labels the second."""
         half = self.width // 2
         keys = self.keys.weight.view(self.n_heads, self.width, -1)
         with torch.no_grad():
@@ -67,7 +61,7 @@ class Memory(nn.Module):
             self.gates.bias.fill_(_REVISION)
 
     def empty(self, n: int, like: Tensor) -> MemoryState:
-        """Return a memory that holds nothing, for a batch of n, of the type and device of a tensor."""
+        """Return an empty memory for a batch of n, of the type and device of `like`."""
         return MemoryState(
             slots=like.new_zeros(n, self.n_slots, self.width),
             usage=like.new_zeros(n, self.n_slots),
@@ -76,15 +70,10 @@ class Memory(nn.Module):
         )
 
     def forward(self, controller: Tensor, label: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
-        """Write what came last with the label that came now, then read.
+        """Write the last step's keys with their label, then read.
 
-        Args:
-            controller: (batch, n_controller).
-            label: (batch, n_labels), of the last step.
-            state: after the last step.
-
-        Returns:
-            What was read (batch, n_heads * width), and the next state.
+        controller (batch, n_controller), label of the last step (batch, n_labels) -> reads (batch, n_heads * width),
+        and the next state.
         """
         content = state.keys + self.labels(label)[:, None]  # (batch, n_heads, width)
         slots, write_weights = write(content, self.gates(controller).sigmoid(), state)
@@ -95,35 +84,27 @@ class Memory(nn.Module):
 
 
 def write(content: Tensor, gates: Tensor, state: MemoryState) -> tuple[Tensor, Tensor]:
-    """Write each head's content, in part where the head read last, in part to a slot that was used least.
+    """Write each head's content (batch, n_heads, width) where the head read last and to a least used slot.
 
-    Args:
-        content: (batch, n_heads, width).
-        gates: (batch, n_heads), the part that goes where the head read last, in [0, 1].
-        state: before the write.
-
-    Returns:
-        The slots (batch, n_slots, width) and the write weights (batch, n_heads, n_slots).
+    Gates (batch, n_heads) in [0, 1] are the share of the former. Return slots (batch, n_slots, width) and write weights
+    (batch, n_heads, n_slots).
     """
     least_used = least_used_slots(state.usage, content.shape[1])
     weights = gates[..., None] * state.read_weights + (1 - gates[..., None]) * least_used
-    kept = state.slots * (1 - least_used.sum(1))[..., None]  # what was used least is wiped before it is written
+    kept = state.slots * (1 - least_used.sum(1))[..., None]  # least used slots are wiped first
     return kept + weights.transpose(1, 2) @ content, weights
 
 
 def address(keys: Tensor, strengths: Tensor, slots: Tensor) -> Tensor:
     """Return read weights (batch, n_heads, n_slots): the softmax of strength times the cosine of key and slot.
 
-    Args:
-        keys: (batch, n_heads, width).
-        strengths: (batch, n_heads), at least 0.
-        slots: (batch, n_slots, width).
+    keys (batch, n_heads, width), strengths (batch, n_heads) of at least 0, slots (batch, n_slots, width).
     """
     keys, slots = (x / (x.square().sum(2, keepdim=True) + _SMALLEST_NORM**2).sqrt() for x in (keys, slots))
     return (strengths[..., None] * (keys @ slots.transpose(1, 2))).softmax(2)
 
 
 def least_used_slots(usage: Tensor, n_heads: int) -> Tensor:
-    """usage (batch, n_slots) -> one-hot (batch, n_heads, n_slots): for each head another, the least used first."""
+    """usage (batch, n_slots) -> one-hot (batch, n_heads, n_slots): another slot for each head, the least used first."""
     slots = usage.sort(dim=1, stable=True).indices[:, :n_heads]
     return nn.functional.one_hot(slots, usage.shape[1]).to(usage.dtype)

@@ -1,15 +1,14 @@
-"""Fine-tuning: train the encoder the conventional way, and fit it to a new task on the support alone.
+"""Fine-tuning: train the encoder conventionally, and fit a head, or all of it, to the support of a new task.
 
 Yosinski et al., "How transferable are features in deep neural networks?", 2014, https://arxiv.org/abs/1411.1792;
 as a baseline of few-shot learning: Chen et al., "A closer look at few-shot classification", 2019,
 https://arxiv.org/abs/1904.04232.
 
-The idea: no episodes at all. An encoder that was trained to classify all meta-train classes is worth something for
-classes that it never met, so a new linear head on it is fitted to the support ("head", a linear probe), or head and
-encoder together ("whole"). It is what every meta-learner has to beat.
+The idea: no episodes. The encoder is trained to classify all meta-train classes; a new linear head is fitted to the
+support ("head", a linear probe), or head and encoder together ("whole"). The baseline of every meta-learner.
 
-Differs from the papers: the head descends on embeddings that are centred on the support, at a mean squared norm of 1,
-from zero and with every class weighing alike; "whole" keeps the centre and the norm of the encoder that it began with.
+Differs from the papers: the head is fitted to embeddings that are centred on the support, at a mean squared norm of 1,
+from zero and with every class weighing the same; "whole" keeps the centre and the norm of the initial encoder.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Classifier, Objective, count_classes
 from ser_fewshot.learners._inner_loop import Parameters, as_recorded, bind, descend
 from ser_fewshot.learners._linear_head import HeadSettings, LinearProbe, Standard, clip_weights
+from ser_fewshot.settings import require
 
 Scope = Literal["head", "whole"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is trained, and what a support set may change of it.
+    """What is adapted to a support set.
 
     Attributes:
-        encoder: what is trained on all meta-train classes.
+        encoder: is trained on all meta-train classes.
         head: how a head is fitted to a support set; "whole" takes as many steps with the encoder.
-        scope: "head" leaves the encoder as it is; "whole" descends with a copy of it too.
-        rate: learning rate of the encoder in "whole"; 0 is "head" by a longer way.
+        scope: "head" freezes the encoder; "whole" adapts a copy of it too.
+        rate: learning rate of the encoder in "whole"; 0 equals "head".
     """
 
     encoder: EncoderSettings = field(default_factory=lambda: EncoderSettings(name="dense"))
@@ -49,17 +48,17 @@ class Settings:
     rate: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.scope not in ("head", "whole") or not 0 <= self.rate < math.inf:
-            raise SettingsError(
-                "finetune",
-                found=f"scope {self.scope!r}, rate {self.rate}",
-                expected="scope head | whole, and a finite rate of at least 0",
-                remedy="Change the one that is not.",
-            )
+        require(
+            self.scope in ("head", "whole") and 0 <= self.rate < math.inf,
+            "finetune",
+            found=f"scope {self.scope!r}, rate {self.rate}",
+            expected="scope head | whole, and a finite rate of at least 0",
+            remedy="Change the one that is not.",
+        )
 
 
 class FineTuning(LinearProbe):
-    """Logits are those of a linear head on the encoder, or on a copy of it that descended with the head."""
+    """A linear head on the encoder, or on a copy of it that is adapted with the head."""
 
     objectives: ClassVar[tuple[Objective, ...]] = ("classes",)
 
@@ -68,12 +67,8 @@ class FineTuning(LinearProbe):
         self.scope: Scope = settings.scope
         self.rate = settings.rate
 
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"{super().extra_repr()}, scope={self.scope!r}, rate={self.rate}"
-
     def embed(self, features: Features) -> Features:
-        """(n, frames, dim) -> (n, width); for "whole", what the encoder's weights have no part in."""
+        """(n, frames, dim) -> (n, width); for "whole", what does not depend on the encoder's weights."""
         return super().embed(features) if self.scope == "head" else self.encoder.prepare(features)
 
     def adapt(self, support: Features, y: Tensor) -> Classifier:
@@ -95,7 +90,7 @@ class FineTuning(LinearProbe):
         return lambda query: self._logits(adapted, self.embed(query), standard=standard)
 
     def _body(self) -> list[tuple[str, nn.Parameter]]:
-        """Return what "whole" moves of the encoder: all that its training may."""
+        """Return the encoder's trainable parameters."""
         return [(name, value) for name, value in self.encoder.named_parameters() if value.requires_grad]
 
     def _logits(self, parameters: Parameters, features: Features, *, standard: Standard) -> Tensor:
@@ -105,7 +100,7 @@ class FineTuning(LinearProbe):
         return nn.functional.linear(z, parameters["head.weight"], parameters["head.bias"])
 
     def _loss(self, parameters: Parameters, *, standard: Standard, support: Features, y: Tensor) -> Tensor:
-        """Return what `fit_softmax` minimises, as a function of the encoder too."""
+        """Return the loss that `fit_softmax` minimises, as a function of the encoder too."""
         logits = self._logits(parameters, support, standard=standard)
         each = nn.functional.cross_entropy(logits, y, reduction="none")  # (n_support,)
         weights = clip_weights(y, logits.shape[1], dtype=each.dtype)

@@ -1,47 +1,47 @@
-"""Memory-augmented network: it reads the support clip by clip and keeps in a memory what goes with what.
+"""Memory-augmented network: reads the support clip by clip into an external memory.
 
 Santoro et al., "Meta-learning with memory-augmented neural networks", 2016, https://arxiv.org/abs/1605.06065.
 
-The idea: a recurrent network is given the clips of an episode as a sequence, each together with the label of the clip
-before it, and has to name every clip as it comes. Labels mean something else in every episode, so the only way is to
-hold a clip until its label arrives, write both to an external memory, and find them again by content when a like clip
-comes. Adapted is running the support through it: no gradient, no distance, only a memory.
+The idea: a recurrent network reads the clips of an episode as a sequence, each with the label of the clip before it,
+and classifies every clip as it comes. Labels are arbitrary in each episode, so it must hold a clip until its label
+arrives, write both to an external memory, and retrieve them by content. Adaptation is one pass over the support.
 
 Differs from the paper:
-- What is written is the key of the step before plus a learned vector of the label that has just come. (In the paper it
-  is the key of the step, and that a clip has to wait for its label is left to be learned, over 100,000 episodes.)
+- What is written is the key of the previous step plus a learned vector of its label, which has just arrived. (The
+  paper writes the key of the step and leaves the delay to be learned, over 100,000 episodes.)
 - Reads have a learned strength, as in Graves et al., "Neural Turing machines", 2014, https://arxiv.org/abs/1410.5401:
   without one, the softmax over hundreds of cosines is nearly flat.
-- Weights begin where the memory is of use: the controller looks mostly at the clip, one half of a slot is key and the
-  other label, and the output reads the label. Begun at random, hundreds of steps on prototypes with noise taught it to
-  count which labels were left, and nothing about the clips.
-- There are 256 slots and 2 heads, not 128 and 4: each head writes a slot a step, and 100 support clips must find room.
-- The controller sees a linear projection of the encoder's embedding.
-- Adapted must give one classifier whatever the order of the clips and the numbers of the classes. So the support is
-  put in an order that its content decides: classes by a fixed projection of their mean embedding, clips by the same
-  projection within their class, then one clip of each class in turn. A query is the next step after the support, each
-  on a memory of its own. Training is the paper's: random order, random labels, a loss at every step.
-- Labels are one-hot over `max_way` places, of which an episode uses as many as it has classes; in training they are
-  drawn anew for each sequence, and an episode is run as several sequences at a time, each of another order and labels.
+- The initial weights make use of the memory: the controller depends mostly on the clip, one half of a slot is key and
+  the other label, and the output reads the label. From random weights, hundreds of steps on noisy prototypes learned
+  to count the labels left, and nothing about the clips.
+- There are 256 slots and 2 heads, not 128 and 4: each head writes a slot a step, and 100 support clips must fit.
+- The controller's input is a linear projection of the encoder's embedding.
+- The classifier must not depend on the order of clips or the numbers of classes. So the support is sorted by content:
+  classes by a fixed projection of their mean embedding, clips by the same projection within their class, then one clip
+  of each class in turn. Each query is the next step after the support, on a copy of the memory. Training is the
+  paper's: random order, random labels, a loss at every step.
+- Labels are one-hot over `max_way` outputs, of which an episode uses n_way; in training an episode is run as several
+  sequences at a time, each with its own random order and labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.errors import EpisodeError
 from ser_fewshot.learners._base import EmbeddingLearner, Task, class_means, count_classes
 from ser_fewshot.learners._memory import Memory, MemoryState
-from ser_fewshot.learners._projection import Projection, check_sizes
+from ser_fewshot.learners._metric import Projection
+from ser_fewshot.settings import check_size, require
 
-_FORGETTING = -2.0  # added to the LSTM's forget gates: most of a clip has gone when the next one comes
-_READING = 0.3  # share of a label's vector in the output that begins by naming it: near ln N, far from certain
+_FORGETTING = -2.0  # added to the bias of the LSTM's forget gates: most of a clip is forgotten at the next one
+_READING = 0.3  # initial weight of a label's vector in its output: near the loss ln N, far from certain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +49,14 @@ class Settings:
     """Sizes of the controller and its memory.
 
     Attributes:
-        encoder: what the embedding is made by.
-        width: values of an embedding that the controller sees.
+        encoder: of the embeddings.
+        width: dimension of the projected embeddings.
         controller: units of the LSTM.
-        slots, slot_width: the memory's rows and the values in each; slots / heads clips find room.
+        slots, slot_width: rows of the memory and their width; it holds slots / heads clips.
         heads: reads, and writes, a step.
         decay: of a slot's usage at every step.
-        max_way: the largest number of classes an episode may have.
-        sequences: orders and labels an episode is trained on at a time.
+        max_way: largest n_way.
+        sequences: random orders and labels that an episode is trained on at a time.
     """
 
     encoder: EncoderSettings = field(default_factory=lambda: EncoderSettings(name="dense"))
@@ -70,25 +70,23 @@ class Settings:
     sequences: int = 8
 
     def __post_init__(self) -> None:
-        names = ("width", "controller", "slots", "slot_width", "heads", "max_way", "sequences")
-        check_sizes("mann", **{name: getattr(self, name) for name in names})
-        if self.max_way < 2 or self.heads > self.slots or not 0 <= self.decay <= 1:
-            raise SettingsError(
-                "mann",
-                found=f"max_way {self.max_way}, slots {self.slots}, heads {self.heads}, decay {self.decay}",
-                expected="max_way of at least 2, no more heads than slots, decay in [0, 1]",
-                remedy="Change the one that is not.",
-            )
+        for name in ("width", "controller", "slots", "slot_width", "heads", "max_way", "sequences"):
+            check_size(f"mann.{name}", getattr(self, name))
+        require(
+            self.max_way >= 2 and self.heads <= self.slots and 0 <= self.decay <= 1,
+            "mann",
+            found=f"max_way {self.max_way}, slots {self.slots}, heads {self.heads}, decay {self.decay}",
+            expected="max_way of at least 2, no more heads than slots, decay in [0, 1]",
+            remedy="Change the one that is not.",
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """What the network carries from one step to the next, for a batch of sequences.
+class State(NamedTuple):
+    """The recurrent state for a batch of sequences.
 
     Attributes:
         hidden, cell: (batch, controller) of the LSTM.
-        reads: (batch, heads * slot_width), what was read last.
-        memory: the memory.
+        reads: (batch, heads * slot_width), the last reads.
     """
 
     hidden: Tensor
@@ -97,13 +95,13 @@ class State:
     memory: MemoryState
 
     def repeat(self, n: int) -> State:
-        """Return the state of a single sequence as that of n; nothing is copied."""
-        hidden, cell, reads = (part.expand(n, -1) for part in (self.hidden, self.cell, self.reads))
-        return State(hidden, cell, reads, self.memory.repeat(n))
+        """Return the state of a single sequence as that of n, without copying."""
+        memory = MemoryState(*(part.expand(n, *part.shape[1:]) for part in self.memory))
+        return State(self.hidden.expand(n, -1), self.cell.expand(n, -1), self.reads.expand(n, -1), memory)
 
 
 class MemoryAugmentedNetwork(EmbeddingLearner):
-    """Logits are the network's output, at the step after the support, in the label places that are in use."""
+    """Logits are the outputs in use at the step after the support."""
 
     must_learn: ClassVar[bool] = True
 
@@ -126,7 +124,7 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
         self._begin(settings.width)
 
     def _begin(self, width: int) -> None:
-        """Begin where keys depend on the clip, and the output on the label vectors that are read."""
+        """Initialise so that keys depend on the clip, and the output on the label vectors that are read."""
         n, n_heads = self.controller.hidden_size, self.memory.n_heads
         with torch.no_grad():
             self.controller.weight_ih[:, :width].normal_(std=width**-0.5)
@@ -134,12 +132,6 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
             self.controller.bias_ih[n : 2 * n] += _FORGETTING  # gates stand in the order input, forget, cell, output
             self.output.weight[:, :n].zero_()
             self.output.weight[:, n:] = _READING / n_heads * self.memory.labels.weight.T.repeat(1, n_heads)
-
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        memory = self.memory
-        sizes = f"slots={memory.n_slots}, slot_width={memory.width}, heads={memory.n_heads}, decay={memory.decay}"
-        return f"{sizes}, sequences={self.sequences}"
 
     def fit_head(self, z: Tensor, y: Tensor, n_way: int) -> Callable[[Tensor], Tensor]:
         """z (n_support, width) -> head from (n_query, width) to (n_query, n_way)."""
@@ -155,10 +147,8 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
 
         return head
 
-    def accumulate(self, task: Task, weight: float) -> float:
-        """Add the gradient of `weight` times the loss over all steps of an episode, and return the loss.
-
-        Orders and labels are drawn from torch's generator, as dropout is.
+    def task_loss(self, task: Task) -> Tensor:
+        """Return the loss over all steps of an episode; orders and labels are drawn from torch's global generator.
 
         Raises:
             EpisodeError: a class has no support, or there are fewer than two, or more than `max_way`.
@@ -166,9 +156,7 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
         n_way = count_classes(task.support_y, len(task.support))
         self._check_ways(n_way)
         z = torch.cat([self.embed(part).x for part in (task.support, task.query)])
-        loss = self.sequence_loss(z, torch.cat([task.support_y, task.query_y]), n_way)
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return self.sequence_loss(z, torch.cat([task.support_y, task.query_y]), n_way)
 
     def sequence_loss(self, z: Tensor, y: Tensor, n_way: int) -> Tensor:
         """z (n, width), y (n,) -> mean cross-entropy over the steps of sequences of random order and labels."""
@@ -180,14 +168,9 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
         return nn.functional.cross_entropy(logits.flatten(0, 1), numbers.flatten())
 
     def run(self, x: Tensor, labels: Tensor) -> tuple[Tensor, State]:
-        """Run sequences through an empty memory.
+        """Run sequences through an empty memory; the input of a label is delayed by one step.
 
-        Args:
-            x: (steps, batch, width) projected embeddings.
-            labels: (steps, batch, max_way), one-hot; the network sees each one step later.
-
-        Returns:
-            Outputs (steps, batch, max_way), and the state after the last step.
+        x (steps, batch, width), one-hot labels (steps, batch, max_way) -> outputs (steps, batch, max_way), last state.
         """
         state = self.start(x[0])
         late = torch.cat([torch.zeros_like(labels[:1]), labels[:-1]])
@@ -198,7 +181,7 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
         return torch.stack(outputs), state
 
     def start(self, x: Tensor) -> State:
-        """Return the state before the first clip (batch, width) of sequences: nothing seen, nothing in memory."""
+        """Return the state before the first clip (batch, width) of sequences: all zero."""
         nothing = x.new_zeros(len(x), self.controller.hidden_size)
         return State(nothing, nothing, x.new_zeros(len(x), self.n_reads), self.memory.empty(len(x), like=x))
 
@@ -224,20 +207,14 @@ class MemoryAugmentedNetwork(EmbeddingLearner):
 
 
 def canonical_order(z: Tensor, y: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-    """Order a support by its content alone.
+    """Order a support z (n_support, width) of classes y (n_support,) by its content alone.
 
-    Args:
-        z: (n_support, width) embeddings.
-        y: (n_support,) class numbers.
-        n_way: how many classes.
-
-    Returns:
-        The place of each class (n_way,), and the order of the clips (n_support,): one of each class in turn.
+    Return the rank of each class (n_way,), and the order of the clips (n_support,): one of each class in turn.
     """
-    direction = torch.arange(1, z.shape[1] + 1, dtype=z.dtype, device=z.device).sin()  # fixed, and of no meaning
+    direction = torch.arange(1, z.shape[1] + 1, dtype=z.dtype, device=z.device).sin()  # arbitrary but fixed
     places = (class_means(z, y, n_way) @ direction).argsort().argsort()
     value = z @ direction
-    turn = ((y[:, None] == y) & (value[:, None] > value)).sum(1)  # how many of its class come before a clip
+    turn = ((y[:, None] == y) & (value[:, None] > value)).sum(1)  # rank of a clip within its class
     return places, (turn * n_way + places[y]).argsort(stable=True)
 
 

@@ -2,12 +2,10 @@
 
 Li et al., "Meta-SGD: learning to learn quickly for few-shot learning", 2017, https://arxiv.org/abs/1707.09835.
 
-The idea: where to begin is not all that can be learned about a descent. A rate per weight also says how far each should
-move, and, as a rate may become zero or negative, which ones should stay and which should move against the gradient.
+The idea: besides the initialisation, learn for each weight how far it moves; a rate may become zero or negative.
 
-Differs from the paper: rates begin at one value instead of at random ones; the head begins at zero and has a rate for
-each weight of a row, the same for all classes, because class numbers mean nothing from one episode to the next; k steps
-with the same rates are possible, where the paper takes one; otherwise as in `maml`.
+Differs from the paper: rates begin at one value instead of random ones; the head begins at zero, with rates that all
+classes share, as class numbers are arbitrary; k steps are possible, where the paper takes one; otherwise as `maml`.
 """
 
 from __future__ import annotations
@@ -23,13 +21,13 @@ from ser_fewshot.learners._inner_loop import GradientLearner, check_inner
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the inner loop goes.
+    """The inner loop.
 
     Attributes:
-        encoder: what is adapted, together with a linear head on it.
+        encoder: is adapted, together with a linear head.
         steps: gradient steps on the support.
-        rate: what every weight's rate begins at.
-        first_order: leave out the derivatives of inner gradients; rates still learn.
+        rate: initial learning rate of every weight.
+        first_order: omit the derivatives of inner gradients; rates are still learned.
     """
 
     encoder: EncoderSettings = field(default_factory=lambda: EncoderSettings(name="dense", dropout=0.0))
@@ -42,19 +40,16 @@ class Settings:
 
 
 class MetaSGD(GradientLearner):
-    """Encoder and head after k gradient steps on the support's loss, every weight at its own learned rate."""
+    """Encoder and head after k gradient steps on the support's loss, every weight with its own learned rate."""
 
     def __init__(self, dim: int, settings: Settings) -> None:
-        super().__init__(dim, settings.encoder, steps=settings.steps, second_order=not settings.first_order)
-        # One row of the head stands for all.
+        second_order = not settings.first_order
+        super().__init__(dim, settings.encoder, steps=settings.steps, rate=settings.rate, second_order=second_order)
+        # One row of the head is shared by all.
         one_class = self.start(1, like=torch.empty(0))
         self.rates = nn.ParameterDict(
             {_key(name): nn.Parameter(torch.full_like(value, settings.rate)) for name, value in one_class.items()}
         )
-
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"steps={self.steps}, second_order={self.second_order}"
 
     @property
     def rate(self) -> dict[str, Tensor]:
@@ -63,7 +58,7 @@ class MetaSGD(GradientLearner):
 
 
 def _key(name: str) -> str:
-    """Return a name that a parameter may have: without dots."""
+    """Return a legal name of a parameter: without dots."""
     return name.replace(".", "/")
 
 

@@ -2,32 +2,27 @@
 
 Sun et al., "Meta-transfer learning for few-shot learning", 2019, https://arxiv.org/abs/1812.02403.
 
-The idea: a deep encoder that episodes alone would train has seen too little when it begins, and forgets too much when
-it adapts. So (a) it is trained the conventional way, to classify everything that the meta-train clips hold; then (b)
-its weights W and b are frozen, and episodes teach only a scale and a shift of each neuron, W * scale and b + shift,
-and where the classifier begins: far fewer values than the encoder has, so that what it knows is moved to new tasks
-rather than overwritten. In an episode the classifier alone takes gradient steps on the support, and the query loss is
-differentiated through these steps, to second order. (c) Classes that failed are drawn again into harder episodes.
-At meta-test (d) the classifier adapts to the support and nothing else moves.
+The idea: (a) the encoder is trained conventionally, to classify all meta-train classes; (b) its weights W and b are
+frozen, and episodes train only a scale and a shift of each neuron, W * scale and b + shift, and the initialisation of
+the classifier: far fewer values, so that knowledge is transferred rather than overwritten. In an episode the classifier
+alone takes gradient steps on the support, and the query loss is differentiated through these steps, to second order.
+(c) Classes that failed are drawn again into harder episodes. (d) At meta-test only the classifier adapts.
 
 Differs from the paper:
-- The classifier's learned start is a function of the class, and not one row of weights a class: which class is number
-  0 changes from episode to episode, so rows could only learn to be alike, and they would fix n_way. It is the linear
-  head of a prototypical network with a learned gain a value, w = gain * c and b = -sum(gain * c^2) / 2 for a prototype
-  c, as in Triantafillou et al., "Meta-dataset" (Proto-MAML), 2020, https://arxiv.org/abs/1903.03096. A bias that is
-  learned for all classes alike would cancel in the softmax and is left out.
-- The classifier descends on embeddings that are centred on the support, at a mean squared norm of 1; a shift of the
-  encoder's last layer, which moves all embeddings alike, so has no effect.
-- Linear layers have a scale a neuron; the paper has convolutions, with one a kernel, and so have ours.
-- The authors' code shifts the first convolution alone (the others have no bias there), goes on training the
-  normalisation, and drops the second order through the classifier's steps. Here, as in the paper, every layer with a
-  bias is shifted, all else in the encoder is frozen (normalisation, gate and weights of the functionals), and nothing
-  is dropped.
+- The classifier is initialised from the prototypes, not from one learned row of weights a class, as class numbers are
+  arbitrary and n_way varies: w = gain * c and b = -sum(gain * c^2) / 2 for a prototype c with learned gains, as in
+  Triantafillou et al., "Meta-dataset" (Proto-MAML), 2020, https://arxiv.org/abs/1903.03096.
+- The classifier is fitted to embeddings that are centred on the support, at a mean squared norm of 1; a shift of the
+  encoder's last layer therefore has no effect.
+- Linear layers have one scale a neuron; the paper has convolutions, with one a kernel, as ours have.
+- The authors' code shifts the first convolution alone, goes on training the normalisation, and drops the second order
+  through the classifier's steps. Here, as in the paper, every layer with a bias is shifted, all else in the encoder is
+  frozen, and nothing is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -35,22 +30,24 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Objective, Task, count_classes
+from ser_fewshot.learners._inner_loop import bind
 from ser_fewshot.learners._linear_head import HeadSettings, LinearProbe, clip_weights
-from ser_fewshot.learners._scale_shift import ScaleShift
+from ser_fewshot.settings import require
 
-_FIRST_GAIN = 2.0  # as good a start as any on untrained embeddings: larger ones start too sure of themselves
+_Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+
+_FIRST_GAIN = 2.0  # larger gains begin overconfident on untrained embeddings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is pretrained, how the classifier adapts, and how hard the episodes are.
+    """What is trained, and how the classifier adapts.
 
     Attributes:
-        encoder: what is pretrained, frozen, scaled and shifted.
-        head: how the classifier adapts to a support set, in meta-training and at meta-test.
+        encoder: is pretrained, frozen, scaled and shifted.
+        head: how the classifier is fitted to a support set, in meta-training and at meta-test.
         hard_tasks: episodes that each training step adds, drawn from the classes that failed in its others.
     """
 
@@ -59,17 +56,17 @@ class Settings:
     hard_tasks: int = 1
 
     def __post_init__(self) -> None:
-        if type(self.hard_tasks) is not int or self.hard_tasks < 0:
-            raise SettingsError(
-                "mtl",
-                found=f"hard_tasks {self.hard_tasks}",
-                expected="a whole number of at least 0",
-                remedy="0 switches hard tasks off.",
-            )
+        require(
+            type(self.hard_tasks) is int and self.hard_tasks >= 0,
+            "mtl",
+            found=f"hard_tasks {self.hard_tasks}",
+            expected="a whole number of at least 0",
+            remedy="0 switches hard tasks off.",
+        )
 
 
 class MetaTransfer(LinearProbe):
-    """Logits are those of a linear head that begins at the prototypes, on an encoder that is scaled and shifted."""
+    """A linear head that begins at the prototypes, on a scaled and shifted encoder."""
 
     objectives: ClassVar[tuple[Objective, ...]] = ("classes", "episodes")
 
@@ -79,35 +76,26 @@ class MetaTransfer(LinearProbe):
         self.scale_shift = ScaleShift(self.encoder)
         self.gain = nn.Parameter(torch.full((self.encoder.width,), _FIRST_GAIN))
 
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"{super().extra_repr()}, hard_tasks={self.hard_tasks}"
-
     def begin(self, objective: Objective) -> None:
-        """Train the encoder's own weights on classes; over episodes its scales and shifts, and the head's start."""
+        """Train the encoder's weights on "classes", scales, shifts and gains on "episodes"."""
         self.requires_grad_(objective == "episodes")
         self.encoder.requires_grad_(objective == "classes")
 
     def embed(self, features: Features) -> Features:
-        """(n, frames, dim) -> (n, width), by the scaled and shifted encoder; see `EmbeddingLearner.embed`."""
+        """(n, frames, dim) -> (n, width), by the scaled and shifted encoder; idempotent."""
         if features.pooled:
             return features
         return Features(self.scale_shift(self.encoder, features), torch.ones_like(features.lengths))
 
     def start(self, z: Tensor, y: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-        """z (..., n, width), y (..., n) -> the linear head of a prototypical network whose metric is the gain."""
+        """z (..., n, width), y (..., n) -> the head of a prototypical network with a weighted metric."""
         members = nn.functional.one_hot(y, n_way).to(z.dtype) * clip_weights(y, n_way, dtype=z.dtype)[..., None]
         prototypes = members.mT @ z  # (..., n_way, width)
         weight = self.gain * prototypes
         return weight, -(weight * prototypes).sum(-1) / 2
 
     def accumulate_many(self, tasks: Sequence[Task], weight: float) -> list[float]:
-        """Do for each task what `accumulate` does, for all tasks of one shape at once.
-
-        Raises:
-            EpisodeError: a class of a task has no support.
-            AdaptationError: adapting to a support diverged.
-        """
+        """Call `accumulate` for each task, all tasks of one shape at once."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for number, task in enumerate(tasks):
             n_way = count_classes(task.support_y, len(task.support))
@@ -138,6 +126,44 @@ def _join(parts: Sequence[Features]) -> Features:
     longest = max(part.x.shape[1] for part in parts)
     padded = [nn.functional.pad(part.x, (0, 0, 0, longest - part.x.shape[1])) for part in parts]
     return Features(torch.cat(padded), lengths)
+
+
+class ScaleShift(nn.Module):
+    """A scale for each kernel of a convolution and each neuron of a linear layer, a shift for each bias.
+
+    The weight (out, in, *kernel) of a convolution is multiplied by a scale (out, in, 1, ...), the weight (out, in) of a
+    linear layer by one of (out, 1). Scales begin at 1, shifts (out,) at 0. The network itself is not stored.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        layers = list(_layers(network))
+        self.scales = nn.ParameterList(layer.weight.new_ones(_scale_shape(layer)) for layer in layers)
+        self.shifts = nn.ParameterList(torch.zeros_like(layer.bias) for layer in layers if layer.bias is not None)
+
+    def weights(self, network: nn.Module) -> dict[Tensor, Tensor]:
+        """Return the scaled or shifted tensor for each weight and bias of the network's layers."""
+        changed: dict[Tensor, Tensor] = {}
+        shifts = iter(self.shifts)
+        for scale, layer in zip(self.scales, _layers(network), strict=True):
+            changed[layer.weight] = layer.weight * scale
+            if layer.bias is not None:
+                changed[layer.bias] = layer.bias + next(shifts)
+        return changed
+
+    def forward(self, network: nn.Module, *inputs: object) -> Tensor:
+        """Return the output of the scaled and shifted network, which is not changed."""
+        output: Tensor = bind(network, self.weights(network))(*inputs)
+        return output
+
+
+def _layers(network: nn.Module) -> Iterator[_Layer]:
+    return (layer for layer in network.modules() if isinstance(layer, _Layer))
+
+
+def _scale_shape(layer: _Layer) -> tuple[int, ...]:
+    shape = tuple(layer.weight.shape)
+    return (shape[0], 1) if isinstance(layer, nn.Linear) else (*shape[:2], *(1 for _ in shape[2:]))
 
 
 LEARNER = MetaTransfer

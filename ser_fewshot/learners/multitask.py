@@ -1,13 +1,12 @@
-"""Multi-task training: one encoder, and in training one head on it for each of several tasks.
+"""Multi-task training: a shared encoder with one head for each of several training tasks.
 
 Caruana, "Multitask learning", 1997, https://doi.org/10.1023/A:1007379606734.
 
-The idea: tasks that share an encoder teach it what each of them alone has too few clips for. What tells speakers apart,
-or what tells emotions apart in five languages with a head a language, shapes one embedding; the heads are thrown away,
-and a new one is fitted to the support of a task that nobody trained on, exactly as `finetune` does in its scope "head".
+The idea: related tasks, emotions and speakers or the emotions of each corpus, train one encoder together; their heads
+are discarded, and a new head is fitted to the support of a new task, as in `finetune` with the scope "head".
 
-Differs from the paper: the networks there share one hidden layer and are judged on their own training tasks; here the
-tasks serve an embedding that is judged on new ones.
+Differs from the paper: its networks share one hidden layer and are evaluated on their own training tasks; here the
+embedding is evaluated on new ones.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.learners._base import Objective
 from ser_fewshot.learners._linear_head import HeadSettings, LinearProbe
+from ser_fewshot.settings import require
 
 Tasks = Literal["emotion+speaker", "corpora"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the encoder is trained on at once.
+    """The training tasks.
 
     Attributes:
-        encoder: what the tasks share.
+        encoder: is shared.
         head: how a new head is fitted to a support set.
-        tasks: "emotion+speaker": which emotion, and who speaks; "corpora": which emotion, with a head a corpus.
+        tasks: "emotion+speaker": emotions and speakers; "corpora": emotions, with a head a corpus.
         emotion_weight, speaker_weight: of the two losses of "emotion+speaker"; a task of weight 0 is left out.
     """
 
@@ -45,17 +44,17 @@ class Settings:
     def __post_init__(self) -> None:
         weights = self.emotion_weight, self.speaker_weight
         legal = all(0 <= weight < math.inf for weight in weights) and any(weights)
-        if self.tasks not in ("emotion+speaker", "corpora") or not legal:
-            raise SettingsError(
-                "multitask",
-                found=f"tasks {self.tasks!r}, weights {weights}",
-                expected="tasks emotion+speaker | corpora, and finite weights of at least 0, one of them above",
-                remedy="Change the one that is not.",
-            )
+        require(
+            self.tasks in ("emotion+speaker", "corpora") and legal,
+            "multitask",
+            found=f"tasks {self.tasks!r}, weights {weights}",
+            expected="tasks emotion+speaker | corpora, and finite weights of at least 0, one of them above",
+            remedy="Change the one that is not.",
+        )
 
 
 class MultiTask(LinearProbe):
-    """Logits are those of a linear head on an encoder that several tasks trained."""
+    """A linear head on an encoder that several tasks trained."""
 
     objectives: ClassVar[tuple[Objective, ...]] = ("classes",)
 
@@ -66,14 +65,10 @@ class MultiTask(LinearProbe):
 
     @property
     def supervision(self) -> Mapping[str, float]:
-        """The tasks that share the encoder, and what their losses weigh."""
+        """The training tasks and the weights of their losses."""
         if self.tasks == "corpora":
             return {"corpus": 1.0}
         return {name: weight for name, weight in self.weights.items() if weight > 0}
-
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"{super().extra_repr()}, supervision={dict(self.supervision)}"
 
 
 LEARNER = MultiTask

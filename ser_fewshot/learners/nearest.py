@@ -3,8 +3,8 @@
 Mensink et al., "Distance-based image classification: generalizing to new classes at near-zero cost", 2013,
 https://doi.org/10.1109/TPAMI.2013.83.
 
-The idea: with nothing trained, this is what an embedding is worth by itself, the baseline for every learner. With
-`encoder.name` "mean" it is the plainest of all, the distance between time-averaged frames.
+The idea: without training, it is the baseline of every learner; with `encoder.name` "mean", the simplest one: distances
+between time-averaged frames.
 
 Differs from the paper: the metric is not learned (that is what `protonet` does).
 """
@@ -18,18 +18,18 @@ from torch import Tensor
 
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.learners._base import EmbeddingLearner, class_means
-from ser_fewshot.learners._distance import squared_distances
+from ser_fewshot.learners._metric import squared_distances
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the embedding is made by; the distance is Euclidean."""
+    """The encoder of the embeddings; the distance is Euclidean."""
 
     encoder: EncoderSettings = field(default_factory=lambda: EncoderSettings(name="statistics"))
 
 
 class NearestCentroid(EmbeddingLearner):
-    """Logits are minus the squared distance to each centroid, over the width of the embedding."""
+    """Logits are minus the squared distances to the centroids, over the width of the embedding."""
 
     def __init__(self, dim: int, settings: Settings) -> None:
         super().__init__(dim, settings.encoder)

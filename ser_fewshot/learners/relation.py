@@ -2,46 +2,43 @@
 
 Sung et al., "Learning to compare: relation network for few-shot learning", 2018, https://arxiv.org/abs/1711.06025.
 
-The idea: a distance is fixed, and the encoder has to bend the space until it fits. Here a second network is given the
-embedding of a class and that of a query, side by side, and says how well they go together: a relation score between 0
-and 1, which training draws to 1 for the query's own class and to 0 for the others.
+The idea: instead of a fixed distance, a second network maps the concatenated embeddings of a class and a query to a
+relation score, which is trained towards 1 for the query's own class and 0 for the others.
 
-Differs from the paper: an embedding of about a thousand values is projected to a small width first, by one layer that
-support and query share, since the comparison would otherwise hold most of the weights; it is fully connected, as there
-is no image to convolve. Shots are averaged, because classes may have unequal numbers of them; the paper's sum is an
-option ("sum"). So is cross-entropy over the classes in place of the paper's squared error. The weights of the
-comparison begin where it is minus the mean absolute difference of its two inputs (a hidden layer can hold x - y and
-y - x, and the sum of their positive parts is the absolute difference), so that learning starts from a sensible
-comparison of single embeddings instead of a random one.
+Differs from the paper: embeddings are first projected to a small width by a shared layer, as the comparison would
+otherwise hold most of the weights; it is fully connected, as there is no image to convolve. Shots are averaged, because
+classes may be unequal; the paper's sum is an option ("sum"). So is cross-entropy in place of the paper's squared error.
+The comparison is initialised to minus the mean absolute difference of its inputs (by hidden units x - y and y - x) and
+not at random.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.learners._base import EmbeddingLearner, Task, class_means
-from ser_fewshot.learners._projection import Projection, check_sizes
+from ser_fewshot.learners._metric import Projection
+from ser_fewshot.settings import check_choice, check_size
 
 Loss = Literal["mse", "cross-entropy"]
 Pooling = Literal["mean", "sum"]
 
-_SHARPNESS = 5.0  # score of a pair without a difference, before anything is learned
+_SHARPNESS = 5.0  # initial score of a pair without a difference
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is compared, and what the comparison is trained on.
+    """How embeddings are compared.
 
     Attributes:
-        encoder: what the embedding is made by.
-        width: values of an embedding that the comparison sees.
+        encoder: of the embeddings.
+        width: dimension of the projected embeddings.
         loss: "mse": squared error of the relation scores to one-hot labels; "cross-entropy": over the classes.
         pooling: how the shots of a class become one embedding.
     """
@@ -52,16 +49,13 @@ class Settings:
     pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
-        check_sizes("relation", width=self.width)
-        for name, value, legal in (("loss", self.loss, get_args(Loss)), ("pooling", self.pooling, get_args(Pooling))):
-            if value not in legal:
-                raise SettingsError(
-                    f"relation.{name}", found=repr(value), expected=" | ".join(legal), remedy="Choose one of these."
-                )
+        check_size("relation.width", self.width)
+        check_choice("relation.loss", self.loss, Loss)
+        check_choice("relation.pooling", self.pooling, Pooling)
 
 
 class RelationNetwork(EmbeddingLearner):
-    """Logits are the scores of a query and each class, before the sigmoid that makes them relation scores."""
+    """Logits are the relation scores before the sigmoid."""
 
     must_learn: ClassVar[bool] = True
 
@@ -72,10 +66,6 @@ class RelationNetwork(EmbeddingLearner):
         self.project = Projection(self.encoder.width, settings.width)
         self.compare = _Comparison(settings.width)
 
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"loss={self.loss!r}, pooling={self.pooling!r}"
-
     def fit_head(self, z: Tensor, y: Tensor, n_way: int) -> Callable[[Tensor], Tensor]:
         """z (n_support, width) -> head from (n_query, width) to (n_query, n_way)."""
         classes = class_means(self.project(z), y, n_way)
@@ -83,16 +73,12 @@ class RelationNetwork(EmbeddingLearner):
             classes = classes * torch.bincount(y, minlength=n_way)[:, None]
         return lambda query: self.compare(classes, self.project(query))
 
-    def accumulate(self, task: Task, weight: float) -> float:
-        """Add the gradient of `weight` times the loss of the relation scores, and return the loss."""
-        scores = self.adapt(task.support, task.support_y)(task.query)
+    def task_loss(self, task: Task) -> Tensor:
+        """Return the loss of the relation scores of an episode's query."""
         if self.loss == "cross-entropy":
-            loss = nn.functional.cross_entropy(scores, task.query_y)
-        else:
-            target = nn.functional.one_hot(task.query_y, scores.shape[1]).to(scores.dtype)
-            loss = nn.functional.mse_loss(scores.sigmoid(), target)
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+            return super().task_loss(task)
+        scores = self.adapt(task.support, task.support_y)(task.query).sigmoid()
+        return nn.functional.mse_loss(scores, nn.functional.one_hot(task.query_y, scores.shape[1]).to(scores.dtype))
 
 
 class _Comparison(nn.Module):

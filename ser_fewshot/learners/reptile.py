@@ -1,16 +1,15 @@
-"""Reptile: move the weights towards where training on each task leads.
+"""Reptile: move the weights towards those after training on a task.
 
 Nichol, Achiam and Schulman, "On first-order meta-learning algorithms", 2018, https://arxiv.org/abs/1803.02999.
 
-The idea: train on a task for k steps, over its mini-batches in turn, and take the way from start to end as the
-gradient. With one step that is joint training on all tasks; with more, its expectation also holds how much a step on
-one mini-batch helps another of the same task, which is what makes the start quick to adapt. Nothing is differentiated
-twice, and no query loss of an adapted network is needed.
+The idea: train on a task for k steps over its mini-batches, and use the difference between start and end as the
+gradient. For k > 1 its expectation also rewards inner products of gradients of mini-batches of one task, that is, fast
+adaptation. There are no second derivatives and no query loss.
 
-Differs from the paper: the mini-batches of a task are its support and its query, in turn; the way is divided by the
-inner rate, so that the outer optimiser, AdamW where the paper interpolates, receives a sum of gradients; the inner
+Differs from the paper: the mini-batches of a task are its support and its query, in turn; the difference is divided by
+the inner rate, so that the outer optimiser, AdamW where the paper interpolates, receives a sum of gradients; the inner
 optimiser is plain SGD, for which the paper's analysis holds, with the paper's Adam (without momentum) as an option,
-whose averages begin anew in every task; the head begins at zero, as in `maml`.
+restarted in every task; the head begins at zero, as in `maml`.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.encoders import EncoderSettings
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.learners._base import Task, count_classes
 from ser_fewshot.learners._inner_loop import GradientLearner, Loss, Parameters, check_inner, gradients, leaves
+from ser_fewshot.settings import check_choice
 
 InnerOptimizer = Literal["sgd", "adam"]
 
@@ -34,13 +33,13 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the inner loop goes.
+    """The inner loop.
 
     Attributes:
-        encoder: what is adapted, together with a linear head on it.
+        encoder: is adapted, together with a linear head.
         steps: gradient steps, in training on support and query in turn; at least 2, as the first one, with the head at
-            zero, moves nothing but the head.
-        rate: of these steps; for Adam try 0.003.
+            zero, moves only the head.
+        rate: their learning rate; for Adam try 0.003.
         inner_optimizer: "sgd": plain gradient descent; "adam": Adam without momentum.
     """
 
@@ -51,48 +50,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_inner("reptile", steps=self.steps, rate=self.rate, fewest=2)
-        if self.inner_optimizer not in ("sgd", "adam"):
-            raise SettingsError(
-                "inner_optimizer",
-                found=repr(self.inner_optimizer),
-                expected="sgd | adam",
-                remedy="Choose one of these.",
-            )
+        check_choice("inner_optimizer", self.inner_optimizer, InnerOptimizer)
 
 
 class Reptile(GradientLearner):
-    """Encoder and head after k steps on the support's loss; trained by where such steps lead."""
+    """Encoder and head after k steps on the support's loss."""
 
     def __init__(self, dim: int, settings: Settings) -> None:
-        super().__init__(dim, settings.encoder, steps=settings.steps, second_order=False)
-        self._rate = settings.rate
+        super().__init__(dim, settings.encoder, steps=settings.steps, rate=settings.rate, second_order=False)
         self.inner_optimizer: InnerOptimizer = settings.inner_optimizer
-
-    def extra_repr(self) -> str:
-        """Show what no sub-module and no parameter shows."""
-        return f"steps={self.steps}, rate={self.rate}, inner_optimizer={self.inner_optimizer!r}"
-
-    @property
-    def rate(self) -> float:
-        """The inner learning rate."""
-        return self._rate
+        self.step_size: float = settings.rate
 
     def inner_loop(self, loss: Loss, start: Parameters, *, second_order: bool) -> dict[str, Tensor]:
         """Return the adapted parameters."""
         if self.inner_optimizer == "adam":
-            return descend_by_adam(loss, start, rate=self.rate, steps=self.steps)
+            return descend_by_adam(loss, start, rate=self.step_size, steps=self.steps)
         return super().inner_loop(loss, start, second_order=second_order)
 
     def accumulate(self, task: Task, weight: float) -> float:
-        """Add `weight` times the way from the end of the inner loop back to its start, over the inner rate.
+        """Add `weight` times (start - end) of the inner loop over its rate, and return the mean loss over the steps.
 
         With SGD that is the sum of the inner gradients.
-
-        Returns:
-            The mean loss over the steps, each before it was taken.
-
-        Raises:
-            AdaptationError: training on the task diverged.
         """
         support, query = self.embed(task.support), self.embed(task.query)
         batches = ((support, task.support_y), (query, task.query_y))
@@ -108,21 +86,13 @@ class Reptile(GradientLearner):
         start = {name: value.detach() for name, value in start.items()}
         end = self.inner_loop(loss, start, second_order=False)
         for name, parameter in self.adapted_parameters().items():
-            way = weight * (start[name] - end[name].detach()) / self.rate
-            parameter.grad = way if parameter.grad is None else parameter.grad + way
+            gradient = weight * (start[name] - end[name].detach()) / self.step_size
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return torch.stack(losses).mean().item()
 
 
 def descend_by_adam(loss: Loss, parameters: Parameters, *, rate: float, steps: int) -> dict[str, Tensor]:
-    """Take steps of Adam without momentum (beta_1 = 0), as the paper does, and return where they lead.
-
-    The end depends on the beginning as if every step were a constant.
-
-    Args:
-        loss: a scalar, as a function of parameters by name.
-        parameters: where to begin; does not change.
-        rate: of every step.
-        steps: how many.
+    """Return the parameters after steps of Adam without momentum (beta_1 = 0); first order.
 
     Raises:
         AdaptationError: a loss is not finite.

@@ -1,17 +1,16 @@
-"""Siamese network: learn whether two clips are of the same class, and ask it of a query and every support clip.
+"""Siamese network: learn whether two clips are of one class, and compare a query with every support clip.
 
 Koch et al., "Siamese neural networks for one-shot image recognition", 2015,
 https://www.cs.cmu.edu/~rsalakhu/papers/oneshot1.pdf.
 
-The idea: two twins with the same weights embed two clips; the absolute differences of their values, each with a learned
-weight, add up to a distance, and a sigmoid turns it into the probability that the clips are of one class. Training sees
-pairs and never a class, so what it learns holds for classes that it has never met.
+The idea: twins with shared weights embed two clips; a weighted sum of the absolute differences is a distance, and a
+sigmoid turns it into the probability that the clips are of one class. Training uses pairs only, so it generalises to
+unseen classes.
 
-Differs from the paper: the weights of the differences are held positive, so that the sum is a distance (0 for a clip
-and itself, never less); the probability has a learned threshold; the unit of the distance is its mean over meta-train
-clips, so that training begins undecided with any encoder. Pairs are all those of an episode, and the same and the
-different ones weigh alike (the paper draws equal numbers of both). With several shots, the logit of a class is the mean
-log-odds over its support clips (the paper has one shot).
+Differs from the paper: the weights are positive, so that the sum is a distance; the probability has a learned
+threshold; distances are divided by their mean over meta-train clips, so that training begins undecided with any
+encoder; all pairs of an episode are used, same and different pairs weighing the same (the paper draws equal numbers);
+with several shots, the logit of a class is the mean log-odds over its support clips (the paper has one shot).
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import EmbeddingLearner, Task, class_means, evaluating
 
-_SHARPNESS = 10.0  # log-odds by which a pair at distance 0 is the same, before anything is learned
-_SCALE_CLIPS = 32  # clips that are embedded at a time when the unit is learned
+_SHARPNESS = 10.0  # initial log-odds of a pair at distance 0
+_BATCH_CLIPS = 32
 _SMALLEST_UNIT = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the twins are made of."""
+    """The encoder of the twins."""
 
     encoder: EncoderSettings = field(default_factory=lambda: EncoderSettings(name="dense"))
 
 
 class SiameseNetwork(EmbeddingLearner):
-    """Logits are the mean log-odds, over a class's support, that the query is of the same class."""
+    """Logits are the mean log-odds, over a class's support, that a query is of the same class."""
 
     unit: Tensor
 
@@ -50,10 +49,10 @@ class SiameseNetwork(EmbeddingLearner):
         self.threshold = nn.Parameter(torch.tensor(1.0))  # in units of distance
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
-        """Learn the encoder's scale, and as unit the mean distance of two meta-train clips."""
+        """Fit the encoder's normalisation, and as unit the mean distance between two clips."""
         super().fit_scale(features, y)
         with evaluating(self):
-            parts = torch.split(torch.arange(len(features)), _SCALE_CLIPS)
+            parts = torch.split(torch.arange(len(features)), _BATCH_CLIPS)
             z = torch.cat([self.embed(features.select(rows)).x for rows in parts])
             distances = self.distances(z, z) * self.unit
             self.unit.copy_((distances.sum() / (len(z) * max(1, len(z) - 1))).clamp_min(_SMALLEST_UNIT))
@@ -71,12 +70,10 @@ class SiameseNetwork(EmbeddingLearner):
         """z (n_support, width) -> head from (n_query, width) to (n_query, n_way)."""
         return lambda query: class_means(self.log_odds(z, query), y, n_way).T
 
-    def accumulate(self, task: Task, weight: float) -> float:
-        """Add the gradient of `weight` times the loss over all pairs of an episode's clips, and return the loss."""
+    def task_loss(self, task: Task) -> Tensor:
+        """Return the loss over all pairs of an episode's clips."""
         z = torch.cat([self.embed(part).x for part in (task.support, task.query)])
-        loss = self.pair_loss(z, torch.cat([task.support_y, task.query_y]))
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return self.pair_loss(z, torch.cat([task.support_y, task.query_y]))
 
     def pair_loss(self, z: Tensor, y: Tensor) -> Tensor:
         """z (n, width), y (n,) -> cross-entropy of same and different pairs of different clips, each kind averaged."""

@@ -13,7 +13,8 @@ from ser_fewshot.frontends import FrontEnd, Normalization
 from ser_fewshot.learners import Learner
 from ser_fewshot.models.training_set import UNKNOWN, TrainingSet
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1, that of version 0.1.0, had other names of weights and is read too: `_renamed`."""
 
 
 @dataclass(frozen=True, kw_only=True)

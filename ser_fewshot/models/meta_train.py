@@ -18,7 +18,7 @@ from ser_fewshot.models.card import training_card
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.storage.tensors import digest
 from ser_fewshot.training import TrainSettings, check_parts, run_file, train
-from ser_fewshot.training.augmentation import UNVARIED
+from ser_fewshot.training.augmentation import NO_AUGMENTATION
 
 VALIDATION_SPEAKERS = 0.2
 
@@ -64,7 +64,7 @@ def meta_train(
     if start is not None:
         model = take_encoder(model, start)
     if not model.frontend.spectral:
-        settings = replace(settings, augmentation=UNVARIED)
+        settings = replace(settings, augmentation=NO_AUGMENTATION)
     objectives = model.learner.objectives
     runs = {objective: run / objective if len(objectives) > 1 else run for objective in objectives}
     for folder in runs.values():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import halved
 from ser_fewshot.learners import LARGEST_SIZE
+from ser_fewshot.models._renamed import renamed
 from ser_fewshot.models.build import build_model
 from ser_fewshot.models.config import FORMAT, Model, ModelConfig
 from ser_fewshot.models.training_set import RECORD, TrainingSet, by_card, parsed
@@ -83,11 +84,12 @@ def assemble(
     Raises:
         CheckpointError: they do not fit, or this version cannot read them; `origin` says where they are from.
     """
-    if config.get("format") != FORMAT or config.get("model_type") != "ser_fewshot":
+    stored = config.get("format")
+    if stored not in (1, FORMAT) or config.get("model_type") != "ser_fewshot":
         raise CheckpointError(
             origin,
-            found=f"model_type {config.get('model_type')!r}, format {config.get('format')!r}",
-            expected=f"model_type 'ser_fewshot', format {FORMAT}",
+            found=f"model_type {config.get('model_type')!r}, format {stored!r}",
+            expected=f"model_type 'ser_fewshot', format 1 or {FORMAT}",
             remedy="Use a model of this program; a newer one needs a newer program.",
         )
     given = {key: value for key, value in config.items() if key not in ("format", "model_type")}
@@ -101,6 +103,8 @@ def assemble(
             expected="a config as this program writes it",
             remedy="Take the model from its source again.",
         ) from error
+    if stored == 1:
+        learner = renamed(learner, model.config.encoder_name)
     network = nn.Module() if model.frontend.network is None else model.frontend.network
     for module, tensors in ((model.learner, learner), (network, frontend)):
         load_weights(module, in_single(tensors, module.state_dict()), origin=origin)

@@ -1,4 +1,4 @@
-"""A training run on disk: everything that its next epoch depends on, in one file that is written whole."""
+"""A training run on disk: the checkpoint, an atomic file with all that the next epoch depends on, and logs."""
 
 from __future__ import annotations
 
@@ -7,30 +7,36 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ser_fewshot.compute import distributed
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
-from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.files import TEMPORARY, write_atomically
 from ser_fewshot.storage.tensors import load_weights, read_tensors
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 _FORMAT = "2"
-"""Format 1, that of version 0.1, knew a run by the classes that its learner was made of, and clips by their ids."""
+"""Format 1, of version 0.1, identified a run by the classes of its learner, and clips by their ids."""
 _WORST = -1e30  # JSON has no infinity
-_SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW keeps of every parameter
+_SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # of AdamW
 
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        epoch: epochs that are finished.
-        best_score, best_epoch: the best meta-validation UAR, without one minus the lowest loss, and when that was.
+        epoch: finished epochs.
+        best_score, best_epoch: the best meta-validation UAR (without meta-validation, minus the lowest loss), and when.
         history: one record an epoch.
     """
 
@@ -42,18 +48,15 @@ class Progress:
 
 def save_run(
     path: Path,
-    goal: nn.Module,
+    objective: nn.Module,
     *,
     optimizer: Optimizer,
     best: Mapping[str, Tensor],
     progress: Progress,
     identity: Mapping[str, str],
 ) -> None:
-    """Write what is trained, the learner's best weights so far, the optimiser's state and the progress.
-
-    `identity` says of which run they are.
-    """
-    tensors = {f"goal/{name}": tensor for name, tensor in goal.state_dict().items()}
+    """Write the objective's state, the learner's best weights so far, the optimiser's state and the progress."""
+    tensors = {f"goal/{name}": tensor for name, tensor in objective.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for number, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{slot}": tensor for slot, tensor in slots.items()}
@@ -63,12 +66,12 @@ def save_run(
 
 
 def load_run(
-    path: Path, goal: nn.Module, learner: Learner, *, optimizer: Optimizer, identity: Mapping[str, str]
+    path: Path, objective: nn.Module, learner: Learner, *, optimizer: Optimizer, identity: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], Progress]:
-    """Bring a goal, its learner and the optimiser back to what `save_run` wrote; return best weights and progress.
+    """Restore what `save_run` wrote; return the best weights and the progress.
 
     Raises:
-        CheckpointError: the file is damaged, or is of a run with another identity.
+        CheckpointError: the file is damaged, or of a run with another identity.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != _FORMAT:
@@ -88,7 +91,7 @@ def load_run(
             )
     try:
         progress = _progress(metadata["progress"])
-        slots = _slots(_part(tensors, "optimizer"), trained(goal))
+        slots = _slots(_part(tensors, "optimizer"), trainable(objective))
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             str(path),
@@ -97,23 +100,20 @@ def load_run(
             remedy="The file was damaged or changed: start a new run in another folder.",
         ) from error
     best = _part(tensors, "best")
-    load_weights(learner, best, origin=f"{path}, best weights")  # to see that they fit; the next line overwrites them
-    load_weights(goal, _part(tensors, "goal"), origin=str(path))
+    load_weights(learner, best, origin=f"{path}, best weights")  # a check only: overwritten by the next line
+    load_weights(objective, _part(tensors, "goal"), origin=str(path))
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
     return best, progress
 
 
-def described(learner: Learner) -> str:
-    """Return what a learner is, by its settings and the names and shapes of its weights: no class, no version."""
+def learner_identity(learner: Learner) -> str:
+    """Return the settings of a learner and the names and shapes of its weights, as JSON."""
     shapes = {name: tuple(tensor.shape) for name, tensor in learner.state_dict().items()}
     return json.dumps({"settings": learner.described, "shapes": shapes}, sort_keys=True)
 
 
 def fingerprint(*sets: FeatureSet) -> str:
-    """Return the SHA-256 of which clips there are, who says what in them, and their sound.
-
-    Where the sound is not known, because features were not extracted from files, how long they are stands for it.
-    """
+    """Return the SHA-256 of the clips' metadata and content; of features without files, their lengths."""
     digest = hashlib.sha256()
     for features in sets:
         for row, item in enumerate(features.utterances):
@@ -132,13 +132,13 @@ def _progress(text: str) -> Progress:
     return progress
 
 
-def trained(goal: nn.Module) -> list[nn.Parameter]:
-    """Return what an optimiser moves, in the order that its state is numbered by."""
-    return [parameter for parameter in goal.parameters() if parameter.requires_grad]
+def trainable(objective: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters in the order of the optimiser's state."""
+    return [parameter for parameter in objective.parameters() if parameter.requires_grad]
 
 
 def _slots(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[int, dict[str, Tensor]]:
-    """Return the optimiser's state by the number of the parameter; a parameter without gradient has none."""
+    """Return the optimiser's state by parameter number; parameters without gradient have none."""
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, slot = name.split("/")
@@ -147,10 +147,56 @@ def _slots(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) ->
             raise ValueError(f"{name}: values that are not finite, or the shape {tuple(tensor.shape)}")
         slots.setdefault(int(number), {})[slot] = tensor
     if any(set(kept) != _SLOTS for kept in slots.values()):
-        raise ValueError("an optimiser state that is not whole")
+        raise ValueError("an incomplete optimiser state")
     return slots
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = f"{prefix}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+class Journal:
+    """Writes the folder of a run: `checkpoint.safetensors`, `log.jsonl`, and TensorBoard's files in `tensorboard`.
+
+    Of several processes the first one writes. `progress` is updated by the training loop.
+    """
+
+    def __init__(self, run: Path, progress: Progress) -> None:
+        self.run = run
+        self.progress = progress
+        self._board: SummaryWriter | None = None
+
+    def __enter__(self) -> Journal:
+        """Bring the folder to the state of the checkpoint, as a kill may have interrupted a write."""
+        if distributed.is_main():
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - for the one process that writes
+
+            for leftover in sorted(self.run.glob(f".*{TEMPORARY}")):
+                leftover.unlink(missing_ok=True)
+            self._write_log()
+            self._board = SummaryWriter(str(self.run / "tensorboard"), purge_step=self.progress.epoch + 1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+    def record_epoch(
+        self, objective: nn.Module, *, optimizer: Optimizer, best: Mapping[str, Tensor], identity: Mapping[str, str]
+    ) -> None:
+        """Write an epoch: first the checkpoint, from which the logs can be restored."""
+        if self._board is None:
+            return
+        path = self.run / "checkpoint.safetensors"
+        save_run(path, objective, optimizer=optimizer, best=best, progress=self.progress, identity=identity)
+        self._write_log()
+        for name, value in self.progress.history[-1].items():
+            self._board.add_scalar(name, value, self.progress.epoch)
+
+    def _write_log(self) -> None:
+        lines = (json.dumps(record) + "\n" for record in self.progress.history)
+        write_atomically(self.run / "log.jsonl", "".join(lines))

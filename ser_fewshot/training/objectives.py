@@ -1,7 +1,7 @@
-"""What a training step lowers: the loss of episodes, or that of classifying all meta-train classes.
+"""Training objectives: the loss of episodes, or of classifying all meta-train classes.
 
-Either draws what it trains on from (seed, step) alone, and its state is what a checkpoint keeps. Where several
-processes train, each draws all of a step, varies and computes its share: the gradients add up to those of one.
+Either draws its clips from (seed, step) alone; its state is part of a checkpoint. With several processes, each draws
+all of a step, and augments and computes its share: their gradients add up to those of one process.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ser_fewshot.episodes.feasible import feasible_sampler
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, Task, device_of, evaluating
-from ser_fewshot.training.augmentation import augment, pass_over
+from ser_fewshot.training.augmentation import augment, skip
 from ser_fewshot.training.settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
 
-_NO_CLASS = -100  # what the cross-entropy leaves out
+_NO_CLASS = -100  # ignored by the cross-entropy
 
 
-class Goal(nn.Module):
-    """A learner, what training needs beside it, and the clips.
+class TrainingObjective(nn.Module):
+    """A learner, the parameters that only training needs, and the clips.
 
     Attributes:
-        scale: of the gradients, above 1 where half precision would lose small ones.
+        scale: of the gradients, above 1 in half precision.
     """
 
     scale: float = 1.0
@@ -44,15 +44,15 @@ class Goal(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the learner computes; clips wait in the machine's own memory."""
+        """The learner's device; clips stay on the CPU."""
         return device_of(self.learner)
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
-        """Add this process's part of the gradient of step `done` (0, 1, ...), and return its part of the mean loss."""
+        """Add this process's share of the gradient of step `done` (0, 1, ...); return its share of the mean loss."""
         raise NotImplementedError
 
 
-class Episodes(Goal):
+class Episodes(TrainingObjective):
     """The mean query loss of episodes; some may be redrawn from the classes that failed.
 
     Hard tasks: Sun et al., "Meta-transfer learning for few-shot learning", 2019, https://arxiv.org/abs/1812.02403.
@@ -64,7 +64,7 @@ class Episodes(Goal):
         self._row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
-        """Add the gradient of a meta-batch, then that of the harder episodes it leads to."""
+        """Add the gradient of a meta-batch, then that of harder episodes of the classes that failed."""
         n_tasks = (self.settings.meta_batch + self.learner.hard_tasks) * len(self.samplers)
         weight = self.scale / n_tasks
         losses: list[float] = []
@@ -84,12 +84,9 @@ class Episodes(Goal):
     def failures(
         self, sampler: EpisodeSampler, episodes: Sequence[Episode], tasks: Mapping[int, Task]
     ) -> dict[str, set[str]]:
-        """Return the class of each episode that is recognised worst, by the corpus it is from ("" where they mix).
+        """Return the worst class of each episode, of all processes, by its corpus ("" where they mix).
 
-        Args:
-            sampler: what drew the episodes.
-            episodes: of all processes.
-            tasks: those that this process has, by their place among the episodes.
+        `tasks` are this process's share, by number of the episode.
         """
         worst = torch.zeros(len(episodes), dtype=torch.int64)
         with evaluating(self.learner):
@@ -106,9 +103,9 @@ class Episodes(Goal):
         return failed
 
     def _tasks(self, episodes: Sequence[Episode], generator: torch.Generator, *, before: int) -> dict[int, Task]:
-        """Return this process's share of some episodes, by their place; `before` have been shared out before them.
+        """Return this process's share of some episodes, by number; `before` others of the step precede them.
 
-        The others are passed over, so that the generator goes on in every process as in one alone.
+        The rest is skipped, so that the generator advances as in a single process.
         """
         size, rank = distributed.world_size(), distributed.rank()
         tasks: dict[int, Task] = {}
@@ -117,7 +114,7 @@ class Episodes(Goal):
                 tasks[place] = self._task(episode, generator).to(self.device)
             else:
                 for part in (episode.support, episode.query):
-                    pass_over(self._clips(part), self.settings.augmentation, generator)
+                    skip(self._clips(part), self.settings.augmentation, generator)
         return tasks
 
     def _task(self, episode: Episode, generator: torch.Generator) -> Task:
@@ -132,7 +129,7 @@ class Episodes(Goal):
         return [self.features.clips[self._row[clip]] for members in part for clip in members]
 
 
-class Classes(Goal):
+class Classes(TrainingObjective):
     """Cross-entropy of one linear head a task over all its meta-train classes: conventional training.
 
     Several heads on one encoder are multi-task learning: Caruana, "Multitask learning", 1997,
@@ -152,11 +149,11 @@ class Classes(Goal):
             )
 
     def accumulate(self, done: int, generator: torch.Generator) -> float:
-        """Add the gradient of one batch of clips, drawn in an order that is shuffled anew for every pass over them."""
+        """Add the gradient of one batch of clips; every pass over them is in a new random order."""
         rows = self._rows(done)
         clips, own = [self.features.clips[row] for row in rows], distributed.share(range(len(rows)))
         if not own:
-            return 0.0  # what is left of the generator is drawn anew in the next step
+            return 0.0  # the next step has a generator of its own
         batch = augment(clips, self.settings.augmentation, generator, own=own)
         z = self._encoder()(batch.to(self.device))  # (own, width)
         total = z.new_zeros(())
@@ -171,14 +168,14 @@ class Classes(Goal):
         return total.item()
 
     def _encoder(self) -> Encoder:
-        """Return the learner's encoder, which stands in a checkpoint once, as the learner's."""
+        """Return the learner's encoder; no attribute, so that a checkpoint stores it once."""
         encoder = getattr(self.learner, "encoder", None)
         if not isinstance(encoder, Encoder):
             raise TypeError(f"{type(self.learner).__name__} learns classes and has no encoder")
         return encoder
 
     def _rows(self, done: int) -> list[int]:
-        """Return the clips of batch `done`; every clip once, then every clip again."""
+        """Return the clips of batch `done`."""
         n, size = len(self.features), self.settings.batch_clips
         rows: list[int] = []
         for place in range(done * size, (done + 1) * size):
@@ -193,10 +190,10 @@ class Classes(Goal):
 def check_parts(
     learner: Learner, train: Sequence[Utterance], validation: Sequence[Utterance], settings: TrainSettings
 ) -> None:
-    """Refuse clips that cannot give what is trained and judged on, before their features are computed.
+    """Check, before features are computed, that clips suffice for training and meta-validation.
 
     Raises:
-        EpisodeError: they cannot; it says of which part, and what is possible.
+        EpisodeError: they do not; with the part, and what is possible.
     """
     if "episodes" in learner.objectives:
         training_samplers(train, settings)
@@ -206,12 +203,12 @@ def check_parts(
 
 
 def training_samplers(utterances: Sequence[Utterance], settings: TrainSettings) -> list[EpisodeSampler]:
-    """Return what draws the episodes of each task."""
+    """Return the sampler of each task."""
     return [feasible_sampler(utterances, spec, seed=settings.seed, part="meta-training") for spec in settings.tasks]
 
 
 def validation_sampler(utterances: Sequence[Utterance], settings: TrainSettings) -> EpisodeSampler:
-    """Return what draws the episodes that every epoch is judged on."""
+    """Return the sampler of meta-validation."""
     return feasible_sampler(utterances, settings.tasks[0], seed=VALIDATION_SEED, part="meta-validation")
 
 

@@ -1,22 +1,21 @@
-"""How a learner is trained."""
+"""Settings of training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from ser_fewshot.episodes import EpisodeSpec
-from ser_fewshot.errors import SettingsError
-from ser_fewshot.settings import check_types
+from ser_fewshot.settings import check_types, require
 from ser_fewshot.training.augmentation import Augmentation
 
 SEED_STRIDE = 1_000_003  # more steps than any run takes, so that two seeds share none
-VALIDATION_SEED = 2**31  # another stream of episodes than any legal seed
+VALIDATION_SEED = 2**31  # beyond any legal seed: other episodes
 
 _COUNTS = ("epochs", "steps", "meta_batch", "batch_clips", "patience")
 
 DEFAULT_TASKS = (
     EpisodeSpec(n_way=4, k_shot=5, n_query=5),
-    # Speakers as classes: what tells voices apart is not lost, and there are far more speakers than emotions.
+    # Speakers as classes keep information about voices, and there are far more speakers than emotions.
     EpisodeSpec(n_way=8, k_shot=2, n_query=2, label="speaker", query_speaker="same"),
 )
 
@@ -26,15 +25,14 @@ class TrainSettings:
     """How a learner is trained.
 
     Attributes:
-        tasks: each step draws `meta_batch` episodes of each of these; the first one is what meta-validation asks.
+        tasks: each step draws `meta_batch` episodes of each of these; the first one is meta-validation's.
         batch_clips: clips in a step of conventional training, for learners that begin with it.
         epochs, steps: steps are optimiser steps in an epoch.
         learning_rate: of AdamW, after a warm-up of one epoch; falls to zero along a half cosine.
-        weight_decay: of AdamW.
         clip_norm: largest norm of the gradient.
         patience: epochs without a better meta-validation score before training stops.
-        validation_episodes: frozen ones, scored after every epoch.
-        augmentation: how training clips are varied.
+        validation_episodes: the same ones after every epoch.
+        augmentation: of training clips.
         seed: of everything random.
     """
 
@@ -62,7 +60,5 @@ class TrainSettings:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("seed", 0 <= self.seed < VALIDATION_SEED, f"0 to {VALIDATION_SEED - 1}"),
         ):
-            if not legal:
-                raise SettingsError(
-                    f"train.{name}", found=str(getattr(self, name)), expected=expected, remedy="Correct the value."
-                )
+            found, remedy = getattr(self, name), "Correct the value."
+            require(legal, f"train.{name}", found=found, expected=expected, remedy=remedy)

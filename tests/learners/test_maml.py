@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from each import each
 from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor
@@ -76,9 +77,9 @@ def accumulated(learner: MAML, *tasks: Task, weight: float = 1.0) -> tuple[list[
     return losses, [parameter.grad.clone() for parameter in learner.parameters() if parameter.grad is not None]
 
 
-@pytest.mark.parametrize("encoder", ["dense", "conv"])
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("first_order", [False, True])
+@each("encoder", ["dense", "conv"])
+@each("steps", [1, 3])
+@each("first_order", [False, True])
 def test_the_gradient_is_that_of_a_plain_loop(encoder, steps, first_order):
     learner = maml(encoder, steps=steps, first_order=first_order)
     loss, expected = plain_loop(learner, task(), second_order=not first_order)
@@ -130,7 +131,3 @@ def test_training_makes_what_it_adapts_to_better():
         losses.append(sum(learner.accumulate(task(seed), 0.5) for seed in (0, 5)))
         optimizer.step()
     assert losses[-1] < 0.8 * losses[0]
-
-
-def test_order_steps_and_rate_are_part_of_what_a_learner_shows():
-    assert "steps=7, rate=0.25, second_order=False" in repr(maml(steps=7, rate=0.25, first_order=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from each import each
 from tolerance import assert_near
 from torch import Tensor
 
@@ -268,7 +269,7 @@ def test_the_loss_is_the_mean_over_steps_and_sequences_of_a_plain_loop():
     assert_near(found, torch.stack(losses).mean(), EXACT)
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.25])
+@each("weight", [1.0, 0.25])
 def test_accumulate_adds_the_gradient_of_the_sequences(weight):
     learner, support, query = exact(), points(8, DIM), points(4, DIM, seed=1)
     torch.manual_seed(4)
@@ -347,7 +348,7 @@ def test_more_classes_than_labels_are_refused():
     assert all(torch.equal(tensor, before[name]) for name, tensor in learner.state_dict().items())
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "expected"),
     [
         ({"slots": 0}, "at least 1"),
@@ -357,12 +358,7 @@ def test_more_classes_than_labels_are_refused():
         ({"decay": 1.1}, r"decay in \[0, 1\]"),
         ({"decay": math.nan}, r"decay in \[0, 1\]"),
     ],
-    ids=str,
 )
 def test_settings_that_make_no_memory_are_refused(settings, expected):
     with pytest.raises(SettingsError, match=expected):
         Settings(**settings)
-
-
-def test_the_memory_is_part_of_what_a_learner_shows():
-    assert "slots=48, slot_width=16, heads=2, decay=0.5, sequences=3" in repr(mann(decay=0.5, sequences=3))

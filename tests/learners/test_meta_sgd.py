@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from each import each
 from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor
@@ -41,7 +42,7 @@ def slope_matters(name: str, slope: Tensor) -> bool:
     return name in ("encoder.norm.bias", "encoder.project.bias") or float(slope.abs().max()) > 1e-6
 
 
-@pytest.mark.parametrize("settings", [{}, {"rate": 0.3, "steps": 2}, {"first_order": True}], ids=str)
+@each("settings", [{}, {"rate": 0.3, "steps": 2}, {"first_order": True}])
 def test_with_one_rate_for_all_weights_it_is_maml(settings):
     ours, maml = meta_sgd(**settings), learner_of("maml", **settings)
     assert_near(logits(ours), logits(maml))
@@ -113,7 +114,3 @@ def test_every_rate_is_trained():
     for name, rate in learner.rate.items():
         assert rate.grad is not None
         assert slope_matters(name, rate.grad), name
-
-
-def test_steps_and_order_are_part_of_what_a_learner_shows():
-    assert "steps=2, second_order=False" in repr(meta_sgd(steps=2, first_order=True))

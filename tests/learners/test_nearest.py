@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from each import each
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from tolerance import assert_near
 from torch import Tensor
@@ -50,7 +51,7 @@ def test_with_one_shot_the_nearest_neighbour_decides():
     assert np.array_equal(nearest().adapt(pooled(support), y)(pooled(query)).argmax(1).numpy(), reference)
 
 
-@pytest.mark.parametrize("copies", [2, 5])
+@each("copies", [2, 5])
 def test_support_clips_given_several_times_change_nothing(copies):
     support, query = points(8, 0), points(9, 1)
     assert_near(

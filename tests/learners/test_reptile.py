@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from each import each
 from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor
@@ -104,7 +105,7 @@ def test_two_mini_batches_give_each_algorithm_its_own_gradient():
     assert (hessian @ g_2).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("steps", [2, 5])
+@each("steps", [2, 5])
 def test_with_a_weight_of_1_and_one_task_it_is_plain_sgd_on_support_and_query_in_turn(steps):
     learner = reptile(steps=steps, rate=0.2)
     expected = by_hand(learner, task())
@@ -196,7 +197,7 @@ def test_one_step_which_could_move_only_the_head_is_refused():
         Settings(steps=1)
 
 
-@pytest.mark.parametrize("name", ["Adam", "", "adamw"])
+@each("name", ["Adam", "", "adamw"])
 def test_an_unknown_inner_optimizer_is_refused(name):
     with pytest.raises(SettingsError, match=r"sgd \| adam"):
         Settings(inner_optimizer=name)

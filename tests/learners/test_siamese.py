@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from each import each
 from sklearn.neighbors import KNeighborsClassifier
 from synthetic import DIM, batch
 from tolerance import assert_near
@@ -130,7 +131,7 @@ def test_the_loss_is_the_mean_over_same_pairs_and_over_different_pairs_of_a_plai
     assert learner.pair_loss(z, Y).item() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("y", [[0, 1, 2, 3], [0, 0, 0, 0]], ids=["only different pairs", "only same pairs"])
+@each("y", [[0, 1, 2, 3], [0, 0, 0, 0]])
 def test_the_loss_of_pairs_of_a_single_kind_is_their_mean(y):
     learner, z = siamese(), points(4, 0)
     odds = torch.cat([learner.log_odds(z, z)[i, i + 1 :] for i in range(4)])
@@ -157,7 +158,7 @@ def test_equal_clips_leave_the_gradient_finite():
     assert torch.equal(z.grad, torch.zeros_like(z))
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.25])
+@each("weight", [1.0, 0.25])
 def test_accumulate_adds_the_gradient_of_all_pairs_of_an_episode(weight):
     learner, support, query = siamese(), points(8, 0), points(4, 1)
     query_y = torch.arange(4)
@@ -169,7 +170,7 @@ def test_accumulate_adds_the_gradient_of_all_pairs_of_an_episode(weight):
         assert_near([x.grad for x in learner.parameters()], [times * x for x in expected], EXACT)
 
 
-@pytest.mark.parametrize("encoder", ["mean", "statistics", "dense"])
+@each("encoder", ["mean", "statistics", "dense"])
 def test_before_training_pairs_of_clips_are_undecided_with_any_encoder(encoder):
     learner = build_learner("siamese", DIM, {"encoder": {"name": encoder}})
     assert isinstance(learner, SiameseNetwork)

@@ -11,7 +11,7 @@ from ser_fewshot.errors import SettingsError
 from ser_fewshot.models import ModelConfig, build_model
 from ser_fewshot.models import meta_train as pipeline
 from ser_fewshot.training import TrainSettings
-from ser_fewshot.training.augmentation import UNVARIED
+from ser_fewshot.training.augmentation import NO_AUGMENTATION
 
 POOLED = {"frontend": "pretrained", "frontend_settings": {"architecture": tiny("whisper").architecture}}
 
@@ -36,7 +36,7 @@ def test_only_a_spectrum_is_varied_in_training(config, varied, monkeypatch, tmp_
             settings=settings,
             run=tmp_path,
         )
-    assert caught.value.args[0].augmentation == (settings.augmentation if varied else UNVARIED)
+    assert caught.value.args[0].augmentation == (settings.augmentation if varied else NO_AUGMENTATION)
 
 
 def test_a_clip_that_is_one_frame_is_not_measured_against_itself():

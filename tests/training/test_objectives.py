@@ -49,14 +49,16 @@ def supervised(weights: Mapping[str, float]) -> Learner:
 
 def gradient(weights: Mapping[str, float]) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradient of the encoder in one step of classes, in double precision."""
-    goal = Classes(supervised(weights), corpus(), SETTINGS).double()
-    goal.features = replace(goal.features, clips=tuple(clip.double() for clip in goal.features.clips))
-    for head in goal.heads.values():  # heads of one kind begin alike, whatever stands beside them
+    objective = Classes(supervised(weights), corpus(), SETTINGS).double()
+    objective.features = replace(objective.features, clips=tuple(clip.double() for clip in objective.features.clips))
+    for head in objective.heads.values():  # heads of one kind begin alike, whatever stands beside them
         generator = torch.Generator().manual_seed(head.out_features)
         head.weight.data = torch.randn(head.weight.shape, generator=generator, dtype=torch.float64) / 10
         head.bias.data.zero_()
-    loss = goal.accumulate(0, torch.Generator().manual_seed(0))
-    return loss, {name: value.grad for name, value in goal.learner.encoder.named_parameters() if value.grad is not None}
+    loss = objective.accumulate(0, torch.Generator().manual_seed(0))
+    return loss, {
+        name: value.grad for name, value in objective.learner.encoder.named_parameters() if value.grad is not None
+    }
 
 
 def test_the_gradients_of_several_tasks_add_up():
@@ -79,8 +81,8 @@ def test_a_task_that_weighs_nothing_is_no_task():
 
 def test_every_clip_is_met_once_before_any_is_met_again():
     features = corpus()
-    goal = Classes(learner(), features, SETTINGS)
-    met = [row for step in range(2 * len(features) // 16) for row in goal._rows(step)]
+    objective = Classes(learner(), features, SETTINGS)
+    met = [row for step in range(2 * len(features) // 16) for row in objective._rows(step)]
     assert sorted(met[: len(features)]) == sorted(met[len(features) :]) == list(range(len(features)))
     assert met[: len(features)] != met[len(features) :]
 
@@ -124,30 +126,32 @@ def test_conventional_training_lowers_its_loss_and_throws_its_heads_away(tmp_pat
 
 
 def test_the_class_that_fails_is_the_one_with_the_largest_loss(monkeypatch):
-    goal = Episodes(learner("protonet"), corpus(), SETTINGS)
-    episode = goal.samplers[0].draw(0)
-    task = goal._task(episode, torch.Generator().manual_seed(0))
+    objective = Episodes(learner("protonet"), corpus(), SETTINGS)
+    episode = objective.samplers[0].draw(0)
+    task = objective._task(episode, torch.Generator().manual_seed(0))
     for worst in range(3):
         logits = torch.nn.functional.one_hot(task.query_y, 3).float()
         logits[task.query_y == worst] *= -1
-        monkeypatch.setattr(goal.learner, "adapt", lambda *_, logits=logits: lambda _: logits)
-        assert goal.failures(goal.samplers[0], [episode], {0: task}) == {"synthetic": {episode.classes[worst]}}
+        monkeypatch.setattr(objective.learner, "adapt", lambda *_, logits=logits: lambda _: logits)
+        assert objective.failures(objective.samplers[0], [episode], {0: task}) == {
+            "synthetic": {episode.classes[worst]}
+        }
 
 
 def test_harder_episodes_are_drawn_from_what_failed_and_weigh_like_the_others(monkeypatch):
     built = learner("protonet")
     built.hard_tasks = 2
-    goal = Episodes(built, corpus(), replace(SETTINGS, meta_batch=3))
+    objective = Episodes(built, corpus(), replace(SETTINGS, meta_batch=3))
     asked, weights = [], []
-    monkeypatch.setattr(goal, "failures", lambda *_: {"synthetic": {"joy"}})
-    draw_harder = goal.samplers[0].draw_harder
+    monkeypatch.setattr(objective, "failures", lambda *_: {"synthetic": {"joy"}})
+    draw_harder = objective.samplers[0].draw_harder
     monkeypatch.setattr(
-        goal.samplers[0], "draw_harder", lambda n, failed: asked.append((n, failed)) or draw_harder(n, failed)
+        objective.samplers[0], "draw_harder", lambda n, failed: asked.append((n, failed)) or draw_harder(n, failed)
     )
     monkeypatch.setattr(
         built, "accumulate_many", lambda tasks, weight: weights.append((len(tasks), weight)) or [1.0] * len(tasks)
     )
-    assert goal.accumulate(4, torch.Generator()) == 1.0
+    assert objective.accumulate(4, torch.Generator()) == 1.0
     assert asked == [(8, {"synthetic": {"joy"}}), (9, {"synthetic": {"joy"}})]
     assert weights == [(3, 1 / 5), (2, 1 / 5)]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from default_model import layerwise
+from each import each
 from tiny_encoders import tiny
 from tolerance import assert_near
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ def student(channels: int = WIDTH, *, seed: int = 0, blocks: int = BLOCKS, said:
 
 
 def begin(made: Transformer, *, of: Pretrained | None = None, waveforms: Sequence[Tensor] = ()) -> Transformer:
-    layerwise.begin(made, of or teacher(), ears=EARS, waveforms=waveforms or heard())
+    layerwise.initialise(made, of or teacher(), frontend=EARS, waveforms=waveforms or heard())
     return made
 
 
@@ -165,14 +166,14 @@ def test_a_teacher_that_is_stopped_is_listened_to_no_longer(monkeypatch):
 # What is refused
 
 
-@pytest.mark.parametrize(
+@each(
     ("of", "told", "found"),
     [
         (lambda: tiny("hubert").frontend(layer=2, pooling="frames"), {}, "for 2 blocks of hubert"),
         (lambda: teacher(1), {}, "for 1 blocks of whisper"),
         (lambda: tiny("whisper").frontend(layer="weighted"), {"blocks": 1, "said": WIDTH}, "for 2 blocks of whisper"),
-        (teacher, {"said": BLOCKS * WIDTH + 2}, "2 blocks of .* that say 66 values"),
-        (teacher, {"blocks": 1}, "1 blocks of .* that say 64 values"),
+        (teacher, {"said": BLOCKS * WIDTH + 2}, "2 blocks of .* and 66 values"),
+        (teacher, {"blocks": 1}, "1 blocks of .* and 64 values"),
     ],
 )
 def test_a_teacher_whose_layers_are_not_those_of_the_student_is_refused_and_nothing_is_set(of, told, found):
@@ -201,8 +202,8 @@ def test_the_best_line_through_points():
 def test_units_that_say_what_others_say_are_not_chosen():
     first, second = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
     units = torch.stack([0.1 * first + 9, second, torch.full((50,), 100.0), 2 * first, first + 0.01 * second], 1)
-    assert layerwise._telling(units, 1).tolist() == [3]
-    assert layerwise._telling(units, 2).tolist() == [1, 3]
+    assert layerwise._representative(units, 1).tolist() == [3]
+    assert layerwise._representative(units, 2).tolist() == [1, 3]
 
 
 def test_the_axes_of_a_stream_are_those_it_moves_along_most_without_what_all_values_share():

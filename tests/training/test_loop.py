@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from each import each
 from synthetic import DIM, corpus
 from torch import Tensor
 
@@ -80,7 +81,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_of(run: Path, to: Path) -> Path:
-    to.mkdir()
+    to.mkdir(exist_ok=True)
     for name in ("checkpoint.safetensors", "log.jsonl"):
         (to / name).write_bytes((run / name).read_bytes())
     return to
@@ -170,9 +171,8 @@ def test_no_episode_is_met_twice_and_none_of_validation_is_trained_on(tmp_path, 
     assert {seed for seed, _, index in drawn if index > 0} == {VALIDATION_SEED}
 
 
-@pytest.mark.parametrize("name", ["protonet", "ridge", "nearest"])
-def test_every_learner_with_an_encoder_that_learns_is_trained(name, tmp_path):
-    trained = learner(name)
+def test_a_learner_without_weights_of_its_own_trains_its_encoder(tmp_path):
+    trained = learner("nearest")
     before = weights(trained)
     train(trained, corpus(), corpus(seed=1), settings=replace(SETTINGS, epochs=1), run=tmp_path)
     assert not torch.equal(weights(trained)["encoder.project.weight"], before["encoder.project.weight"])
@@ -196,19 +196,12 @@ def test_the_global_generators_are_left_as_they_were(tmp_path):
 
 
 # Writes of an unbroken run: the empty log, then checkpoint and log of each of two epochs.
-@pytest.mark.parametrize("moment", ["before", "during", "after"])
-@pytest.mark.parametrize("write", range(1, 6))
+@pytest.mark.parametrize(
+    ("write", "moment"), [(1, "during"), (2, "before"), (2, "during"), (2, "after"), (3, "during"), (5, "after")]
+)
 def test_a_run_killed_at_any_write_ends_like_the_unbroken_one(write, moment, unbroken, tmp_path):
     run = tmp_path / "run"
     assert in_child(run, kill_at=write, moment=moment) == -signal.SIGKILL
-    assert in_child(run) == 0
-    assert_ends_like(run, unbroken)
-
-
-def test_a_run_killed_again_and_again_ends_like_the_unbroken_one(unbroken, tmp_path):
-    run, moments = tmp_path / "run", random.Random(0)
-    codes = [in_child(run, kill_at=2, moment=moments.choice(["before", "during", "after"])) for _ in range(3)]
-    assert set(codes) == {-signal.SIGKILL}
     assert in_child(run) == 0
     assert_ends_like(run, unbroken)
 
@@ -218,7 +211,7 @@ def test_a_run_killed_at_random_times_ends_like_the_unbroken_one(unbroken, tmp_p
     start = time.monotonic()
     in_child(tmp_path / "timed")
     whole = time.monotonic() - start
-    codes = [in_child(run, after=times.uniform(0.1, 0.9) * whole) for _ in range(4)]
+    codes = [in_child(run, after=times.uniform(0.1, 0.9) * whole) for _ in range(3)]
     assert -signal.SIGKILL in codes
     assert in_child(run) == 0
     assert_ends_like(run, unbroken)
@@ -233,11 +226,6 @@ def test_a_finished_run_is_resumed_without_another_step(unbroken, tmp_path, monk
     }
     assert_equal(resumed, best)
     assert (run / "log.jsonl").read_text() == (unbroken / "log.jsonl").read_text()
-
-
-def test_to_resume_what_has_not_begun_is_to_begin(tmp_path):
-    go(tmp_path, resume=True, settings=replace(SETTINGS, epochs=1))
-    assert len(log(tmp_path)) == 1
 
 
 def test_a_run_of_a_model_made_otherwise_is_not_resumed(tmp_path):
@@ -266,19 +254,13 @@ def test_a_folder_with_a_run_is_refused_unless_it_is_to_be_resumed(unbroken, tmp
     assert (run / "checkpoint.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "change", [{"seed": 6}, {"epochs": 4}, {"learning_rate": 1e-3}, {"tasks": SETTINGS.tasks[:1]}], ids=str
-)
+@each("change", [{"seed": 6}, {"epochs": 4}, {"learning_rate": 1e-3}, {"tasks": SETTINGS.tasks[:1]}])
 def test_resuming_with_other_settings_is_refused(change, unbroken, tmp_path):
     with pytest.raises(CheckpointError, match="different settings"):
         go(copy_of(unbroken, tmp_path / "run"), resume=True, settings=replace(SETTINGS, **change))
 
 
-@pytest.mark.parametrize(
-    "other",
-    [lambda: learner("ridge"), lambda: learner(metric="cosine"), lambda: build_learner("protonet", DIM)],
-    ids=["ridge", "metric", "encoder"],
-)
+@each("other", [lambda: learner("ridge"), lambda: learner(metric="cosine"), lambda: build_learner("protonet", DIM)])
 def test_resuming_with_another_learner_is_refused(other, unbroken, tmp_path):
     run = copy_of(unbroken, tmp_path / "run")
     with pytest.raises(CheckpointError, match="different learner"):
@@ -347,23 +329,23 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@each("damage", DAMAGES.items())
 def test_a_checkpoint_that_was_changed_is_refused_by_one_line(damage, unbroken, tmp_path):
     run = copy_of(unbroken, tmp_path / "run")
-    rewritten(run / "checkpoint.safetensors", damage)
+    rewritten(run / "checkpoint.safetensors", damage[1])
     with pytest.raises(CheckpointError) as caught:
         go(run, resume=True)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04.", b"{}" * 100], ids=["empty", "zip", "pickle", "text"])
+@each("content", [b"", b"PK", b"\x80\x04.", b"{}" * 100])
 def test_a_checkpoint_that_is_none_is_refused(content, tmp_path):
     (tmp_path / "checkpoint.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match="safetensors"):
         go(tmp_path, resume=True)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+@each("share", [0.1, 0.99])
 def test_a_truncated_checkpoint_is_refused(share, unbroken, tmp_path):
     run = copy_of(unbroken, tmp_path / "run")
     content = (run / "checkpoint.safetensors").read_bytes()
@@ -389,7 +371,6 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[
     ("scores", "best"),
     [
         pytest.param([0.5, 0.7, 0.6, 0.7], 2, id="a score only equalled is not better"),
-        pytest.param([0.5, 0.4, 0.3], 1, id="never better than at first"),
         pytest.param([0.0, 0.0, 0.0], 1, id="always zero"),
         pytest.param([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 6, id="better to the end"),
     ],
@@ -438,7 +419,6 @@ def with_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> list[di
     ("losses", "best"),
     [
         pytest.param([3.0, 2.5, 2.75, 2.5], 2, id="a loss only equalled is not better"),
-        pytest.param([5.0, 6.0, 7.0], 1, id="never better than at first"),
         pytest.param([2e6, 1e6, 3e6, 3e6], 2, id="as large as losses may be"),
         pytest.param([0.5, 0.25, -0.5, -1.0, -0.75, -2.0], 6, id="lower to the end"),
     ],
@@ -474,7 +454,7 @@ def test_validation_changes_nothing_about_what_is_learned(tmp_path):
             assert torch.equal(found[name], expected[name]), name
 
 
-@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("at", [0, 3, 5])
 def test_without_validation_too_a_run_killed_at_any_step_ends_like_the_unbroken_one(at, tmp_path, monkeypatch):
     whole = weights(unjudged(tmp_path / "whole"))
     step = loop._Trainer.step
@@ -578,7 +558,7 @@ def test_one_long_clip_does_not_fill_the_memory_when_the_scale_is_learned(tmp_pa
     assert seen[0][1] <= 1000 < len(long.clips[0])
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         {"tasks": ()},
@@ -606,7 +586,6 @@ def test_one_long_clip_does_not_fill_the_memory_when_the_scale_is_learned(tmp_pa
         {"seed": 10**400},
         {"seed": 0.5},
     ],
-    ids=lambda change: f"{change!s:.40}",
 )
 def test_settings_that_train_nothing_are_refused_by_their_name(change):
     with pytest.raises(SettingsError, match=next(iter(change))):

@@ -22,7 +22,8 @@ from conftest import tone
 from default_model import fit
 from default_model.distillation import Distillation, distil
 from default_model.fit import Choice, fit_labels
-from default_model.lesson import Lesson
+from default_model.targets import DistillationSet
+from each import each
 from synthetic import DIM, corpus
 from tiny_encoders import tiny
 from tolerance import assert_near
@@ -45,12 +46,12 @@ WHISPER = tiny("whisper", encoder_attention_heads=8)
 TEACHERS = [WHISPER.frontend(layer=layer, pooling="frames") for layer in (1, 2)]
 
 
-def lesson() -> Lesson:
+def lesson() -> DistillationSet:
     """Clips that nothing is known of, and of every second frame three values to learn."""
     made = corpus(n_speakers=12, takes=1)
     nameless = tuple(replace(item, emotion=None, speaker=None) for item in made.utterances)
     targets = tuple(clip[: len(clip) // 2 * 2 : 2, :TEACHER].half() for clip in made.clips)
-    return Lesson(FeatureSet(nameless, made.clips), targets)
+    return DistillationSet(FeatureSet(nameless, made.clips), targets)
 
 
 def go(run: Path, *, config: ModelConfig = CONFIG, seed: int = 3, **told: Any) -> tuple[Model, dict[str, float]]:
@@ -64,7 +65,7 @@ def test_a_taught_model_is_another_than_it_began_and_ready_for_use(tmp_path):
     assert not model.learner.training
     new = build_model(CONFIG, seed=3).learner.state_dict()
     moved = [name for name, tensor in model.learner.state_dict().items() if not torch.equal(tensor, new[name])]
-    assert {"encoder.say.0.weight", "encoder.enter.weight", "encoder.band_mean"} <= set(moved)
+    assert {"encoder.layer_heads.0.weight", "encoder.conv1.weight", "encoder.band_mean"} <= set(moved)
     assert "log_sharpness" not in moved  # no label takes part
     assert not {"encoder.mean", "encoder.scale"} & set(moved)  # which are for labelled clips to find
 
@@ -105,7 +106,7 @@ def test_a_run_of_other_teachers_or_another_model_or_other_first_weights_is_not_
 
 def test_an_encoder_of_another_width_than_the_lesson_is_refused(tmp_path):
     encoder = {**CONFIG.settings["encoder"], "width": 2 * TEACHER + 2}
-    with pytest.raises(SettingsError, match=r"says 4 values of a frame.* expected a width of 6"):
+    with pytest.raises(SettingsError, match=r"found 4 values a frame.* expected a width of 6"):
         go(tmp_path / "run", config=replace(CONFIG, settings={"encoder": encoder}))
     assert not (tmp_path / "run").exists()
 
@@ -184,7 +185,7 @@ def test_the_recipe_makes_a_model_of_all_corpora_and_one_without_each(recipe, ca
     assert "Whisper base (MIT licence" in " ".join(card.split())
     for name in ("config.json", "model.safetensors", "README.md"):
         assert (recipe.parent / "out" / name).read_bytes() == (recipe / "all" / "model" / name).read_bytes()
-    assert capsys.readouterr().out.count("judged on corpora left out") == 4
+    assert capsys.readouterr().out.count("by leave-one-corpus-out") == 4
 
 
 def test_each_model_of_the_recipe_hears_labels_of_its_corpora_only(recipe, monkeypatch):
@@ -203,40 +204,40 @@ def test_each_model_of_the_recipe_hears_labels_of_its_corpora_only(recipe, monke
 def test_the_recipe_repeated_goes_on_and_makes_the_same_model(recipe, monkeypatch):
     train_default.main()
     first = (recipe / "all" / "model" / "model.safetensors").read_bytes()
-    monkeypatch.setattr("default_model.lesson.analyse", lambda *_: pytest.fail("the lesson was made again"))
-    monkeypatch.setattr("default_model.layerwise.begin", lambda *_, **__: pytest.fail("it began again"))
+    monkeypatch.setattr("default_model.targets.analyse", lambda *_: pytest.fail("the lesson was made again"))
+    monkeypatch.setattr("default_model.layerwise.initialise", lambda *_, **__: pytest.fail("it began again"))
     monkeypatch.setattr("ser_fewshot.training.loop._Trainer.step", lambda *_: pytest.fail("it took a step"))
     train_default.main()
     assert (recipe / "all" / "model" / "model.safetensors").read_bytes() == first
-    monkeypatch.setattr(train_default, "BEGINNING", 5)  # what the kept beginning does not stand for any more
+    monkeypatch.setattr(train_default, "INITIAL_CLIPS", 5)  # what the kept beginning does not stand for any more
     with pytest.raises(pytest.fail.Exception, match="it began again"):
         train_default.main()
 
 
 def test_the_recipe_begins_with_layers_like_those_of_the_last_teacher_on_clips_at_their_own_speed(recipe, monkeypatch):
     seen: list[Any] = []
-    begin = train_default.layerwise.begin
+    begin = train_default.layerwise.initialise
 
     def noted(student: Any, teacher: Any, **told: Any) -> None:
         before = student.band_mean.clone()
         begin(student, teacher, **told)
-        seen.append((before, teacher, told["waveforms"], student.enter.weight.clone()))
+        seen.append((before, teacher, told["waveforms"], student.conv1.weight.clone()))
 
-    monkeypatch.setattr(train_default.layerwise, "begin", noted)
-    monkeypatch.setattr(train_default, "BEGINNING", 4)
+    monkeypatch.setattr(train_default.layerwise, "initialise", noted)
+    monkeypatch.setattr(train_default, "INITIAL_CLIPS", 4)
     train_default.main()
-    [(band_mean, teacher, waveforms, enter)] = seen
+    [(band_mean, teacher, waveforms, conv1)] = seen
     assert (band_mean != 0).any()  # it was scaled before
     assert teacher.identity == TEACHERS[1].identity
     assert [len(wave) for wave in waveforms] == [8_000] * 4
     assert [float(wave.square().mean().sqrt()) for wave in waveforms] == pytest.approx([0.05] * 4, rel=1e-3)
     begun = load_model(recipe / "begun").learner.get_submodule("encoder")
-    assert torch.equal(begun.enter.weight, enter)
+    assert torch.equal(begun.conv1.weight, conv1)
 
 
 def test_the_width_of_the_default_model_is_mean_and_deviation_of_two_layers_of_512_values():
     encoder = build_model(train_default.CONFIG).learner.get_submodule("encoder")
-    assert (encoder.width, encoder.said, len(encoder.blocks)) == (2 * 2 * 512, 2 * 512, 2)
+    assert (encoder.width, encoder.frame_width, len(encoder.blocks)) == (2 * 2 * 512, 2 * 512, 2)
     assert train_default.SETTINGS.patience >= train_default.SETTINGS.epochs  # no label says when to stop
 
 
@@ -262,7 +263,7 @@ def recorded(sound: Any, *, rate: int = 16_000, channels: int = 1) -> bytes:
     return body.getvalue()
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (44_100, 2), (16_000, 1)])
+@each(("rate", "channels"), [(8_000, 1), (44_100, 2), (16_000, 1)])
 def test_any_recording_is_decoded_to_one_channel_at_16_khz_to_its_last_sample(free_speech, rate, channels):
     heard = free_speech.decoded(recorded(tone(1.0, rate=rate), rate=rate, channels=channels))
     assert (heard.dtype, len(heard)) == (np.float32, pytest.approx(16_000, abs=2))
@@ -277,12 +278,12 @@ def test_silence_is_trimmed_and_a_long_recording_cut(free_speech):
     assert min(float(np.abs(piece[:400]).max()) for piece in found) > 0.1
 
 
-@pytest.mark.parametrize(("seconds", "n_pieces"), [(0.3, 0), (0.4, 1), (6.2, 1), (6.4, 2)])
+@each(("seconds", "n_pieces"), [(0.3, 0), (0.4, 1), (6.2, 1), (6.4, 2)])
 def test_what_is_left_of_a_recording_is_dropped_if_it_is_too_short(free_speech, seconds, n_pieces):
     assert len(list(free_speech.pieces(recorded(tone(seconds))))) == n_pieces
 
 
-@pytest.mark.parametrize("body", [b"", b"no sound", recorded(np.zeros(0)), recorded(np.zeros(16_000))])
+@each("body", [b"", b"no sound", recorded(np.zeros(0)), recorded(np.zeros(16_000))])
 def test_a_file_without_a_sound_gives_nothing(free_speech, body):
     assert list(free_speech.pieces(body)) == []
 

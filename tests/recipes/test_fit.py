@@ -11,11 +11,12 @@ import pytest
 import torch
 from default_model import embeddings, fit
 from default_model.fit import CHOICES, Choice, fit_labels
+from each import each
 from synthetic import DIM, corpus
 from tolerance import assert_near
 from torch import Tensor
 
-from ser_fewshot.encoders import Discriminant, Given, Transformer
+from ser_fewshot.encoders import Discriminant, PooledFeatures, Transformer
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import CheckpointError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import Evaluation, evaluate
@@ -113,16 +114,16 @@ def test_the_choice_that_scores_best_is_the_model_that_comes_back(best, monkeypa
         **taught().config.settings["encoder"],
         "functionals": best.functionals,
         "discriminant": best.discriminant,
-        "recording": encoder_of(model).recording.shape[1],
+        "recording": encoder_of(model).nuisance.shape[1],
     }
     width = WIDTH + (encoder_of(model).inner.statistics.width if best.functionals else 0)
     assert encoder_of(model).emotion.shape == (width, best.discriminant)
 
 
-@pytest.mark.parametrize("best", fit.EMPHASES)
-def test_the_functionals_weigh_for_voices_what_left_out_corpora_speak_for(best, monkeypatch):
+@pytest.mark.parametrize("best", fit.FUNCTIONAL_WEIGHTS)
+def test_the_weight_of_functionals_in_the_speaker_view_is_the_best_on_left_out_corpora(best, monkeypatch):
     weighed: list[float] = []
-    find = fit._found
+    find = fit._fitted
 
     def found(*parts: Any, weights: Tensor | None = None, **told: Any) -> Discriminant:
         weighed.extend([] if weights is None else [float(weights[-1] / weights[0])])
@@ -134,34 +135,34 @@ def test_the_functionals_weigh_for_voices_what_left_out_corpora_speak_for(best, 
 
     tasks = [replace(spec, n_way=3) for spec in fit.SPEAKER_TASKS]
     monkeypatch.setattr(fit, "SPEAKER_TASKS", tasks)
-    monkeypatch.setattr(fit, "_found", found)
+    monkeypatch.setattr(fit, "_fitted", found)
     monkeypatch.setattr(fit, "evaluate", judged)
     model, _ = fit_labels(taught(), clips(), choices=[SECOND])
-    emphasis = encoder_of(model).emphasis
-    assert float(emphasis[WIDTH] / emphasis[0]) == pytest.approx(best)
+    weights = encoder_of(model).feature_weights
+    assert float(weights[WIDTH] / weights[0]) == pytest.approx(best)
 
 
-@pytest.mark.parametrize("best", fit.REACHES)
-def test_clips_reach_as_far_along_what_recordings_change_as_left_out_corpora_speak_for(best, monkeypatch):
-    reached: list[float] = []
-    find = fit._found
+@pytest.mark.parametrize("best", fit.NUISANCE_LIMITS)
+def test_the_limit_of_the_clamp_is_the_best_on_left_out_corpora(best, monkeypatch):
+    limits: list[float] = []
+    find = fit._fitted
 
-    def found(*parts: Any, reach: float | None = None, **told: Any) -> Discriminant:
-        reached.append(reach or 0.0)
-        return find(*parts, reach=reach, **told)
+    def found(*parts: Any, limit: float | None = None, **told: Any) -> Discriminant:
+        limits.append(limit or 0.0)
+        return find(*parts, limit=limit, **told)
 
     def judged(*parts: Any, spec: Any) -> Evaluation:
         score = evaluate(*parts, spec=spec)
-        return replace(score, uar=score.uar * 0 + (reached[-1] == best))
+        return replace(score, uar=score.uar * 0 + (limits[-1] == best))
 
-    monkeypatch.setattr(fit, "_found", found)
+    monkeypatch.setattr(fit, "_fitted", found)
     monkeypatch.setattr(fit, "evaluate", judged)
     model, _ = fit_labels(taught(), clips(), choices=[SECOND])
     metric = encoder_of(model)
     with torch.no_grad():
-        along = metric.inner(clips().batch(range(len(clips())))) @ metric.recording
+        along = metric.inner(clips().batch(range(len(clips())))) @ metric.nuisance
     expected = best * along.std(0)
-    assert_near(metric.reach, expected, relative=0.05)
+    assert_near(metric.nuisance_limit, expected, relative=0.05)
 
 
 def test_every_choice_is_judged_on_each_corpus_and_task_alike(monkeypatch):
@@ -228,8 +229,8 @@ def test_directions_of_both_views_are_those_of_all_the_clips():
     metric, items = encoder_of(model), clips().utterances
     z = seen_by_the_taught()
     z = (z - z.mean(0)) / z.std(0, correction=0)
-    expected = Discriminant(Given(WIDTH), n=3, view="emotion", recording=metric.recording.shape[1])
-    for name in ("recording", "middle", "reach"):
+    expected = Discriminant(PooledFeatures(WIDTH), n=3, view="emotion", nuisance=metric.nuisance.shape[1])
+    for name in ("nuisance", "nuisance_mean", "nuisance_limit"):
         getattr(expected, name).copy_(getattr(metric, name))
     emotions = [f"{item.corpus}/{item.emotion}" for item in items]
     speakers = [f"{item.corpus}/{item.speaker}" for item in items]
@@ -275,8 +276,8 @@ def test_the_same_clips_make_the_same_model():
 def test_one_long_clip_does_not_fill_the_memory_when_functionals_are_scaled(monkeypatch):
     long = replace(clips(), clips=(clips().clips[0].repeat(100, 1), *clips().clips[1:]))
     seen: list[int] = []
-    monkeypatch.setattr(embeddings, "levelled", lambda features: (seen.append(features.x.shape[1]), features)[1])
-    embeddings.describe(taught(), long)
+    monkeypatch.setattr(embeddings, "normalise_level", lambda features: (seen.append(features.x.shape[1]), features)[1])
+    embeddings.embed(taught(), long)
     assert max(seen) <= 1_000 < len(long.clips[0])
 
 
@@ -288,7 +289,7 @@ def without(kind: str) -> FeatureSet:
     return FeatureSet((replace(items[0], **{kind: None}), *items[1:]), clips().clips)
 
 
-@pytest.mark.parametrize(
+@each(
     ("features", "match"),
     [
         (lambda: clips().subset([item for item in clips().utterances if item.corpus == "a"]), "1 corpora, 0 of them"),
@@ -306,7 +307,7 @@ def test_corpora_that_give_no_episode_to_judge_by_are_refused():
         fit_labels(taught(), of_two_emotions(), choices=[FIRST])
 
 
-@pytest.mark.parametrize(("told", "name"), [({"discriminant": 2}, "Discriminant"), ({"name": "conv"}, "Conv")])
+@each(("told", "name"), [({"discriminant": 2}, "Discriminant"), ({"name": "conv"}, "Conv")])
 def test_an_encoder_that_was_not_taught_is_refused(told, name):
     with pytest.raises(SettingsError, match=f"encoder {name}.*'transformer'"):
         fit_labels(taught(**told), clips(), choices=[FIRST])
@@ -314,13 +315,13 @@ def test_an_encoder_that_was_not_taught_is_refused(told, name):
 
 def test_how_a_clip_is_varied_does_not_depend_on_the_clips_beside_it():
     whole, some = clips(), clips().subset(clips().utterances[3::2])
-    alone = embeddings._varied(some, range(len(some)))
-    among = embeddings._varied(whole, range(3, len(whole), 2))
+    alone = embeddings._augment(some, range(len(some)))
+    among = embeddings._augment(whole, range(3, len(whole), 2))
     assert all(torch.equal(x, y) for x, y in zip(alone, among, strict=True))
 
 
 def test_an_encoder_that_lacks_a_weight_is_not_widened():
     model = build_model(taught().config, seed=3)
     del model.learner.get_submodule("encoder").mean
-    with pytest.raises(CheckpointError, match="taught encoder: found missing: mean"):
-        embeddings.widened(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)
+    with pytest.raises(CheckpointError, match="distilled encoder: found missing: mean"):
+        embeddings.extend(model, functionals=1.0, discriminant=1, recording=0, penalty=1.0)

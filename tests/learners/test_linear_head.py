@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from each import each
 from sklearn.linear_model import LogisticRegression
 from tolerance import assert_near
 from torch import Tensor, nn
@@ -41,8 +42,8 @@ def descend_by_autograd(
     return weight, bias
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.3])
-@pytest.mark.parametrize("steps", [1, 2, 5])
+@each("penalty", [0.0, 0.3])
+@each("steps", [1, 2, 5])
 def test_every_step_is_one_along_the_gradient_that_autograd_finds(steps, penalty):
     z, weight, bias = normal(6, WIDTH, seed=0), normal(N_WAY, WIDTH, seed=1), normal(N_WAY, seed=2)
     how = {"rate": 0.4, "steps": steps, "penalty": penalty}
@@ -67,7 +68,7 @@ def test_a_step_from_zero_is_the_one_worked_by_hand():
     assert bias.tolist() == pytest.approx([0, 0], abs=1e-10)
 
 
-@pytest.mark.parametrize("steps", [1, 4])
+@each("steps", [1, 4])
 def test_the_gradient_through_all_steps_is_that_of_a_loop_that_creates_the_graph(steps):
     query, query_y = normal(5, WIDTH, seed=3), torch.tensor([0, 1, 2, 2, 0])
     inputs = [normal(6, WIDTH, seed=0), normal(N_WAY, WIDTH, seed=1), normal(N_WAY, seed=2)]
@@ -94,7 +95,7 @@ def test_tasks_side_by_side_give_what_each_gives_alone():
             assert_near(found[i, j], expected, EXACT)
 
 
-@pytest.mark.parametrize("penalty", [0.05, 1.0])
+@each("penalty", [0.05, 1.0])
 def test_many_steps_lead_to_the_optimum_of_scikit_learn(penalty):
     z = normal(6, WIDTH, seed=0)
     start = normal(N_WAY, WIDTH, seed=1), normal(N_WAY, seed=2)
@@ -113,7 +114,7 @@ def test_a_class_does_not_win_for_having_more_support():
     assert_near(bias, torch.zeros(2), EXACT, scale=weight)
 
 
-@pytest.mark.parametrize("penalty", [4.0, 40.0])
+@each("penalty", [4.0, 40.0])
 def test_a_descent_that_diverges_names_the_step_and_the_rate(penalty):
     z, weight = normal(6, WIDTH, seed=0), normal(N_WAY, WIDTH, seed=1)
     with pytest.raises(AdaptationError, match=r"at inner step \d+, at a learning rate of 1;") as caught:
@@ -144,7 +145,7 @@ def test_the_clips_of_a_class_weigh_1_together():
     assert weights.tolist() == [1 / 3, 1 / 3, 1 / 3, 1.0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("factor", [1.0, 1e-3, 500.0])
+@each("factor", [1.0, 1e-3, 500.0])
 def test_the_standard_scale_has_its_centre_at_zero_and_a_mean_squared_norm_of_1(factor):
     z = factor * (4 + normal(6, WIDTH, seed=0))
     scaled = Standard.of(z, Y, N_WAY)(z)
@@ -160,7 +161,7 @@ def test_support_clips_that_are_all_the_same_are_scaled_to_zero():
     assert_near(scaled, torch.zeros_like(z), relative=1e-8, scale=z)
 
 
-@pytest.mark.parametrize(
+@each(
     "values",
     [
         {"rate": 0.0},
@@ -174,7 +175,6 @@ def test_support_clips_that_are_all_the_same_are_scaled_to_zero():
         {"penalty": -0.1},
         {"penalty": math.nan},
     ],
-    ids=str,
 )
 def test_settings_that_make_no_descent_are_refused(values):
     with pytest.raises(SettingsError, match="a rate above 0"):

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from _microphones import CONDITIONS
 from conftest import tone
+from each import each
 from tolerance import assert_near
 
 from ser_fewshot import audio
@@ -33,7 +34,7 @@ def level(wave) -> float:
     return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64))))
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
+@each("condition", CONDITIONS)
 def test_a_condition_depends_on_the_clip_and_the_seed_alone(clip, condition):
     first, again = (_microphones.record(clip, condition, voices=VOICES, seed=3, trim=True) for _ in range(2))
     assert np.array_equal(first.waveform, again.waveform)
@@ -42,7 +43,7 @@ def test_a_condition_depends_on_the_clip_and_the_seed_alone(clip, condition):
     assert not np.array_equal(first.waveform[: len(plain)], plain[: len(first.waveform)])
 
 
-@pytest.mark.parametrize("condition", ["noise, 10 dB", "small room"])
+@each("condition", ["noise, 10 dB", "small room"])
 def test_another_seed_or_another_clip_is_heard_otherwise(clip, condition):
     other = Utterance("c/2", clip.path, "c", "anger")
     waves = [
@@ -53,7 +54,7 @@ def test_another_seed_or_another_clip_is_heard_otherwise(clip, condition):
     assert not np.array_equal(waves[0], waves[2])
 
 
-@pytest.mark.parametrize("seed", range(6))  # of which some draw babble and some pink noise
+@each("seed", range(6))  # of which some draw babble and some pink noise
 def test_noise_lies_10_db_below_the_speech_between_the_silences(seed):
     rate, recorded = _microphones.noisy(SPOKEN, RNG(seed), VOICES)
     assert (rate, recorded.dtype, recorded.shape) == (16_000, np.int16, SPOKEN.shape)
@@ -102,7 +103,7 @@ def test_a_room_keeps_the_loudness_and_outlasts_the_clip():
     assert level(recorded[16_000:17_600] / 2**15) > -40  # the first 100 ms after the last word
 
 
-@pytest.mark.parametrize(("hertz", "least", "most"), [(100, -90, -30), (1_000, -1, 1), (3_800, -90, -12)])
+@each(("hertz", "least", "most"), [(100, -90, -30), (1_000, -1, 1), (3_800, -90, -12)])
 def test_the_telephone_lets_300_to_3400_hz_through(hertz, least, most):
     wave = (0.5 * np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000)).astype(np.float32)
     rate, recorded = _microphones.by_telephone(wave, RNG(0), VOICES)
