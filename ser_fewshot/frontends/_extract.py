@@ -118,9 +118,9 @@ def extract(
             held.clear()
     rows = sorted(keys)
     readable, readable_keys = tuple(every[row] for row in rows), tuple(keys[row] for row in rows)
-    clips: Sequence[Tensor]
-    clips = StoredClips(cache, readable_keys) if cache is not None and n_bytes > hold else [held[row] for row in rows]
-    clips = normalize(clips, normalization, speakers=[item.speaker_key for item in readable])
+    stored = StoredClips(cache, readable_keys) if cache is not None and n_bytes > hold else None
+    found = [held[row] for row in rows] if stored is None else stored
+    clips = normalize(found, normalization, speakers=[item.speaker_key for item in readable])
     clips = clips if isinstance(clips, StoredClips) else tuple(clips)
     return FeatureSet(readable, clips, tuple(stream.skipped), readable_keys)
 
