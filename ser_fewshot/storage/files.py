@@ -32,6 +32,8 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
         target = path.resolve()
         if target.exists() and not target.is_file():
             raise IsADirectoryError(0, "a folder" if target.is_dir() else "a device, which a file must not replace")
+        if target.parent.is_file():
+            raise NotADirectoryError(0, f"{path.parent}, which is not a directory")
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, body, durable=durable)
     except UnicodeEncodeError as error:

@@ -313,7 +313,7 @@ def frontend(**values: Any) -> Callable[[dict[str, Any]], Any]:
 
 CONFIGS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "top level": {
-        "a newer format": lambda c: c.update(format=2),
+        "a newer format": lambda c: c.update(format=3),
         "a format in words": lambda c: c.update(format="1"),
         "no format": lambda c: c.pop("format"),
         "another kind of model": lambda c: c.update(model_type="bert"),
@@ -478,7 +478,7 @@ def test_a_view_shares_all_weights_and_leaves_the_other_as_it_was():
     assert not torch.equal(answers(seen), answers(model))
     silence = torch.zeros(1, model.learner.get_submodule("encoder.inner").width)  # type: ignore[arg-type]
     z = silence + 1
-    assert_near(directions_of(seen).beside(z)[:, -N:], z @ directions_of(model).speaker)
+    assert_near(directions_of(seen).project(z)[:, -N:], z @ directions_of(model).speaker)
     assert torch.equal(answers(with_view(seen, "emotion")), answers(model))
 
 
