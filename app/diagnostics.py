@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import AdaptationError
-from ser_fewshot.evaluation.novelty import points
 from ser_fewshot.frontends import stack
-from ser_fewshot.learners import evaluating
+from ser_fewshot.learners import evaluating, points
 
 from .enrolment import Enrolment
 from .notes import Code, Note, note

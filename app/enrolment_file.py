@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -97,7 +97,10 @@ def _shared_model(config: Mapping[str, Any], models: Models) -> tuple[Mode, Mode
 
 
 def _same_weights(one: Model, other: Model) -> bool:
-    first, second = (to_store(model, learner="learner/", frontend="frontend/") for model in (one, other))
+    first, second = (
+        to_store(replace(model, speakers=None), learner="learner/", frontend="frontend/", speakers="")
+        for model in (one, other)
+    )
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -106,7 +106,7 @@ def probabilities(trial: Trial) -> dict[str, Any] | None:
         return None
     found = predictions(trial.learner, trial.clips, trial.episodes)
     parts = {"before": reliability(found, None).as_dict(), "after": reliability(found, trial.calibration).as_dict()}
-    return {"spec": asdict(trial.spec), "protocol": str(trial.spec), "episodes": len(found), **parts}
+    return {"spec": trial.spec.as_dict(), "protocol": str(trial.spec), "episodes": len(found), **parts}
 
 
 def unknown_classes(trial: Trial) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ def unknown_classes(trial: Trial) -> dict[str, Any] | None:
     kept = [np.mean(values[known] < trial.calibration.threshold) for values, known in rows]
     flagged = [np.mean(values[~known] >= trial.calibration.threshold) for values, known in rows]
     return {
-        "spec": asdict(trial.spec),
+        "spec": trial.spec.as_dict(),
         "protocol": f"{trial.spec}, one class left out of the support",
         "episodes": len(found),
         **asdict(Rejection.of(*pooled(found, trial.calibration))),

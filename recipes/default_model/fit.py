@@ -25,6 +25,7 @@ from ser_fewshot.evaluation.runner import Predictions
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import Model
+from ser_fewshot.models.meta_train import with_speakers
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.settings import require
 
@@ -111,7 +112,8 @@ def fit_labels(
     calibration = fit(_left_out_predictions(pair, best, limit, seed=seed))
     table = [{**asdict(choice), "uar": mean[choice]} for choice in choices]
     record = model.training_set | TrainingSet.of(features.utterances)
-    return replace(final, config=replace(final.config, calibration=calibration), training_set=record), table
+    config = replace(final.config, calibration=calibration)
+    return with_speakers(replace(final, config=config, training_set=record), features), table
 
 
 def _check(model: Model, features: FeatureSet) -> None:

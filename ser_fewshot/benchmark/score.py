@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
         status="done",
         notes=tuple(notes),
         heard=overlap.found,
-        spec=json.loads(json.dumps(asdict(case.spec))),
+        spec=json.loads(json.dumps(case.spec.as_dict())),
         words=f"{case.spec}, {case.spec.n_query} queries",
         episodes=len(drawn),
         episodes_sha256=evaluation.episodes_sha256,
@@ -103,7 +103,7 @@ def left_out(case: LeftOut, *, run: RunSettings) -> Record:
         kind="learner",
         status="left out",
         reason=case.reason,
-        spec=asdict(case.protocol.spec),
+        spec=case.protocol.spec.as_dict(),
         words=str(case.protocol.spec),
         origin=_origin(key_of(case), run),
     )

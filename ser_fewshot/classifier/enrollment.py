@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from ser_fewshot.errors import DataWarning, EnrollmentError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.evaluation.novelty import SupportStatistics
 from ser_fewshot.frontends import Features, stack
-from ser_fewshot.learners import Classifier, evaluating
+from ser_fewshot.learners import Classifier, SpeakerModel, centred_support, evaluating, points
 from ser_fewshot.models import Model
 
 MOST_CLIPS = 5_000
@@ -31,10 +31,23 @@ class Enrolled:
     Attributes:
         clips: what the learner keeps of each: (width,) or (frames, dim).
         names: (n_clips,) what each clip was called.
+        speakers: (n_clips,) who speaks; None where that is not known.
     """
 
     clips: tuple[Tensor, ...]
     names: tuple[str, ...]
+    speakers: tuple[str | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.speakers:
+            object.__setattr__(self, "speakers", (None,) * len(self.clips))
+
+    def select(self, rows: Sequence[int]) -> Enrolled:
+        """Return some of the clips."""
+        clips, names, speakers = zip(
+            *((self.clips[row], self.names[row], self.speakers[row]) for row in rows), strict=True
+        )
+        return Enrolled(clips, names, speakers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +59,8 @@ class Enrollment:
         support: all clips, (n_support, width) or (n_support, frames, dim); None for fewer than two classes, as are
             `classifier` and `statistics`.
         calibration: None where the model has none.
+        speakers: None where the model has none, so that no offset of a voice can be estimated.
+        means: (n_way, width) class means, the offsets of known speakers subtracted.
     """
 
     enrolled: dict[str, Enrolled]
@@ -53,6 +68,8 @@ class Enrollment:
     classifier: Classifier | None
     statistics: SupportStatistics | None
     calibration: Calibration | None
+    speakers: SpeakerModel | None = None
+    means: Tensor | None = None
 
     @classmethod
     @small_work()
@@ -69,12 +86,30 @@ class Enrollment:
             )
         calibration = model.config.calibration
         if len(enrolled) < 2:
-            return cls(enrolled, None, None, None, calibration)
-        support = stack(clips)
+            return cls(enrolled, None, None, None, calibration, model.speakers)
+        support, means = stack(clips), None
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
         with evaluating(model.learner):
-            classifier = model.learner.adapt(support, y)
-            return cls(enrolled, support, classifier, SupportStatistics.of(support, y), calibration)
+            if model.speakers is not None:
+                names = [name for members in enrolled.values() for name in members.speakers]
+                support, means = centred_support(support, y, names, model.speakers)
+            classifier, statistics = model.learner.adapt(support, y), SupportStatistics.of(support, y)
+        return cls(enrolled, support, classifier, statistics, calibration, model.speakers, means)
+
+    def offset(self, mean: Tensor, n: int) -> Tensor | None:
+        """Return the offset of a voice of n clips of any emotion and their mean embedding (width,).
+
+        None where the model knows nothing of speakers.
+        """
+        if self.speakers is None or self.means is None or self.support is None:
+            return None
+        return self.speakers.offset(mean - self.means.mean(0), n, n_support=len(self.support))
+
+    def session_offset(self, query: Features) -> Tensor | None:
+        """Return the offset of the speaker of all queries, or None as `offset` does."""
+        if self.speakers is None or self.means is None:
+            return None
+        return self.speakers.session_offset(points(query).mean(0) - self.means.mean(0), len(query))
 
     @property
     def owners(self) -> list[tuple[str, str]]:
@@ -120,7 +155,8 @@ def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> d
         if twin := _twin(shot, others):
             _warn(f"{shot.name} in {label!r} is the same sound as {twin.name} in {twin.label!r}: one label is wrong")
         own.append(shot)
-    return {**enrolled, label: Enrolled(tuple(shot.clip for shot in own), tuple(shot.name for shot in own))}
+    clips, names, speakers = zip(*((shot.clip, shot.name, shot.speaker) for shot in own), strict=True)
+    return {**enrolled, label: Enrolled(clips, names, speakers)}
 
 
 def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = None) -> dict[str, Enrolled]:
@@ -137,7 +173,7 @@ def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = 
     rows = [row for row, name in enumerate(members.names) if clip is not None and name != clip]
     if clip is not None and len(rows) == len(members.names):
         raise _not_enrolled(clip, members.names)
-    rest = Enrolled(tuple(members.clips[row] for row in rows), tuple(members.names[row] for row in rows))
+    rest = members.select(rows) if rows else members
     return {name: rest if name == label else kept for name, kept in enrolled.items() if rows or name != label}
 
 
@@ -147,12 +183,14 @@ class _Shot:
 
     label: str
     name: str
+    speaker: str | None
     clip: Tensor
     norm: float
 
 
 def _shots(label: str, members: Enrolled) -> list[_Shot]:
-    return [_Shot(label, name, x, float(x.norm())) for name, x in zip(members.names, members.clips, strict=True)]
+    rows = zip(members.names, members.speakers, members.clips, strict=True)
+    return [_Shot(label, name, speaker, x, float(x.norm())) for name, speaker, x in rows]
 
 
 def _twin(shot: _Shot, others: Iterable[_Shot]) -> _Shot | None:

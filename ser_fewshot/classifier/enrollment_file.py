@@ -9,31 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from ser_fewshot.classifier.enrollment import MOST_CLIPS, Enrolled
 from ser_fewshot.classifier.inputs import checked_label, one_line
-from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import CheckpointError, EnrollmentError
-from ser_fewshot.frontends import Features
-from ser_fewshot.learners import evaluating
-from ser_fewshot.models import FORMAT, Model, assemble, to_store
+from ser_fewshot.models import FORMAT, Model, assemble, parted, silence, to_store
 from ser_fewshot.models.training_set import RECORD, UNKNOWN, parsed
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import read_tensors
 
 _LARGEST = 1e6  # of the values of a clip: no network makes such ones, and their squares must stay finite
-_LEARNER, _FRONTEND, _CLIP = "learner/", "frontend/", "clip/"
-_SILENT_FRAMES = 32
-
-
-@small_work()
-def embedding_of_silence(model: Model) -> Tensor:
-    """Return the embedding of a clip of zeros, (width,) or (frames, dim), for its shape and type."""
-    silence = Features(torch.zeros(1, _SILENT_FRAMES, model.frontend.dim), torch.tensor([_SILENT_FRAMES]))
-    with evaluating(model.learner):
-        return model.learner.embed(silence).x[0]
+_LEARNER, _FRONTEND, _SPEAKERS, _CLIP = "learner/", "frontend/", "speakers/", "clip/"
 
 
 def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) -> None:
@@ -42,11 +29,13 @@ def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) 
     Raises:
         SettingsError: the file cannot be written.
     """
-    tensors = to_store(model, learner=_LEARNER, frontend=_FRONTEND)
+    tensors = to_store(model, learner=_LEARNER, frontend=_FRONTEND, speakers=_SPEAKERS)
     for number, members in enumerate(enrolled.values()):
         tensors |= {_clip(number, position): clip.contiguous() for position, clip in enumerate(members.clips)}
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
-    classes = [{"label": label, "clips": members.names} for label, members in enrolled.items()]
+    classes = [
+        {"label": label, "clips": members.names, "speakers": members.speakers} for label, members in enrolled.items()
+    ]
     metadata = {"config": json.dumps(config), "classes": json.dumps(classes), RECORD: model.training_set.as_text()}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
@@ -58,11 +47,7 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
         CheckpointError: it is damaged, was changed, or is no enrolment.
     """
     tensors, metadata = read_tensors(path)
-    learner, frontend = (
-        {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
-        for prefix in (_LEARNER, _FRONTEND)
-    )
-    clips = {name: x for name, x in tensors.items() if not name.startswith((_LEARNER, _FRONTEND))}
+    learner, frontend, speakers, clips = parted(tensors, _LEARNER, _FRONTEND, _SPEAKERS)
     try:
         config, enrolled = json.loads(metadata["config"]), _classes(json.loads(metadata["classes"]), clips)
         if not isinstance(config, dict):
@@ -75,7 +60,7 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
             remedy="Enrol clips first, with 'ser-fewshot enroll' or FewShotClassifier.enroll, or save it again.",
         ) from error
     record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
-    model = assemble(config, learner, frontend, training_set=record, origin=str(path))
+    model = assemble(config, learner, frontend, speakers, training_set=record, origin=str(path))
     _check_clips(model, clips, origin=str(path))
     return model, enrolled
 
@@ -90,7 +75,10 @@ def _classes(entries: Any, clips: Mapping[str, Tensor]) -> dict[str, Enrolled]:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise ValueError(f"no clips in {label!a:.80}, or names of clips that are no text")
         kept = tuple(clips[_clip(number, position)] for position in range(len(names)))
-        enrolled[label] = Enrolled(kept, tuple(map(one_line, names)))
+        speakers = entry.get("speakers", [None] * len(names))  # version 0.1.0 kept none
+        if len(speakers) != len(names) or not all(one is None or isinstance(one, str) for one in speakers):
+            raise ValueError(f"names of speakers in {label!a:.80} that are no text, or not one a clip")
+        enrolled[label] = Enrolled(kept, tuple(map(one_line, names)), tuple(one and one_line(one) for one in speakers))
     described = sum(len(members.clips) for members in enrolled.values())
     if described != len(clips) or described > MOST_CLIPS:
         raise ValueError(f"{len(clips)} clips, {described} of them in a class; {MOST_CLIPS} are the most")
@@ -103,7 +91,7 @@ def _clip(number: int, position: int) -> str:
 
 def _check_clips(model: Model, clips: Mapping[str, Tensor], *, origin: str) -> None:
     """Refuse tensors that are no embeddings of this model."""
-    like = embedding_of_silence(model)
+    like = silence(model).x[0]
     for name, clip in clips.items():
         fits = clip.ndim == like.ndim and clip.shape[-1] == like.shape[-1] and clip.numel() > 0
         if not fits or clip.dtype != like.dtype or not bool((clip.abs() < _LARGEST).all()):

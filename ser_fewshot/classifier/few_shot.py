@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self, overload
 
@@ -15,18 +18,27 @@ from ser_fewshot import audio
 from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, with_clips, without
-from ser_fewshot.classifier.enrollment_file import embedding_of_silence, load_enrollment, save_enrollment
-from ser_fewshot.classifier.inputs import checked_classes, checked_label, checked_sources, one_line, warn_of_misspelt
+from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
+from ser_fewshot.classifier.inputs import (
+    checked_classes,
+    checked_label,
+    checked_sources,
+    checked_speakers,
+    one_line,
+    speakers_of_classes,
+    warn_of_misspelt,
+)
 from ser_fewshot.classifier.prediction import NearestClip, Prediction
+from ser_fewshot.classifier.voice import Voice, read_voice
 from ser_fewshot.compute.threads import Lock, small_work
 from ser_fewshot.encoders import View
-from ser_fewshot.errors import CheckpointError, EnrollmentError
-from ser_fewshot.evaluation.novelty import points
+from ser_fewshot.errors import CheckpointError, DataWarning, EnrollmentError
 from ser_fewshot.frontends import analyse, normalize, stack
-from ser_fewshot.learners import embed_clips, evaluating, squared_distances
-from ser_fewshot.models import Model, load_model, save_model, swap_learner, with_view
+from ser_fewshot.learners import embed_clips, evaluating, points, shifted, squared_distances
+from ser_fewshot.models import Model, load_model, save_model, silence, swap_learner, with_view
 from ser_fewshot.settings import check_is
 from ser_fewshot.storage import hub
+from ser_fewshot.storage.tensors import digest
 
 
 class FewShotClassifier:
@@ -117,34 +129,52 @@ class FewShotClassifier:
         """The names and embeddings of the clips of each class."""
         return dict(self._state.enrolled)
 
-    def enroll(self, clips: Mapping[str, Iterable[Source | Clip]]) -> None:
+    def enroll(
+        self,
+        clips: Mapping[str, Iterable[Source | Clip]],
+        *,
+        speakers: Mapping[str, str | Sequence[str | None]] | None = None,
+    ) -> None:
         """Enrol several classes at once, in place of what was enrolled; all of them or, on an error, none.
 
         Args:
             clips: label -> its clips, at least one each. A `DataWarning` says of a sound that is there twice that it
                 counts once, or that two classes have it, and of a label that it looks misspelt.
+            speakers: label -> who speaks in all of its clips, or in each (None: not known). The offset of a speaker of
+                several classes is subtracted from his clips.
 
         Raises:
-            EnrollmentError: no mapping, fewer than two classes, one without clips, or a label that is empty or twice.
+            EnrollmentError: no mapping, fewer than two classes, one without clips, a label that is empty or twice, or
+                not one speaker a clip.
             AudioError: a clip cannot be used.
         """
         enrolled: dict[str, Enrolled] = {}
-        for label, members in checked_classes(clips).items():
-            enrolled = with_clips(enrolled, label, self._embed_class(members))
+        classes = checked_classes(clips)
+        named = speakers_of_classes(classes, speakers)
+        for label, members in classes.items():
+            enrolled = with_clips(enrolled, label, self._embed_class(members, named[label]))
         state = Enrollment.of(self.model, enrolled)
         with self._changing.held():
             self._state = state
         warn_of_misspelt(enrolled, view=self.model.config.view)
 
-    def add(self, label: str, clips: Iterable[Source | Clip]) -> None:
+    def add(
+        self, label: str, clips: Iterable[Source | Clip], *, speakers: str | Sequence[str | None] | None = None
+    ) -> None:
         """Add clips to a class, whatever the letter case of its name, or a new class with its first clips.
 
+        Args:
+            label: the class.
+            clips: at least one.
+            speakers: who speaks in all of them, or in each; None where that is not known.
+
         Raises:
-            EnrollmentError: there are no clips, or the label is empty.
+            EnrollmentError: there are no clips, the label is empty, or there is not one speaker a clip.
             AudioError: a clip cannot be used; nothing is added then.
         """
         label = checked_label(label)
-        new = self._embed_class(checked_sources(label, clips))
+        sources = checked_sources(label, clips)
+        new = self._embed_class(sources, checked_speakers(label, sources, speakers))
         warn_of_misspelt([label], self.labels, view=self.model.config.view)
         with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
@@ -160,19 +190,89 @@ class FewShotClassifier:
             self._state = Enrollment.of(self.model, without(self._state.enrolled, label, clip=clip))
 
     @overload
-    def predict(self, clips: list[Source | Clip] | list[Clip] | list[Path]) -> list[Prediction]: ...
-    @overload
-    def predict(self, clips: Source | Clip) -> Prediction: ...
     def predict(
-        self, clips: Source | Clip | list[Source | Clip] | list[Clip] | list[Path]
+        self,
+        clips: list[Source | Clip] | list[Clip] | list[Path],
+        *,
+        voice: Voice | None = None,
+        same_speaker: bool = False,
+    ) -> list[Prediction]: ...
+    @overload
+    def predict(self, clips: Source | Clip, *, voice: Voice | None = None) -> Prediction: ...
+    def predict(
+        self,
+        clips: Source | Clip | list[Source | Clip] | list[Clip] | list[Path],
+        *,
+        voice: Voice | None = None,
+        same_speaker: bool = False,
     ) -> Prediction | list[Prediction]:
-        """Recognise one clip, or a list of them; a clip's answer does not depend on the others.
+        """Recognise one clip, or a list of them; a prediction does not depend on the other clips unless asked to.
+
+        Args:
+            clips: one, or a list.
+            voice: that of the speaker, made by `listen`; its offset is subtracted from every clip.
+            same_speaker: whether one speaker speaks in all of a list, of the enrolled classes: the clips together are
+                listened to first. More clips of more classes help more.
 
         Raises:
-            EnrollmentError: fewer than two classes are enrolled.
+            EnrollmentError: fewer than two classes are enrolled, the voice is of another model, or there are both a
+                voice and `same_speaker`.
             AudioError: a clip cannot be used.
         """
-        return self._predict(clips) if isinstance(clips, list) else self._predict([clips])[0]
+        if voice is not None and same_speaker:
+            raise EnrollmentError(
+                "predict", found="a voice and same_speaker", expected="one of the two", remedy="Leave one of them out."
+            )
+        if voice is not None and voice.model != self._digest:
+            raise EnrollmentError(
+                "voice",
+                found="one of another model",
+                expected="a voice that this classifier, or one of the same model, has listened to",
+                remedy="Listen to the speaker with this classifier: voice = classifier.listen(clips).",
+            )
+        if same_speaker:
+            self._warn_without_speakers()
+        if isinstance(clips, list):
+            return self._predict(clips, voice=voice, session=same_speaker)
+        return self._predict([clips], voice=voice, session=same_speaker)[0]
+
+    def listen(self, clips: Iterable[Source | Clip]) -> Voice:
+        """Return what a few clips of a speaker, of any emotions and without labels, tell of the voice.
+
+        Pass it to `predict`: what the voice adds to every embedding is estimated relative to the enrolled clips, and
+        subtracted. A model without statistics of speakers warns, and predicts as without a voice.
+
+        Raises:
+            EnrollmentError: there are no clips.
+            AudioError: a clip cannot be used.
+        """
+        self._warn_without_speakers()
+        return Voice(0, torch.zeros(self._width), self._digest, self._mean_of).update(clips)
+
+    def load_voice(self, path: Path | str) -> Voice:
+        """Read a voice that `Voice.save` wrote.
+
+        Raises:
+            CheckpointError: the file is damaged, is no voice, or is of another model.
+        """
+        return read_voice(path, model=self._digest, width=self._width, mean_of=self._mean_of)
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(f"{digest(self.model.learner)} {self.model.config.view}".encode()).hexdigest()
+
+    @property
+    def _width(self) -> int:
+        return points(silence(self.model)).shape[1]
+
+    def _mean_of(self, clips: Iterable[Source | Clip]) -> tuple[Tensor, int]:
+        embedded, _ = self._embed(checked_sources("to listen to", clips))
+        return points(stack(embedded)).mean(0), len(embedded)
+
+    def _warn_without_speakers(self) -> None:
+        if self.model.speakers is None:
+            told = "this model has no statistics of speakers: it predicts as without a voice; train or import it again"
+            warnings.warn(told, DataWarning, stacklevel=3)
 
     def embed(self, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
         """Return the embeddings of clips, (n_clips, width) float32.
@@ -181,7 +281,7 @@ class FewShotClassifier:
             AudioError: a clip cannot be used.
             EnrollmentError: it is a single clip, or the model adapts its encoder and so has no embedding of its own.
         """
-        like = embedding_of_silence(self.model)
+        like = silence(self.model).x[0]
         if like.ndim != 1:
             raise EnrollmentError(
                 self.model.config.learner,
@@ -210,9 +310,9 @@ class FewShotClassifier:
         """
         return cls(*load_enrollment(Path(path)))
 
-    def _embed_class(self, sources: Sequence[Source | Clip]) -> Enrolled:
+    def _embed_class(self, sources: Sequence[Source | Clip], speakers: Sequence[str | None]) -> Enrolled:
         embedded, clips = self._embed(sources)
-        return Enrolled(tuple(embedded), tuple(one_line(clip.name) for clip in clips))
+        return Enrolled(tuple(embedded), tuple(one_line(clip.name) for clip in clips), tuple(speakers))
 
     @small_work()
     def _embed(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
@@ -225,7 +325,9 @@ class FewShotClassifier:
         return embedded, clips
 
     @small_work()
-    def _predict(self, sources: Sequence[Source | Clip]) -> list[Prediction]:
+    def _predict(
+        self, sources: Sequence[Source | Clip], *, voice: Voice | None = None, session: bool = False
+    ) -> list[Prediction]:
         state = self._state
         if state.classifier is None or state.support is None:
             raise EnrollmentError(
@@ -238,6 +340,10 @@ class FewShotClassifier:
             return []
         embedded, clips = self._embed(sources)
         query, labels = stack(embedded), list(state.enrolled)
+        offset = None if voice is None else state.offset(voice.mean, voice.n_clips)
+        offset = state.session_offset(query) if session else offset
+        voice_clips = 0 if offset is None else len(clips) if voice is None else voice.n_clips
+        query = query if offset is None else shifted(query, offset)
         with evaluating(self.model.learner):
             logits = state.classifier(query)  # (n_clips, n_way)
         probabilities, novelties = (logits / state.temperature).softmax(1), state.novelties(query, logits)
@@ -252,6 +358,7 @@ class FewShotClassifier:
                 warnings=clip.warnings,
                 unknown=state.is_unknown(novelty),
                 novelty=novelty,
+                voice_clips=voice_clips,
             )
             for row, distance, clip, novelty in rows
         ]

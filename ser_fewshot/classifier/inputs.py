@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -140,3 +140,45 @@ def one_line(text: str) -> str:
     """Return a name that can be printed: control characters replaced, and not too long."""
     kept = text[:_LONGEST_NAME]
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _CONTROLS else c for c in kept)
+
+
+def checked_speakers(label: str, clips: Sequence[object], speakers: object) -> list[str | None]:
+    """Return who speaks in each clip of a class, of one name for all, one a clip, or None.
+
+    Raises:
+        EnrollmentError: there is not one speaker a clip, or one is no name.
+    """
+    if speakers is None:
+        return [None] * len(clips)
+    if isinstance(speakers, str):
+        return [checked_label(speakers)] * len(clips)
+    if not isinstance(speakers, Sequence) or len(speakers) != len(clips):
+        found = f"{len(speakers)} names" if isinstance(speakers, Sequence) else f"a {type(speakers).__name__}"
+        raise EnrollmentError(
+            f"speakers of {label}",
+            found=f"{found} for {len(clips)} clips",
+            expected="one name, or a list of one name a clip, None where a speaker is not known",
+            remedy="Name the speaker of every clip, or leave the speakers out.",
+        )
+    return [None if name is None else checked_label(name) for name in speakers]
+
+
+def speakers_of_classes(classes: Mapping[str, Sequence[object]], speakers: object) -> dict[str, list[str | None]]:
+    """Return who speaks in each clip of each class; see `checked_speakers`.
+
+    Raises:
+        EnrollmentError: as there, or speakers are named of a class that has no clips.
+    """
+    if speakers is not None and not isinstance(speakers, Mapping):
+        raise EnrollmentError(
+            "speakers",
+            found=f"an object of type {type(speakers).__name__}",
+            expected="a mapping from labels to the speakers of their clips",
+            remedy='Pass for instance {"anger": ["anna", "ben"]}.',
+        )
+    named = {checked_label(label): names for label, names in (speakers or {}).items()}
+    if strange := [label for label in named if label not in classes]:
+        raise EnrollmentError(
+            "speakers", found=f"the class {strange[0]!r}", expected=" | ".join(classes), remedy="Correct the label."
+        )
+    return {label: checked_speakers(label, clips, named.get(label)) for label, clips in classes.items()}

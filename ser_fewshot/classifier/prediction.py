@@ -25,6 +25,7 @@ class Prediction:
         warnings: about the clip, such as clipping.
         unknown: whether it is rather none of the enrolled classes; `label` is still the one that it is most like.
         novelty: the probability, in [0, 1], that it is of none of them, at a prior of 1/2; None without a calibration.
+        voice_clips: how many clips of the speaker the voice rests on, whose offset was subtracted; 0 without a voice.
     """
 
     label: str
@@ -33,3 +34,4 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     unknown: bool = False
     novelty: float | None = None
+    voice_clips: int = 0

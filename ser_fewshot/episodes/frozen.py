@@ -10,12 +10,13 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ser_fewshot.episodes import Episode, EpisodeSpec
+from ser_fewshot.episodes.spec import LATER
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.paths import what_is
@@ -38,7 +39,7 @@ def save_episodes(path: Path, episodes: Sequence[Episode], spec: EpisodeSpec, *,
         SettingsError: the file cannot be written.
     """
     sha256 = episodes_hash(episodes)
-    header = {"spec": asdict(spec), "seed": seed, "episodes": len(episodes), "episodes_sha256": sha256}
+    header = {"spec": spec.as_dict(), "seed": seed, "episodes": len(episodes), "episodes_sha256": sha256}
     lines = list(_lines(episodes))
     sealed = {**header, "sha256": _digest([_line(header), *lines])}
     content = "".join([_line(sealed), *lines]).encode()
@@ -62,7 +63,7 @@ def load_episodes(path: Path) -> tuple[tuple[Episode, ...], EpisodeSpec]:
         rows = map(json.loads, io.StringIO(_content(path).decode(), newline=None))
         header: Any = next(rows, None)
         promised = _text(_fields(header, {"spec", "seed", "episodes", "episodes_sha256", "sha256"}).pop("sha256"))
-        spec = EpisodeSpec(**_fields(header["spec"], {field.name for field in fields(EpisodeSpec)}))
+        spec = EpisodeSpec(**_fields(header["spec"], {field.name for field in fields(EpisodeSpec)}, LATER))
         episodes = tuple(_episode(line, spec) for line in rows)
     except (OSError, ValueError, EOFError, zlib.error, RecursionError, EpisodeError) as error:
         raise EpisodeError(
@@ -110,7 +111,7 @@ def _content(path: Path) -> bytes:
 
 
 def _lines(episodes: Sequence[Episode]) -> Iterator[str]:
-    return (_line(asdict(episode)) for episode in episodes)
+    return (_line(episode.as_dict()) for episode in episodes)
 
 
 def _line(value: Mapping[str, Any]) -> str:
@@ -131,22 +132,23 @@ def _episode(line: Any, spec: EpisodeSpec) -> Episode:
     Raises:
         ValueError: it is none, or not one of this kind.
     """
-    values = _fields(line, {field.name for field in fields(Episode)})
+    values = _fields(line, {field.name for field in fields(Episode)}, {"context"})
     classes = _texts(values["classes"], spec.n_way)
     support, query = (
         tuple(_texts(clips, length) for clips in _list(values[part], spec.n_way))
         for part, length in (("support", spec.k_shot), ("query", spec.n_query))
     )
-    clips = [clip for members in (*support, *query) for clip in members]
+    context = tuple(_text(clip) for clip in values.get("context", ()))
+    clips = [*context, *(clip for members in (*support, *query) for clip in members)]
     if type(values["index"]) is not int:
         raise ValueError(f"{values['index']!r:.60} instead of a whole number")
     if len(set(classes)) < len(classes) or len(set(clips)) < len(clips):
         raise ValueError(f"episode {values['index']}, in which a class or a clip occurs twice")
-    return Episode(values["index"], classes, support, query)
+    return Episode(values["index"], classes, support, query, context)
 
 
-def _fields(value: Any, names: set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict) or set(value) != names:
+def _fields(value: Any, names: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
+    if not isinstance(value, dict) or not names - optional <= set(value) <= names:
         raise ValueError(f"{value!r:.60} instead of an object with {', '.join(sorted(names))}")
     return value
 

@@ -40,3 +40,32 @@ def divisible(sizes: NDArray[np.int64], total: int, k_shot: int, n_query: int) -
             break
         reachable[size:] |= reachable[:-size].copy()
     return bool(reachable[least : most + 1].any())
+
+
+def one_query_speaker(rng: np.random.Generator, counts: Rows, *, k_shot: int, n_query: int, one: bool) -> Sides | None:
+    """Draw the speaker of all queries and, with `one`, another of the whole support.
+
+    Args:
+        rng: draws them.
+        counts: (n_way, n_speakers) clips.
+        k_shot: support clips of each class.
+        n_query: query clips of each class.
+        one: whether one speaker speaks the support; otherwise all others do.
+
+    Returns:
+        Sides as `random_sides` has them; None where no speaker has enough clips of every class.
+    """
+    n_speakers = counts.shape[1]
+    may_query = np.flatnonzero((counts >= n_query).all(0))
+    if not len(may_query):
+        return None
+    asked = rng.choice(may_query)
+    support, query = np.ones(n_speakers + 1, dtype=bool), np.zeros(n_speakers + 1, dtype=bool)
+    query[asked], support[[asked, -1]] = True, False
+    if one:
+        may_support = np.setdiff1d(np.flatnonzero((counts >= k_shot).all(0)), [asked])
+        if not len(may_support):
+            return None
+        support[:] = False
+        support[rng.choice(may_support)] = True
+    return np.stack([support, query])

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from ser_fewshot.corpora import Utterance, checked_utterances
-from ser_fewshot.episodes.partition import Rows, Sides, codes_of, divisible, random_sides
+from ser_fewshot.episodes.partition import Rows, Sides, codes_of, divisible, one_query_speaker, random_sides
 from ser_fewshot.episodes.spec import Episode, EpisodeSpec, Ids, require_whole
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.settings import check_is
@@ -46,6 +46,8 @@ class EpisodeSampler:
         self.excluded: dict[str, str] = {}
         self._ids = np.array(_unique([utterance.id for utterance in ordered]), dtype=object)
         self._speakers = codes_of([utterance.speaker_key for utterance in ordered])
+        self._emotions = np.array([utterance.emotion or "" for utterance in ordered], dtype=object)
+        self._one_voice = bool(spec.context) or spec.support_speakers == "one"
         self._one_speaker = spec.query_speaker == "same" and spec.label == "emotion"
         self._disjoint: dict[str, Rows] = {}  # what support and query must not share, by row
         if spec.query_speaker == "disjoint":
@@ -100,10 +102,24 @@ class EpisodeSampler:
                 rng.shuffle(classes)
             if (clips := self._clips(rng, [pool[label] for label in classes])) is not None:
                 support, query = zip(*clips, strict=True)
-                return Episode(index, tuple(classes), support, query)
+                return Episode(index, tuple(classes), support, query, self._context(index, support, query))
         there = " and ".join(_count(size, what) for what, size in self._sizes.items())
         found = f"no way to part {there} in {_CHOICES * _SPLITS} attempts"
         raise self._impossible(found, expected=f"{self.spec.n_way} classes that can together give {self._wanted}")
+
+    def _context(self, index: int, support: Sequence[Ids], query: Sequence[Ids]) -> Ids:
+        """Return clips of the query speaker beside support and queries; a longer context begins with a shorter one."""
+        if not self.spec.context:
+            return ()
+        rng = np.random.default_rng([self.seed, index, 2])
+        used = np.isin(self._ids, [clip for part in (*support, *query) for clip in part])
+        speaker = self._speakers[self._ids == query[0][0]]
+        rows = rng.permutation(np.flatnonzero((self._speakers == speaker) & ~used))
+        if self.spec.context_of == "neutral":
+            rows = rows[self._emotions[rows] == "neutral"]
+        elif self.spec.context_of == "one" and len(rows):
+            rows = rows[self._emotions[rows] == self._emotions[rows[0]]]
+        return tuple(self._ids[rows[: self.spec.context]])
 
     def draw_many(self, n: int) -> tuple[Episode, ...]:
         """Return episodes 0 .. n - 1."""
@@ -172,7 +188,7 @@ class EpisodeSampler:
     def _clips(self, rng: np.random.Generator, classes: Sequence[Rows]) -> list[tuple[Ids, Ids]] | None:
         """Return support and query ids of each class; None if no split of speakers and sentences serves them all."""
         for _ in range(_SPLITS if self._disjoint else 1):
-            sides = [(codes, random_sides(rng, self._sizes[what])) for what, codes in self._disjoint.items()]
+            sides = [(codes, self._sides(rng, what, classes)) for what, codes in self._disjoint.items()]
             clips: list[tuple[Ids, Ids]] = []
             for rows in classes:
                 if (picked := self._pick(rng, rows, sides)) is None:
@@ -181,6 +197,16 @@ class EpisodeSampler:
             else:
                 return clips
         return None
+
+    def _sides(self, rng: np.random.Generator, what: str, classes: Sequence[Rows]) -> Sides:
+        if what != "speaker" or not self._one_voice:
+            return random_sides(rng, self._sizes[what])
+        n, spec = self._sizes[what], self.spec
+        counts = np.stack([np.bincount(self._speakers[rows] + 1, minlength=n + 1)[1:] for rows in classes])
+        sides = one_query_speaker(
+            rng, counts, k_shot=spec.k_shot, n_query=spec.n_query, one=spec.support_speakers == "one"
+        )
+        return np.zeros((2, n + 1), dtype=bool) if sides is None else sides
 
     def _pick(
         self, rng: np.random.Generator, rows: Rows, sides: Sequence[tuple[Rows, Sides]]

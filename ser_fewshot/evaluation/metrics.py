@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -68,7 +68,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, object]:
         """Everything a later reader needs, as JSON values; scores in [0, 1]."""
         return {
-            "spec": asdict(self.spec),
+            "spec": self.spec.as_dict(),
             "protocol": str(self.spec),
             "episodes": len(self.uar),
             "episodes_sha256": self.episodes_sha256,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_fewshot.frontends import Features
-from ser_fewshot.learners import class_means, squared_distances
+from ser_fewshot.learners import class_means, points, squared_distances
 
 _CLOSEST = 1e-12  # a squared distance whose logarithm is still finite
 
@@ -60,8 +60,3 @@ class SupportStatistics:
         nearest = squared_distances(points(query), self.means).min(1).values
         ratio = (nearest.clamp_min(_CLOSEST) / max(self.typical**2, _CLOSEST)).log() / 2
         return torch.stack([ratio, logits.max(1).values], 1)
-
-
-def points(features: Features) -> Tensor:
-    """Return one point a clip: (n, width) as they are, or the average frame of (n, frames, dim)."""
-    return features.x if features.pooled else features.x.sum(1) / features.lengths[:, None]

@@ -19,7 +19,15 @@ from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.evaluation.metrics import Evaluation, score
 from ser_fewshot.evaluation.novelty import SupportStatistics
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, device_of, embed_clips, evaluating
+from ser_fewshot.learners import (
+    Learner,
+    SpeakerModel,
+    centred_support,
+    device_of,
+    embed_clips,
+    evaluating,
+    without_voice,
+)
 from ser_fewshot.settings import check_is
 
 UNKNOWN = -1
@@ -86,7 +94,13 @@ Outcome = Predictions | Diverged
 
 
 def outcomes(
-    learner: Learner, features: FeatureSet, episodes: Iterable[Episode], *, leave_out: bool = False
+    learner: Learner,
+    features: FeatureSet,
+    episodes: Iterable[Episode],
+    *,
+    leave_out: bool = False,
+    speakers: SpeakerModel | None = None,
+    session: bool = False,
 ) -> Iterator[Outcome]:
     """Yield the predictions for each episode, in order.
 
@@ -95,6 +109,8 @@ def outcomes(
         features: of all clips that the episodes name.
         episodes: what to adapt to.
         leave_out: whether one class of each episode, the first of the first and so on in turn, is not enrolled.
+        speakers: subtracts the offsets of support speakers, and that of the query speaker where there is a context.
+        session: whether the queries themselves are the context; one speaker speaks them all.
 
     Raises:
         CheckpointError: the learner's logits are no numbers.
@@ -112,6 +128,13 @@ def outcomes(
         y = torch.where(y == left_out, UNKNOWN, y - (y > left_out).long())
         try:
             with evaluating(learner):
+                if speakers is not None:
+                    names = [features.utterances[row[clip]].speaker_key for members in enrolled for clip in members]
+                    support, means = centred_support(support, support_y, names, speakers)
+                    context = [row[clip] for clip in episode.context]
+                    if session or context:
+                        voice = query if session else embedded.batch(context)
+                        query = without_voice(query, voice, means, speakers, n_support=len(support), session=session)
                 logits = learner.adapt(support.to(device), support_y.to(device))(query.to(device)).cpu()
                 statistics = SupportStatistics.of(support, support_y)
                 evidence = statistics.evidence(query, logits)
@@ -122,10 +145,16 @@ def outcomes(
 
 
 def predictions(
-    learner: Learner, features: FeatureSet, episodes: Iterable[Episode], *, leave_out: bool = False
+    learner: Learner,
+    features: FeatureSet,
+    episodes: Iterable[Episode],
+    *,
+    leave_out: bool = False,
+    speakers: SpeakerModel | None = None,
+    session: bool = False,
 ) -> list[Predictions]:
     """Return the predictions for the episodes that could be adapted to; see `outcomes`."""
-    found = outcomes(learner, features, episodes, leave_out=leave_out)
+    found = outcomes(learner, features, episodes, leave_out=leave_out, speakers=speakers, session=session)
     return [one for one in found if isinstance(one, Predictions)]
 
 
@@ -148,6 +177,8 @@ def evaluate(
     *,
     spec: EpisodeSpec,
     track: Callable[[Sequence[Episode]], Iterable[Episode]] = iter,
+    speakers: SpeakerModel | None = None,
+    session: bool = False,
 ) -> Evaluation:
     """Adapt to the support of each episode and score its queries.
 
@@ -157,6 +188,8 @@ def evaluate(
         episodes: what to score on.
         spec: what the episodes were drawn by.
         track: wraps the episodes to show progress.
+        speakers: see `outcomes`; by default, nothing is known of any voice.
+        session: see `outcomes`.
 
     Raises:
         EpisodeError: there is no episode, one is not of this spec, or one names a clip that has no features.
@@ -165,7 +198,8 @@ def evaluate(
     check_is(learner, Learner, name="learner", remedy="Pass classifier.model.learner.", error=EpisodeError)
     check_is(features, FeatureSet, name="features", remedy="Compute them with frontends.extract.", error=EpisodeError)
     check_episodes(episodes, spec, {utterance.id for utterance in features.utterances})
-    return evaluation_of(outcomes(learner, features, track(episodes)), episodes, spec)
+    found = outcomes(learner, features, track(episodes), speakers=speakers, session=session)
+    return evaluation_of(found, episodes, spec)
 
 
 def evaluation_of(found: Iterable[Outcome], episodes: Sequence[Episode], spec: EpisodeSpec) -> Evaluation:
@@ -195,7 +229,12 @@ def check_episodes(episodes: Sequence[Episode], spec: EpisodeSpec, known: Collec
                 expected=f"{spec.n_way} classes, each with support and query clips",
                 remedy="Pass the spec that the episodes were drawn by.",
             )
-        missing = [clip for members in (*episode.support, *episode.query) for clip in members if clip not in known]
+        missing = [
+            clip
+            for members in (*episode.support, *episode.query, episode.context)
+            for clip in members
+            if clip not in known
+        ]
         if missing:
             raise EpisodeError(
                 f"episode {episode.index}",

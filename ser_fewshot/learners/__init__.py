@@ -27,6 +27,14 @@ from ser_fewshot.learners._base import (
 )
 from ser_fewshot.learners._inner_loop import GradientLearner
 from ser_fewshot.learners._metric import squared_distances
+from ser_fewshot.learners._speaker import (
+    SpeakerModel,
+    centred_support,
+    fit_speaker_model,
+    points,
+    shifted,
+    without_voice,
+)
 from ser_fewshot.settings import fill
 
 __all__ = [
@@ -36,16 +44,22 @@ __all__ = [
     "GradientLearner",
     "Learner",
     "Objective",
+    "SpeakerModel",
     "Task",
     "build_learner",
+    "centred_support",
     "class_means",
     "count_classes",
     "device_of",
     "embed_clips",
     "evaluating",
+    "fit_speaker_model",
     "names",
+    "points",
     "settings_of",
+    "shifted",
     "squared_distances",
+    "without_voice",
 ]
 
 LARGEST_SIZE = 8_192

@@ -12,7 +12,7 @@ from ser_fewshot import plugins
 from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FrontEnd, check_frames
-from ser_fewshot.learners import LARGEST_SIZE, build_learner, settings_of
+from ser_fewshot.learners import LARGEST_SIZE, EmbeddingLearner, build_learner, settings_of
 from ser_fewshot.models.config import Model, ModelConfig
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.settings import fill
@@ -99,7 +99,8 @@ def take_encoder(target: Model, source: Model) -> Model:
             remedy="Train this learner by itself.",
         )
     load_weights(target.learner, {**target.learner.state_dict(), **encoder}, origin=source.config.learner)
-    return replace(target, training_set=target.training_set | source.training_set)
+    speakers = source.speakers if isinstance(target.learner, EmbeddingLearner) else None  # of the same embeddings
+    return replace(target, training_set=target.training_set | source.training_set, speakers=speakers)
 
 
 def with_view(model: Model, view: View) -> Model:
@@ -122,4 +123,5 @@ def with_view(model: Model, view: View) -> Model:
         if isinstance(module, Discriminant):
             module.view = view
     settings = {**model.config.settings, "encoder": {**model.config.settings["encoder"], "view": view}}
-    return replace(model, config=replace(model.config, settings=settings, calibration=None), learner=learner)
+    config = replace(model.config, settings=settings, calibration=None)
+    return replace(model, config=config, learner=learner, speakers=None)

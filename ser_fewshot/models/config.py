@@ -10,7 +10,7 @@ from ser_fewshot.encoders import View
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.frontends import FrontEnd, Normalization
-from ser_fewshot.learners import Learner
+from ser_fewshot.learners import Learner, SpeakerModel
 from ser_fewshot.models.training_set import UNKNOWN, TrainingSet
 
 FORMAT = 2
@@ -71,9 +71,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A front-end and a learner that belong together, and their training set."""
+    """A front-end and a learner that belong together, their training set, and how their embeddings vary by speaker."""
 
     config: ModelConfig
     frontend: FrontEnd
     learner: Learner
     training_set: TrainingSet = UNKNOWN  # for models that version 0.1.0 pickled
+    speakers: SpeakerModel | None = None

@@ -8,11 +8,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
+
 from ser_fewshot.compute import distributed
 from ser_fewshot.compute.distributed import Compute
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.frontends import FeatureSet, FrontEnd
+from ser_fewshot.learners import embed_clips, fit_speaker_model
 from ser_fewshot.models import Model, ModelConfig, build_model, save_model, take_encoder
 from ser_fewshot.models.card import training_card
 from ser_fewshot.models.training_set import TrainingSet
@@ -89,10 +92,31 @@ def meta_train(
     best = max(history, key=lambda record: record["validation_uar"])
     if distributed.is_main():
         chosen_by = (*train_part.utterances, *validation_part.utterances)  # validation speakers chose the epoch
-        model = replace(model, training_set=model.training_set | TrainingSet.of(chosen_by))
+        record = model.training_set | TrainingSet.of(chosen_by)
+        model = replace(with_speakers(model, train_part), training_set=record)
         card = training_card(
             model, train_part.utterances, settings=settings, best=best, command=command, held_out=held_out
         )
         save_model(model, run / "model", card=card)
     distributed.barrier()
     return model, best
+
+
+def with_speakers(model: Model, features: FeatureSet) -> Model:
+    """Return a model with statistics of speakers, fitted to the features of labelled meta-train clips.
+
+    The model is as it was where no corpus has three speakers of several emotions each.
+    """
+    rows = [row for row, clip in enumerate(features.utterances) if clip.emotion and clip.speaker]
+    if not rows:
+        return model
+    clips = [features.utterances[row] for row in rows]
+    embedded = embed_clips(model.learner, [features.clips[row] for row in rows])
+    z = torch.stack([x if x.ndim == 1 else x.mean(0) for x in embedded])
+    speakers = fit_speaker_model(
+        z,
+        corpora=[clip.corpus for clip in clips],
+        classes=[str(clip.emotion) for clip in clips],
+        speakers=[clip.speaker_key for clip in clips],
+    )
+    return replace(model, speakers=speakers)

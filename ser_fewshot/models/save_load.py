@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
+from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.frontends import halved
-from ser_fewshot.learners import LARGEST_SIZE
+from ser_fewshot.frontends import Features, halved
+from ser_fewshot.learners import LARGEST_SIZE, SpeakerModel, evaluating, points
 from ser_fewshot.models._renamed import renamed
 from ser_fewshot.models.build import build_model
 from ser_fewshot.models.config import FORMAT, Model, ModelConfig
@@ -32,12 +34,14 @@ from ser_fewshot.storage.tensors import (
     read_tensors,
 )
 
-_FRONTEND = "frontend."  # before the names of a front-end's weights
+_FRONTEND, _SPEAKERS = "frontend.", "speakers."  # before the names of their tensors
+
+_SILENT_FRAMES = 32
 
 
 def save_model(model: Model, folder: Path, *, card: str) -> None:
     """Write a model to a folder, with `card` as its README.md; each file is there whole or not at all."""
-    tensors = to_store(model, learner="", frontend=_FRONTEND)
+    tensors = to_store(model, learner="", frontend=_FRONTEND, speakers=_SPEAKERS)
     record = {RECORD: model.training_set.as_text()}
     write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors, record))
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
@@ -45,15 +49,23 @@ def save_model(model: Model, folder: Path, *, card: str) -> None:
     write_atomically(folder / "README.md", card)
 
 
-def to_store(model: Model, *, learner: str, frontend: str) -> dict[str, Tensor]:
-    """Return all weights of a model under prefixes, in half precision where that loses nothing.
+def to_store(model: Model, *, learner: str, frontend: str, speakers: str) -> dict[str, Tensor]:
+    """Return all tensors of a model under prefixes, in half precision where that loses nothing.
 
     Published encoders are often in half precision; in memory all weights are in single.
     """
     tensors = {f"{learner}{name}": tensor for name, tensor in model.learner.state_dict().items()}
     if model.frontend.network is not None:
         tensors |= {f"{frontend}{name}": tensor for name, tensor in model.frontend.network.state_dict().items()}
+    if model.speakers is not None:
+        tensors |= {f"{speakers}{name}": tensor for name, tensor in vars(model.speakers).items()}
     return {name: halved(tensor).contiguous() for name, tensor in tensors.items()}
+
+
+def parted(tensors: Mapping[str, Tensor], *prefixes: str) -> list[dict[str, Tensor]]:
+    """Return the tensors of each prefix, without it, and last those of none."""
+    parts = [{name.removeprefix(one): x for name, x in tensors.items() if name.startswith(one)} for one in prefixes]
+    return [*parts, {name: x for name, x in tensors.items() if not name.startswith(prefixes)}]
 
 
 def load_model(folder: Path | str) -> Model:
@@ -66,20 +78,20 @@ def load_model(folder: Path | str) -> Model:
     config = read_config(folder / "config.json")
     tensors, metadata = read_tensors(folder / "model.safetensors")
     record = parsed(metadata[RECORD], origin=str(folder)) if RECORD in metadata else by_card(folder)
-    frontend = {name.removeprefix(_FRONTEND): x for name, x in tensors.items() if name.startswith(_FRONTEND)}
-    learner = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FRONTEND)}
-    return assemble(config, learner, frontend, training_set=record, origin=str(folder))
+    frontend, speakers, learner = parted(tensors, _FRONTEND, _SPEAKERS)
+    return assemble(config, learner, frontend, speakers, training_set=record, origin=str(folder))
 
 
 def assemble(
     config: Mapping[str, Any],
     learner: Mapping[str, Tensor],
     frontend: Mapping[str, Tensor],
+    speakers: Mapping[str, Tensor],
     *,
     training_set: TrainingSet,
     origin: str,
 ) -> Model:
-    """Return the model of a config and the weights of its two parts; every weight must be there, and no other.
+    """Return the model of a config and the tensors of its parts; every weight must be there, and no other.
 
     Raises:
         CheckpointError: they do not fit, or this version cannot read them; `origin` says where they are from.
@@ -108,4 +120,30 @@ def assemble(
     network = nn.Module() if model.frontend.network is None else model.frontend.network
     for module, tensors in ((model.learner, learner), (network, frontend)):
         load_weights(module, in_single(tensors, module.state_dict()), origin=origin)
-    return replace(model, training_set=training_set)
+    return replace(model, training_set=training_set, speakers=_speaker_model(model, speakers, origin=origin))
+
+
+def _speaker_model(model: Model, tensors: Mapping[str, Tensor], *, origin: str) -> SpeakerModel | None:
+    """Return what is stored of speakers; None of a model that has nothing."""
+    if not tensors:
+        return None
+    like, rank = points(silence(model)), tensors.get("basis", torch.empty(0, 0)).shape[-1]
+    shapes = {"basis": (like.shape[1], rank), **dict.fromkeys(("between", "within", "classes"), (rank, rank))}
+    shapes["variances"] = (2, like.shape[1])
+    found = {name: tuple(x.shape) for name, x in tensors.items()}
+    if found != shapes or not all(bool(x.isfinite().all()) for x in tensors.values()):
+        raise CheckpointError(
+            f"{origin}, speakers",
+            found=f"tensors of the shapes {found}, or values that are not finite",
+            expected=f"{shapes}",
+            remedy="The file was damaged or changed: take the model from its source again.",
+        )
+    return SpeakerModel(**{name: x.float() for name, x in tensors.items()})
+
+
+@small_work()
+def silence(model: Model) -> Features:
+    """Return what the model's learner keeps of one clip of zeros, for its shape and type."""
+    zeros = Features(torch.zeros(1, _SILENT_FRAMES, model.frontend.dim), torch.tensor([_SILENT_FRAMES]))
+    with evaluating(model.learner):
+        return model.learner.embed(zeros)

@@ -9,8 +9,9 @@ import torch
 from synthetic import batch
 from tolerance import assert_near
 
-from ser_fewshot.evaluation.novelty import SupportStatistics, points
+from ser_fewshot.evaluation.novelty import SupportStatistics
 from ser_fewshot.frontends import stack
+from ser_fewshot.learners import points
 
 
 def on_a_line(*places: float) -> torch.Tensor:

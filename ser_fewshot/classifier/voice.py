@@ -1,0 +1,84 @@
+"""Voice: what is known of a speaker from a few clips without labels; an immutable value of a few kilobytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ser_fewshot.audio import Clip, Source
+from ser_fewshot.errors import CheckpointError
+from ser_fewshot.storage.files import write_atomically
+from ser_fewshot.storage.tensors import read_tensors
+
+_MEAN, _CLIPS, _MODEL = "mean", "clips", "model"
+_MOST_CLIPS = 10**9
+
+MeanOf = Callable[[Iterable[Source | Clip]], tuple[Tensor, int]]
+"""Clips -> the mean of their embeddings (width,), and their number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """The mean embedding of a speaker's clips of any emotion; make one by `FewShotClassifier.listen`.
+
+    Attributes:
+        n_clips: how many clips it rests on.
+        mean: (width,) of their embeddings.
+        model: digest of the model that embedded them.
+    """
+
+    n_clips: int
+    mean: Tensor = field(repr=False)
+    model: str = field(repr=False)
+    mean_of: MeanOf = field(repr=False)
+
+    def update(self, clips: Iterable[Source | Clip]) -> Voice:
+        """Return the voice with further clips of the same speaker; this one stays as it is.
+
+        Raises:
+            EnrollmentError: there are no clips.
+            AudioError: a clip cannot be used.
+        """
+        mean, n = self.mean_of(clips)
+        whole = self.n_clips + n
+        return Voice(whole, (self.n_clips * self.mean + n * mean) / whole, self.model, self.mean_of)
+
+    def save(self, path: Path | str) -> None:
+        """Write the voice to a file of a few kilobytes; no audio is in it.
+
+        Raises:
+            SettingsError: the file cannot be written.
+        """
+        metadata = {_CLIPS: str(self.n_clips), _MODEL: self.model}
+        write_atomically(Path(path), safetensors.torch.save({_MEAN: self.mean.half()}, metadata))
+
+
+def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> Voice:
+    """Read a file that `Voice.save` wrote, of a voice that a model of this digest embedded.
+
+    Raises:
+        CheckpointError: it is no such file, or the voice is of another model.
+    """
+    tensors, metadata = read_tensors(Path(path))
+    mean, n, made_by = tensors.get(_MEAN), metadata.get(_CLIPS, ""), metadata.get(_MODEL)
+    legal = mean is not None and mean.ndim == 1 and bool(mean.float().isfinite().all())
+    if mean is None or not legal or not n.isdecimal() or not 0 < int(n) < _MOST_CLIPS:
+        raise CheckpointError(
+            str(path),
+            found="no voice",
+            expected="a voice saved by this program",
+            remedy="Make one with 'ser-fewshot listen' or FewShotClassifier.listen.",
+        )
+    if made_by != model or len(mean) != width:
+        raise CheckpointError(
+            str(path),
+            found="a voice of another model",
+            expected="a voice of the model of this enrolment",
+            remedy="Listen to the speaker again with this model.",
+        )
+    return Voice(int(n), mean.to(torch.float32), model, mean_of)
