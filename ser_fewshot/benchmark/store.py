@@ -78,7 +78,12 @@ def _with_t(record: Record) -> Record:
             return score
         return replace(score, ci95=score.ci95 * t_quantile(record.episodes) / _Z)
 
-    return replace(record, uar=widened(record.uar), accuracy=widened(record.accuracy), format=FORMAT)
+    training = dict(record.training)
+    if "validation_ci95" in (kept := training.get("kept_epoch", {})):
+        factor = t_quantile(training["validation_episodes"]) / _Z
+        training["kept_epoch"] = {**kept, "validation_ci95": kept["validation_ci95"] * factor}
+    uar, accuracy = widened(record.uar), widened(record.accuracy)
+    return replace(record, uar=uar, accuracy=accuracy, training=training, format=FORMAT)
 
 
 def _damaged(origin: str, found: str) -> SettingsError:

@@ -32,11 +32,13 @@ def test_records_come_back_as_they_were_and_in_order(tmp_path):
 
 
 def test_a_record_of_version_0_1_is_read_with_intervals_of_students_t_and_a_future_one_is_refused():
-    today = record(scores=(0.8, 0.9, 0.7))
+    trained = {"validation_episodes": 3, "kept_epoch": {"epoch": 1, "validation_ci95": 0.1}}
+    today = dataclasses.replace(record(scores=(0.8, 0.9, 0.7)), training=trained)
     read = read_record(json.dumps({**json.loads(today.as_json()), "format": 1}), origin="here")
     for score in (read.uar, read.accuracy):
         assert score.ci95 == pytest.approx(today.uar.ci95 * 4.302653 / 1.96, rel=1e-6)
-    assert dataclasses.replace(read, uar=today.uar, accuracy=today.accuracy).as_json() == today.as_json()
+    assert read.training["kept_epoch"]["validation_ci95"] == pytest.approx(0.1 * 4.302653 / 1.96, rel=1e-6)
+    assert dataclasses.replace(read, uar=today.uar, accuracy=today.accuracy, training=trained) == today
     with pytest.raises(SettingsError, match="format 1 to 2"):
         read_record(json.dumps({**json.loads(CELL.as_json()), "format": 3}), origin="here")
 
