@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ser_fewshot.audio import Clip, load
-    from ser_fewshot.classifier import FewShotClassifier, Prediction
+    from ser_fewshot.classifier import FewShotClassifier, Prediction, Voice
     from ser_fewshot.classifier.sklearn import EmbeddingEstimator, FewShotEstimator
     from ser_fewshot.corpora import Utterance, read_manifest, scan, write_manifest
     from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
@@ -24,6 +24,7 @@ _HOME = {
     "load": "audio",
     "FewShotClassifier": "classifier",
     "Prediction": "classifier",
+    "Voice": "classifier",
     "Utterance": "corpora",
     "read_manifest": "corpora",
     "scan": "corpora",
@@ -49,6 +50,7 @@ __all__ = [
     "FewShotEstimator",
     "Prediction",
     "Utterance",
+    "Voice",
     "compare",
     "evaluate",
     "load",

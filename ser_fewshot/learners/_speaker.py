@@ -190,7 +190,7 @@ def _var(x: Tensor) -> Tensor:
 def _decomposed(z: Tensor, classes: Sequence[str], speakers: Sequence[str]) -> Mapping[str, Tensor] | None:
     """Return one corpus as class means (by clip, centred), speaker offsets and the rest; None with too few speakers."""
     y, who = (torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1]) for names in (classes, speakers))
-    several = [k for k in range(int(who.max()) + 1) if len(set(y[who == k].tolist())) > 1]
+    several = [k for k in range(len(set(speakers))) if len(set(y[who == k].tolist())) > 1]
     if len(several) < _LEAST_SPEAKERS:
         return None
     kept = torch.isin(who, torch.tensor(several))
