@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ser_fewshot import audio
 from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, with_clips, without
@@ -28,13 +27,14 @@ from ser_fewshot.classifier.inputs import (
     speakers_of_classes,
     warn_of_misspelt,
 )
-from ser_fewshot.classifier.prediction import NearestClip, Prediction
-from ser_fewshot.classifier.voice import Voice, read_voice
-from ser_fewshot.compute.threads import Lock, small_work
+from ser_fewshot.classifier.prediction import Prediction
+from ser_fewshot.classifier.recognise import embedded, recognised
+from ser_fewshot.classifier.voice import Voice, check_voice, read_voice
+from ser_fewshot.compute.threads import Lock
 from ser_fewshot.encoders import View
-from ser_fewshot.errors import CheckpointError, DataWarning, EnrollmentError
-from ser_fewshot.frontends import analyse, normalize, stack
-from ser_fewshot.learners import embed_clips, evaluating, points, shifted, squared_distances
+from ser_fewshot.errors import DataWarning, EnrollmentError
+from ser_fewshot.frontends import stack
+from ser_fewshot.learners import points
 from ser_fewshot.models import Model, load_model, save_model, silence, swap_learner, with_view
 from ser_fewshot.settings import check_is
 from ser_fewshot.storage import hub
@@ -219,22 +219,12 @@ class FewShotClassifier:
                 voice and `same_speaker`.
             AudioError: a clip cannot be used.
         """
-        if voice is not None and same_speaker:
-            raise EnrollmentError(
-                "predict", found="a voice and same_speaker", expected="one of the two", remedy="Leave one of them out."
-            )
-        if voice is not None and voice.model != self._digest:
-            raise EnrollmentError(
-                "voice",
-                found="one of another model",
-                expected="a voice that this classifier, or one of the same model, has listened to",
-                remedy="Listen to the speaker with this classifier: voice = classifier.listen(clips).",
-            )
+        check_voice(voice, model=self._digest, same_speaker=same_speaker)
         if same_speaker:
             self._warn_without_speakers()
         if isinstance(clips, list):
-            return self._predict(clips, voice=voice, session=same_speaker)
-        return self._predict([clips], voice=voice, session=same_speaker)[0]
+            return recognised(self.model, self._state, clips, voice=voice, session=same_speaker)
+        return recognised(self.model, self._state, [clips], voice=voice, session=False)[0]
 
     def listen(self, clips: Iterable[Source | Clip]) -> Voice:
         """Return what a few clips of a speaker, of any emotions and without labels, tell of the voice.
@@ -266,8 +256,8 @@ class FewShotClassifier:
         return points(silence(self.model)).shape[1]
 
     def _mean_of(self, clips: Iterable[Source | Clip]) -> tuple[Tensor, int]:
-        embedded, _ = self._embed(checked_sources("to listen to", clips))
-        return points(stack(embedded)).mean(0), len(embedded)
+        found, _ = embedded(self.model, checked_sources("to listen to", clips))
+        return points(stack(found)).mean(0), len(found)
 
     def _warn_without_speakers(self) -> None:
         if self.model.speakers is None:
@@ -289,8 +279,8 @@ class FewShotClassifier:
                 expected="a learner with one embedding a clip",
                 remedy="Use a learner such as 'protonet' or 'ridge'.",
             )
-        embedded, _ = self._embed(checked_sources("to embed", clips, least=0))
-        return torch.stack([like, *embedded])[1:].numpy()  # (0, width) for no clips
+        found, _ = embedded(self.model, checked_sources("to embed", clips, least=0))
+        return torch.stack([like, *found])[1:].numpy()  # (0, width) for no clips
 
     def save(self, path: Path | str) -> None:
         """Write model and enrolment to one file that needs nothing else; audio is not in it.
@@ -311,64 +301,5 @@ class FewShotClassifier:
         return cls(*load_enrollment(Path(path)))
 
     def _embed_class(self, sources: Sequence[Source | Clip], speakers: Sequence[str | None]) -> Enrolled:
-        embedded, clips = self._embed(sources)
-        return Enrolled(tuple(embedded), tuple(one_line(clip.name) for clip in clips), tuple(speakers))
-
-    @small_work()
-    def _embed(self, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
-        """Return the embedding that the learner keeps of each clip, (width,) or (frames, dim), and the clips."""
-        trim = self.model.frontend.trim
-        clips = [source if isinstance(source, Clip) else audio.load(source, trim=trim) for source in sources]
-        frames = analyse(self.model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
-        embedded = embed_clips(self.model.learner, normalize(frames, self.model.config.normalization))
-        _check_finite(embedded)
-        return embedded, clips
-
-    @small_work()
-    def _predict(
-        self, sources: Sequence[Source | Clip], *, voice: Voice | None = None, session: bool = False
-    ) -> list[Prediction]:
-        state = self._state
-        if state.classifier is None or state.support is None:
-            raise EnrollmentError(
-                "predict",
-                found=f"{len(state.enrolled)} enrolled class{'es' if len(state.enrolled) != 1 else ''}",
-                expected="at least two",
-                remedy="Enrol a few clips of each of two emotions first.",
-            )
-        if not sources:
-            return []
-        embedded, clips = self._embed(sources)
-        query, labels = stack(embedded), list(state.enrolled)
-        offset = None if voice is None else state.offset(voice.mean, voice.n_clips)
-        offset = state.session_offset(query) if session else offset
-        voice_clips = 0 if offset is None else len(clips) if voice is None else voice.n_clips
-        query = query if offset is None else shifted(query, offset)
-        with evaluating(self.model.learner):
-            logits = state.classifier(query)  # (n_clips, n_way)
-        probabilities, novelties = (logits / state.temperature).softmax(1), state.novelties(query, logits)
-        _check_finite([probabilities])
-        distances = squared_distances(points(query), points(state.support)).sqrt()  # (n_query, n_support)
-        rows = zip(probabilities.tolist(), distances, clips, novelties, strict=True)
-        return [
-            Prediction(
-                label=labels[int(np.argmax(row))],
-                probabilities=dict(zip(labels, row, strict=True)),
-                nearest=NearestClip(*state.owners[int(distance.argmin())], distance=float(distance.min())),
-                warnings=clip.warnings,
-                unknown=state.is_unknown(novelty),
-                novelty=novelty,
-                voice_clips=voice_clips,
-            )
-            for row, distance, clip, novelty in rows
-        ]
-
-
-def _check_finite(tensors: Sequence[Tensor]) -> None:
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        raise CheckpointError(
-            "model",
-            found="an embedding or a probability that is not finite",
-            expected="finite numbers for every clip",
-            remedy="Its weights are damaged: take the model from its source again.",
-        )
+        found, clips = embedded(self.model, sources)
+        return Enrolled(tuple(found), tuple(one_line(clip.name) for clip in clips), tuple(speakers))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.errors import CheckpointError
+from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import read_tensors
 
@@ -82,3 +82,22 @@ def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> 
             remedy="Listen to the speaker again with this model.",
         )
     return Voice(int(n), mean.to(torch.float32), model, mean_of)
+
+
+def check_voice(voice: Voice | None, *, model: str, same_speaker: bool) -> None:
+    """Refuse a voice of another model than the one of this digest, or beside `same_speaker`.
+
+    Raises:
+        EnrollmentError: it is so.
+    """
+    if voice is not None and same_speaker:
+        raise EnrollmentError(
+            "predict", found="a voice and same_speaker", expected="one of the two", remedy="Leave one of them out."
+        )
+    if voice is not None and voice.model != model:
+        raise EnrollmentError(
+            "voice",
+            found="one of another model",
+            expected="a voice that this classifier, or one of the same model, has listened to",
+            remedy="Listen to the speaker with this classifier: voice = classifier.listen(clips).",
+        )

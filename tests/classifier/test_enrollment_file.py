@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ser_fewshot.classifier import enrollment, enrollment_file
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
-from ser_fewshot.classifier.enrollment_file import embedding_of_silence, load_enrollment, save_enrollment
+from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
 from ser_fewshot.errors import CheckpointError, EnrollmentError
-from ser_fewshot.models import FORMAT, Model, save_model
+from ser_fewshot.models import FORMAT, Model, save_model, silence
 from ser_fewshot.storage.tensors import read_tensors
 
 Change = Callable[[dict[str, Tensor], dict[str, Any], list[Any]], Any]
@@ -29,7 +29,7 @@ Change = Callable[[dict[str, Tensor], dict[str, Any], list[Any]], Any]
 
 def enrolled(model: Model, *sizes: int) -> dict[str, Enrolled]:
     """As many classes as sizes, with that many made-up clips each."""
-    like, generator = embedding_of_silence(model), torch.Generator().manual_seed(0)
+    like, generator = silence(model).x[0], torch.Generator().manual_seed(0)
     return {
         f"class {number}": Enrolled(
             tuple(torch.randn(like.shape, generator=generator) for _ in range(size)),
@@ -210,9 +210,7 @@ def test_paths_that_are_no_enrolment_are_refused(tmp_path):
 
 def test_the_file_does_not_grow_by_audio(saved):
     model = small_model()
-    numbers = (
-        sum(tensor.numel() for tensor in model.learner.state_dict().values()) + 5 * embedding_of_silence(model).numel()
-    )
+    numbers = sum(tensor.numel() for tensor in model.learner.state_dict().values()) + 5 * silence(model).x[0].numel()
     assert saved.stat().st_size < 4 * numbers + 10_000
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +218,7 @@ def test_a_result_is_json_and_holds_all_a_reader_needs():
         result = evaluate(nearest(), features, episodes, spec=SPEC)
         read = json.loads(json.dumps(result.as_dict(), allow_nan=False))
         assert EpisodeSpec(**read["spec"]) == SPEC
-        assert read["spec"] == asdict(SPEC)
+        assert read["spec"] == SPEC.as_dict()
         assert read["episodes"] == n == len(read["uar_per_episode"])
         assert read["uar"]["mean"] == pytest.approx(result.uar.mean())
         assert (read["uar"]["ci95"] is None) == (n == 1)

@@ -1,0 +1,98 @@
+"""From clips to predictions: their embeddings, and what is enrolled against these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_fewshot import audio
+from ser_fewshot.audio import Clip, Source
+from ser_fewshot.classifier.enrollment import Enrollment
+from ser_fewshot.classifier.prediction import NearestClip, Prediction
+from ser_fewshot.classifier.voice import Voice
+from ser_fewshot.compute.threads import small_work
+from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.frontends import analyse, normalize, stack
+from ser_fewshot.learners import embed_clips, evaluating, points, shifted, squared_distances
+from ser_fewshot.models import Model
+
+
+@small_work()
+def embedded(model: Model, sources: Sequence[Source | Clip]) -> tuple[list[Tensor], list[Clip]]:
+    """Return the embedding that a model's learner keeps of each clip, (width,) or (frames, dim), and the clips.
+
+    Raises:
+        AudioError: a clip cannot be used.
+        CheckpointError: an embedding is not finite.
+    """
+    trim = model.frontend.trim
+    clips = [source if isinstance(source, Clip) else audio.load(source, trim=trim) for source in sources]
+    frames = analyse(model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
+    found = embed_clips(model.learner, normalize(frames, model.config.normalization))
+    _check_finite(found)
+    return found, clips
+
+
+@small_work()
+def recognised(
+    model: Model, state: Enrollment, sources: Sequence[Source | Clip], *, voice: Voice | None, session: bool
+) -> list[Prediction]:
+    """Return the predictions for clips by what is enrolled.
+
+    Args:
+        model: of the enrolment.
+        state: what is enrolled.
+        sources: clips.
+        voice: whose offset is subtracted.
+        session: whether all clips are one speaker's, whose offset they tell together.
+
+    Raises:
+        EnrollmentError: fewer than two classes are enrolled.
+        AudioError: a clip cannot be used.
+    """
+    if state.classifier is None or state.support is None:
+        raise EnrollmentError(
+            "predict",
+            found=f"{len(state.enrolled)} enrolled class{'es' if len(state.enrolled) != 1 else ''}",
+            expected="at least two",
+            remedy="Enrol a few clips of each of two emotions first.",
+        )
+    if not sources:
+        return []
+    kept, clips = embedded(model, sources)
+    query, labels = stack(kept), list(state.enrolled)
+    offset = None if voice is None else state.offset(voice.mean, voice.n_clips)
+    offset = state.session_offset(query) if session else offset
+    voice_clips = 0 if offset is None else len(clips) if voice is None else voice.n_clips
+    query = query if offset is None else shifted(query, offset)
+    with evaluating(model.learner):
+        logits = state.classifier(query)  # (n_clips, n_way)
+    probabilities, novelties = (logits / state.temperature).softmax(1), state.novelties(query, logits)
+    _check_finite([probabilities])
+    distances = squared_distances(points(query), points(state.support)).sqrt()  # (n_query, n_support)
+    rows = zip(probabilities.tolist(), distances, clips, novelties, strict=True)
+    return [
+        Prediction(
+            label=labels[int(np.argmax(row))],
+            probabilities=dict(zip(labels, row, strict=True)),
+            nearest=NearestClip(*state.owners[int(distance.argmin())], distance=float(distance.min())),
+            warnings=clip.warnings,
+            unknown=state.is_unknown(novelty),
+            novelty=novelty,
+            voice_clips=voice_clips,
+        )
+        for row, distance, clip, novelty in rows
+    ]
+
+
+def _check_finite(tensors: Sequence[Tensor]) -> None:
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise CheckpointError(
+            "model",
+            found="an embedding or a probability that is not finite",
+            expected="finite numbers for every clip",
+            remedy="Its weights are damaged: take the model from its source again.",
+        )
