@@ -14,7 +14,6 @@ from ser_fewshot.episodes.spec import ContextOf
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.evaluation import Evaluation, evaluate, interval
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model
 from ser_fewshot.models.meta_train import with_speakers
 
@@ -51,7 +50,7 @@ class Voices:
         if spec.query_speaker == "same":
             return self.few(support, episodes, spec)
         plain = self.score(episodes, spec)
-        rows = {f"{support}, {_clips(n)}": self.row(first(episodes, n), spec, plain) for n in NUMBERS}
+        rows = {f"{support}, {clips_of(n)}": self.row(first(episodes, n), spec, plain) for n in NUMBERS}
         for kind, words in KINDS.items():
             narrow = replace(spec, context=CLIPS, context_of=kind)
             rows[f"{support}, {words}"] = self.row(recipe.draw(self.own, narrow), narrow, plain)
@@ -64,7 +63,7 @@ class Voices:
         """Return the rows of eight clips and of a session."""
         plain = self.score(episodes, spec)
         return {
-            f"{name}, {_clips(CLIPS)}": self.row(first(episodes, CLIPS), spec, plain),
+            f"{name}, {clips_of(CLIPS)}": self.row(first(episodes, CLIPS), spec, plain),
             f"{name}, session": self.row(episodes, spec, plain, session=True),
         }
 
@@ -110,5 +109,6 @@ def degraded(episodes: Sequence[Episode], condition: str) -> list[Episode]:
     return [replace(one, query=tuple(map(renamed, one.query)), context=renamed(one.context)) for one in episodes]
 
 
-def _clips(n: int) -> str:
+def clips_of(n: int) -> str:
+    """Return a number of clips in words, as it stands in the name of a row."""
     return f"{n} clip" + ("" if n == 1 else "s")

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from _models import features_of
-from _recipe import STATISTICS, Recipe, Rows, options, with_models
+from _recipe import STATISTICS, Recipe, Rows, few_speakers, options, with_models
 from _voices import NUMBERS, Voices, degraded
 from measure_default import babble_of, through
 from pretrained_features import untrained
@@ -38,6 +38,7 @@ SUPPORTS = {
     "the speaker enrolled": replace(MANY, n_query=3, query_speaker="same"),
 }
 CONDITIONS = ("noise, 10 dB", "telephone")
+SMOKE_OTHERS = 4  # speakers of each other corpus
 HEADLINE = ("many enrolled, 8 clips", "many enrolled, session", "one enrolled, 8 clips", "one enrolled, session")
 
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips = recipe.utterances()
     for corpus in recipe.arguments.corpus:
         own, others = ([clip for clip in clips if (clip.corpus == corpus) == mine] for mine in (True, False))
+        others = few_speakers(others, n=SMOKE_OTHERS) if recipe.arguments.smoke else others
         model, _ = recipe.pretrained(corpus, clips)
         voices = Voices.of(model, features_of(model, own), features_of(model, others))
         rows: Rows = {}
