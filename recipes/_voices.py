@@ -14,6 +14,7 @@ from ser_fewshot.episodes.spec import ContextOf
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.evaluation import Evaluation, evaluate, interval
 from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model
 from ser_fewshot.models.meta_train import with_speakers
 
