@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from _tables import benchmark, default_model, demo, growth, held_out, pretrained, recipes, speed, voice
+from _tables import benchmark, default_model, demo, growth, held_out, pretrained, recipes, speed, voice, voices
 
 from ser_fewshot.storage.files import write_atomically
 
@@ -54,6 +54,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "demo_speed": demo.demo_speed,
     "voice_speech": voice.speech,
     "voice_sounds": voice.sounds,
+    "voices_by_clips": voices.by_clips,
+    "voices_by_condition": voices.by_condition,
+    "voices_by_embedding": voices.by_embedding,
     "learner_speed": speed.learner_speed,
     "frontend_speed": speed.frontend_speed,
     "growth_extraction": growth.growth_extraction,

@@ -17,6 +17,7 @@ QUESTIONS = (
     "mtl_phases",
     "pretrained_features",
     "personal_enrolment",
+    "listened_voice",
     "split_protocols",
     "fine_tuning",
     "noise_robustness",

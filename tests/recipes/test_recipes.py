@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import shlex
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import _recipe
+import _voices
 import emotion_speaker_classes
 import noise_robustness
 import numpy as np
@@ -235,3 +237,29 @@ def test_the_figure_has_a_line_for_each_kind_of_support(tmp_path):
     drawn = plot_noise.drawn({"emodb": rows, "urdu": rows})
     assert all(word in drawn for word in ("emodb", "urdu", "noise, 0 dB", "matched"))
     assert drawn == plot_noise.drawn(json.loads(json.dumps({"emodb": rows, "urdu": rows})))
+
+
+def test_gains_of_known_voices_are_drawn_and_tabled(tmp_path):
+    import plot_voices
+    from _tables import voices
+
+    score = {"mean": 0.8, "ci95": 0.01}
+    row = {"uar": score, "plain": score, "gain": {"mean": 0.03, "ci95": 0.01}, "chance": 0.25, "episodes": 600}
+    names = [f"{support}, {name}" for support in plot_voices.LOOKS for name in plot_voices.PLACES]
+    corpora = {"emodb": dict.fromkeys(names, row), "urdu": {names[0]: row}}
+    assert plot_voices.drawn(corpora) == plot_voices.drawn(json.loads(json.dumps(corpora)))
+    result = {"command": "uv run", "corpora": corpora, "models": {"urdu": {"had_heard_it": True}}}
+    assert voices.by_clips(tmp_path).startswith("Not measured yet")
+    (tmp_path / voices.FILE).write_text(json.dumps(result))
+    text = voices.by_clips(tmp_path)
+    assert "| many enrolled, 1 clip | 80.0 ± 1.0 → 80.0 ± 1.0 (+3.0 ± 1.0) |" in text
+    assert "urdu (in the training set)" in text
+
+
+def test_a_lopsided_session_keeps_one_class_whole_and_conditions_spare_the_support():
+    episode = replace(EPISODE, index=1, query=(("a3", "a4"), ("b3", "b4")), context=("c1",))
+    assert _voices.lopsided(episode).query == (("a3",), ("b3", "b4"))
+    (drawn,) = _voices.degraded([episode], "telephone")
+    assert drawn.context == ("telephone: c1",)
+    assert drawn.query[0] == ("telephone: a3", "telephone: a4")
+    assert drawn.support == episode.support
