@@ -223,18 +223,26 @@ class FewShotClassifier:
             raise EnrollmentError(
                 "predict", found="a voice and same_speaker", expected="one of the two", remedy="Leave one of them out."
             )
-        if voice is not None and voice.model != self._digest:
-            raise EnrollmentError(
-                "voice",
-                found="one of another model",
-                expected="a voice that this classifier, or one of the same model, has listened to",
-                remedy="Listen to the speaker with this classifier: voice = classifier.listen(clips).",
-            )
+        self._check_voice(voice)
         if same_speaker:
             self._warn_without_speakers()
         if isinstance(clips, list):
-            return self._predict(clips, voice=voice, session=same_speaker)
-        return self._predict([clips], voice=voice, session=same_speaker)[0]
+            return self._predict(clips, voice=voice, session=same_speaker)[0]
+        return self._predict([clips], voice=voice, session=same_speaker)[0][0]
+
+    def predict_and_listen(self, clip: Source | Clip, *, voice: Voice | None = None) -> tuple[Prediction, Voice]:
+        """Recognise a clip with the voice of the speaker's earlier clips, and return the voice with this one too.
+
+        As `predict` and then `Voice.update`, or `listen` without a voice, but the clip is embedded once.
+
+        Raises:
+            EnrollmentError: fewer than two classes are enrolled, or the voice is of another model.
+            AudioError: the clip cannot be used.
+        """
+        self._check_voice(voice)
+        self._warn_without_speakers()
+        (prediction,), embedded = self._predict([clip], voice=voice)
+        return prediction, (voice or self._no_clips()).merged(points(stack(embedded)).mean(0), 1)
 
     def listen(self, clips: Iterable[Source | Clip]) -> Voice:
         """Return what a few clips of a speaker, of any emotions and without labels, tell of the voice.
@@ -247,7 +255,7 @@ class FewShotClassifier:
             AudioError: a clip cannot be used.
         """
         self._warn_without_speakers()
-        return Voice(0, torch.zeros(self._width), self._digest, self._mean_of).update(clips)
+        return self._no_clips().update(clips)
 
     def load_voice(self, path: Path | str) -> Voice:
         """Read a voice that `Voice.save` wrote.
@@ -256,6 +264,19 @@ class FewShotClassifier:
             CheckpointError: the file is damaged, is no voice, or is of another model.
         """
         return read_voice(path, model=self._digest, width=self._width, mean_of=self._mean_of)
+
+    def _no_clips(self) -> Voice:
+        """Return a voice before its first clip; it keeps the model in memory, and nothing that is enrolled."""
+        return Voice(0, torch.zeros(self._width), self._digest, FewShotClassifier(self.model)._mean_of)
+
+    def _check_voice(self, voice: Voice | None) -> None:
+        if voice is not None and voice.model != self._digest:
+            raise EnrollmentError(
+                "voice",
+                found="one of another model",
+                expected="a voice that this classifier, or one of the same model, has listened to",
+                remedy="Listen to the speaker with this classifier: voice = classifier.listen(clips).",
+            )
 
     @cached_property
     def _digest(self) -> str:
@@ -327,7 +348,8 @@ class FewShotClassifier:
     @small_work()
     def _predict(
         self, sources: Sequence[Source | Clip], *, voice: Voice | None = None, session: bool = False
-    ) -> list[Prediction]:
+    ) -> tuple[list[Prediction], list[Tensor]]:
+        """Return the predictions, and the embeddings that the learner keeps, as the clips were spoken."""
         state = self._state
         if state.classifier is None or state.support is None:
             raise EnrollmentError(
@@ -337,7 +359,7 @@ class FewShotClassifier:
                 remedy="Enrol a few clips of each of two emotions first.",
             )
         if not sources:
-            return []
+            return [], []
         embedded, clips = self._embed(sources)
         query, labels = stack(embedded), list(state.enrolled)
         offset = None if voice is None else state.offset(voice.mean, voice.n_clips)
@@ -350,7 +372,7 @@ class FewShotClassifier:
         _check_finite([probabilities])
         distances = squared_distances(points(query), points(state.support)).sqrt()  # (n_query, n_support)
         rows = zip(probabilities.tolist(), distances, clips, novelties, strict=True)
-        return [
+        predictions = [
             Prediction(
                 label=labels[int(np.argmax(row))],
                 probabilities=dict(zip(labels, row, strict=True)),
@@ -362,6 +384,7 @@ class FewShotClassifier:
             )
             for row, distance, clip, novelty in rows
         ]
+        return predictions, embedded
 
 
 def _check_finite(tensors: Sequence[Tensor]) -> None:
