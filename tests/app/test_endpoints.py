@@ -211,7 +211,7 @@ def test_a_saved_file_is_where_uploads_are_until_it_is_fetched_and_its_kind_can_
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     by_name = {fn.api_name: fn for fn in blocks.fns.values()}
     states = [blocks.blocks[block._id].value.func for block in by_name["forget"].outputs[:-1]]
-    assert states == [Session, History, Stream]  # what an endpoint returns goes where it belongs
+    assert states == [Session, History, Stream, SessionVoice]  # what an endpoint returns goes where it belongs
     saved = [Path(by_name["save"].fn(TWO)), Path(save_file(TWO)[1]["value"])]
     assert {path.parent.parent for path in saved} == {tmp_path}
     assert len(set(saved)) == 2

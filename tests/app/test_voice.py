@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from visitors import enrolled, models, packaged, recording
 
 from app import handlers, views
 from app.session import History, Session, SessionVoice
+from ser_fewshot.errors import EnrollmentError
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 DEMO = DEMO_MANIFEST.parent
@@ -75,6 +77,20 @@ def test_where_classes_are_speakers_or_the_model_has_no_statistics_of_speakers_t
         history, voice = listened(SPOKEN[:2], session=session)
         assert [one.prediction.voice_clips for one in history.recognised] == [0, 0]
         assert (voice.of(session), voice.voice) == (None, None)
+
+
+def test_recognising_and_listening_in_one_go_is_as_one_after_the_other():
+    classifier = EXAMPLES.enrolment.classifier
+    voice = classifier.listen(SPOKEN[:2])
+    prediction, after = classifier.predict_and_listen(SPOKEN[2], voice=voice)
+    assert prediction == classifier.predict(SPOKEN[2], voice=voice)
+    assert after.n_clips == 3
+    torch.testing.assert_close(after.mean, voice.update(SPOKEN[2:]).mean)
+    _, first = classifier.predict_and_listen(SPOKEN[0])
+    torch.testing.assert_close(first.mean, classifier.listen(SPOKEN[:1]).mean)
+    other = packaged().empty("emotion", learner="protonet")
+    with pytest.raises(EnrollmentError, match="another model"):
+        other.predict_and_listen(SPOKEN[0], voice=voice)
 
 
 def test_a_voice_keeps_nothing_in_memory_that_is_enrolled():
