@@ -19,12 +19,13 @@ from .languages import DEFAULT, sentence
 from .live import Stream
 from .models import Models
 from .notes import Code, Note
-from .session import History, Session
+from .session import History, Session, SessionVoice
 
 _SIDE_BY_SIDE: dict[str, Any] = {"concurrency_id": "predict", "concurrency_limit": limits.PREDICTIONS}
 _ABOUT = {
     "enroll": "Add clips to a label of your session. Returns the clips of every label, and notes on the clips given.",
-    "predict": "Recognise a clip. Returns label, probabilities, unknown, novelty, nearest, warnings and seconds.",
+    "predict": "Recognise a clip alone or, with same_person, by the voice of the clips that were given so before, to "
+    "which it is added. Returns label, probabilities, unknown, novelty, nearest, warnings, seconds and voice_clips.",
     "forget": "Remove a label, or everything for an empty one. Returns the clips of every label, and notes.",
     "save": "Write the enrolment to a file, which FewShotClassifier.load and `ser-fewshot predict` open.",
 }
@@ -44,19 +45,24 @@ def enroll(
     return changed, _classes(changed)
 
 
-def predict(session: Session, clip: ClipInput) -> dict[str, Any]:
-    """Recognise a clip, and keep nothing of it.
+def predict(
+    session: Session, voice: SessionVoice, clip: ClipInput, same_person: bool = False
+) -> tuple[SessionVoice, dict[str, Any]]:
+    """Recognise a clip alone, and keep nothing of it; or as one of the `same_person`, by the voice of the clips before.
 
     The answer is {"label", "probabilities": {label: p}, "unknown": bool, "novelty": p | None, "nearest": {"name",
-    "label", "distance"}, "warnings": [sentences], "doubts": [sentences], "seconds"}.
+    "label", "distance"}, "warnings": [sentences], "doubts": [sentences], "seconds", "voice_clips": n}.
 
     Raises:
         gr.Error: the clip cannot be used, or fewer than two classes are enrolled.
     """
-    history = handlers.recognise(session, History(), clip)
+    if same_person:
+        history, voice = handlers.recognise_and_listen(session, History(), voice, clip)
+    else:
+        history = handlers.recognise(session, History(), clip)
     _raise_for(history.notes)
     last = history.recognised[-1]
-    return {
+    return voice, {
         **asdict(last.prediction),
         "warnings": _sentences(history.notes),
         "doubts": _sentences(last.doubts),
@@ -64,7 +70,7 @@ def predict(session: Session, clip: ClipInput) -> dict[str, Any]:
     }
 
 
-def forget(session: Session, label: str) -> tuple[Session, Any, Any, dict[str, Any]]:
+def forget(session: Session, label: str) -> tuple[Session, Any, Any, Any, dict[str, Any]]:
     """Remove a label, or everything if it is "" -> {"classes": {label: [names]}, "notes": [sentences]}.
 
     Raises:
@@ -73,8 +79,8 @@ def forget(session: Session, label: str) -> tuple[Session, Any, Any, dict[str, A
     changed = handlers.forget_everything(session) if label == "" else handlers.forget(session, label)
     _raise_for(changed.notes)
     # Not as inputs: what is recognised meanwhile would be overwritten by what was there before.
-    history, stream = (History(), Stream()) if label == "" else (gr.skip(), gr.skip())
-    return changed, history, stream, _classes(changed)
+    everything = (History(), Stream(), SessionVoice()) if label == "" else (gr.skip(),) * 3
+    return changed, *everything, _classes(changed)
 
 
 def save(session: Session, folder: Path) -> str:
@@ -94,15 +100,20 @@ def add_to(page: Page) -> None:
     label = gr.Textbox(label="label", visible=False)
     clips = gr.File(label="clips", file_count="multiple", visible=False)
     clip, file = gr.File(label="clip", visible=False), gr.File(label="file", visible=False)
+    same_person = gr.Checkbox(label="same_person", visible=False)
     result = gr.JSON(label="result", visible=False)
 
     def add_clips(session: Session, label: str, clips: list[str] | None) -> tuple[Session, dict[str, Any]]:
         return enroll(session, label, clips or [], models=page.models)
 
-    everything = [page.session, page.history, page.stream, result]
+    def recognise(session: Session, voice: SessionVoice, clip: ClipInput, same_person: bool) -> tuple[Any, Any]:
+        voice, answer = predict(session, voice, clip, same_person)
+        return voice if same_person else gr.skip(), answer
+
+    everything = [page.session, page.history, page.stream, page.voice, result]
     for name, answer, inputs, outputs, queue in (
         ("enroll", add_clips, [page.session, label, clips], [page.session, result], ONE_AT_A_TIME),
-        ("predict", predict, [page.session, clip], [result], _SIDE_BY_SIDE),
+        ("predict", recognise, [page.session, page.voice, clip, same_person], [page.voice, result], _SIDE_BY_SIDE),
         ("forget", forget, [page.session, label], everything, ONE_AT_A_TIME),
         ("save", lambda session: save(session, uploads.subfolder()), [page.session], [file], _SIDE_BY_SIDE),
     ):

@@ -25,7 +25,7 @@ from .diagnostics import doubts_of
 from .enrolment import Enrolment, checked_name, seconds_of
 from .models import Mode, Models
 from .notes import Code, Note, note
-from .session import History, Recognised, Session
+from .session import History, Recognised, Session, SessionVoice
 
 FILE_NAME = "my_voice.safetensors"
 
@@ -99,34 +99,49 @@ def forget(session: Session, label: str) -> Session:
 
 
 def forget_everything(session: Session) -> Session:
-    """Remove all of it, also what undo holds; the page must start a new history and a new stream beside it."""
-    return Session(Enrolment(session.enrolment.mode), notes=(note(Code.EVERYTHING_FORGOTTEN),))
+    """Remove all of it, also what undo holds; the page must start a new history, stream and voice beside it."""
+    return Session(
+        Enrolment(session.enrolment.mode), notes=(note(Code.EVERYTHING_FORGOTTEN),), person=session.person + 1
+    )
 
 
 def undo(session: Session) -> Session:
     """Return to what was enrolled before the last change."""
     if not session.past:
         return with_notes(session, note(Code.NOTHING_TO_UNDO))
-    return Session(session.past[-1], session.past[:-1], (note(Code.UNDONE),))
+    return replace(session, enrolment=session.past[-1], past=session.past[:-1], notes=(note(Code.UNDONE),))
 
 
 def change_mode(session: Session, mode: Mode) -> Session:
     """Take classes of another kind, "emotion" or "speaker", with nothing enrolled; undo brings back what was."""
     if mode == session.enrolment.mode or mode not in get_args(Mode):  # a program may send anything
         return with_notes(session)
-    return _changed(session, Enrolment(mode), note(Code.MODE_CHANGED, mode=mode))
+    return _changed(new_person(session), Enrolment(mode), note(Code.MODE_CHANGED, mode=mode))
+
+
+def new_person(session: Session) -> Session:
+    """Begin anew to get used to a voice."""
+    return replace(session, person=session.person + 1, notes=())
 
 
 def recognise(session: Session, history: History, given: ClipInput, *, name: str | None = None) -> History:
-    """Recognise one clip, called as its file by default; `last` is the answer, unless the notes hold an error."""
+    """Recognise one clip alone, called as its file by default; `last` is the answer, unless the notes hold an error."""
+    return recognise_and_listen(session, history, SessionVoice(), given, name=name)[0]
+
+
+def recognise_and_listen(
+    session: Session, history: History, voice: SessionVoice, given: ClipInput, *, name: str | None = None
+) -> tuple[History, SessionVoice]:
+    """Recognise one clip with the voice of earlier ones, and then add it to the voice, unless it is no speech."""
     classifier = session.enrolment.classifier
     if classifier is None or not session.can_recognise:
-        return replace(history, notes=(note(Code.TOO_FEW_LABELS, count=len(session.labels)),))
+        return replace(history, notes=(note(Code.TOO_FEW_LABELS, count=len(session.labels)),)), voice
     sound, notes = check(given, name=name, trim=classifier.model.frontend.trim)
     if sound is None:
-        return replace(history, notes=notes)
-    answer = _recognised(classifier, sound, mode=session.enrolment.mode)
-    return History((*history.recognised, answer)[-limits.RECOGNISED :], notes)
+        return replace(history, notes=notes), voice
+    listen = all(one.code is not Code.NO_SPEECH for one in notes)
+    answer, voice = _recognised(session, classifier, sound, voice, listen=listen)
+    return History((*history.recognised, answer)[-limits.RECOGNISED :], notes), voice
 
 
 def correct(session: Session, history: History, label: str, *, models: Models) -> tuple[Session, History]:
@@ -144,8 +159,9 @@ def correct(session: Session, history: History, label: str, *, models: Models) -
         return with_notes(session, *notes), replace(history, notes=notes)
     done = note(Code.CORRECTED, name=sounds[0].clip.name, label=name)
     changed = _changed(session, before.with_clips(name, sounds, models=models), done, *_misspelt(name, before))
-    now, mode = changed.enrolment.classifier, changed.enrolment.mode
-    again = _recognised(now, last.sound, mode=mode) if now is not None and changed.can_recognise else last
+    again, now = last, changed.enrolment.classifier
+    if now is not None and changed.can_recognise:
+        again, _ = _recognised(changed, now, last.sound, last.voice, listen=False)
     return changed, History((*history.recognised[:-1], replace(again, corrected=name)), changed.notes)
 
 
@@ -200,7 +216,7 @@ def _changed(session: Session, enrolment: Enrolment, *notes: Note) -> Session:
         2 * limits.SOUND_SECONDS
     ):
         past = past[1:]
-    return Session(enrolment, past, notes)
+    return replace(session, enrolment=enrolment, past=past, notes=notes)
 
 
 def _uncorrected(enrolment: Enrolment, last: Recognised) -> Enrolment:
@@ -210,13 +226,15 @@ def _uncorrected(enrolment: Enrolment, last: Recognised) -> Enrolment:
     return enrolment if label is None or label != last.corrected else enrolment.without(label, clip=name)
 
 
-def _recognised(classifier: FewShotClassifier, sound: Sound, *, mode: Mode) -> Recognised:
-    """Recognise a clip by a classifier of at least two classes."""
+def _recognised(
+    session: Session, classifier: FewShotClassifier, sound: Sound, voice: SessionVoice, *, listen: bool
+) -> tuple[Recognised, SessionVoice]:
+    """Recognise a clip by the classifier of a session of at least two classes -> its answer, and the voice after it."""
     start = time.perf_counter()
-    prediction = classifier.predict(sound.clip)
+    prediction, after = voice.predict(session, classifier, sound.clip, listen=listen)
     seconds = time.perf_counter() - start
-    doubts = doubts_of(classifier, prediction)
-    return Recognised(sound, prediction, seconds, doubts, mode=mode, classifier=weakref.ref(classifier))
+    doubts, mode = doubts_of(classifier, prediction), session.enrolment.mode
+    return Recognised(sound, prediction, seconds, doubts, None, mode, weakref.ref(classifier), voice), after
 
 
 def _label(label: object) -> str | Note:

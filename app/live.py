@@ -15,7 +15,7 @@ from ser_fewshot import audio
 from ser_fewshot.audio.decode import decoder
 from ser_fewshot.audio.source import opened
 from ser_fewshot.audio.voice_activity import is_voice
-from ser_fewshot.classifier import FewShotClassifier, Prediction
+from ser_fewshot.classifier import Prediction
 from ser_fewshot.errors import AudioError
 
 from . import limits
@@ -23,7 +23,7 @@ from .clips import RECORDING, ClipInput, size_of
 from .enrolment import Enrolment
 from .models import Mode
 from .notes import Code, Note, note
-from .session import Session, Uncopied
+from .session import Session, SessionVoice, Uncopied
 
 WINDOW_SECONDS = 2.0
 """What is recognised at a time: a short utterance."""
@@ -63,6 +63,8 @@ class Stream(Uncopied):
         seconds: of sound since the stream began.
         windows: of the last TIMELINE_SECONDS, the latest last.
         notes: what keeps it from recognising.
+        person: `Session.person` of the latest samples.
+        listened: until when its windows were added to the voice of that person, in s since the stream began.
     """
 
     rate: int = 0
@@ -70,34 +72,40 @@ class Stream(Uncopied):
     seconds: float = 0.0
     windows: tuple[Window, ...] = ()
     notes: tuple[Note, ...] = ()
+    person: int = 0
+    listened: float = 0.0
 
     def valid_windows(self, enrolment: Enrolment) -> tuple[Window, ...]:
         """Return the windows whose answer names no class that is no longer enrolled."""
         return tuple(one for one in self.windows if enrolment.has_classes_of(one.prediction, mode=one.mode))
 
 
-def extend(stream: Stream, session: Session, chunk: ClipInput) -> Stream:
+def extend(stream: Stream, session: Session, voice: SessionVoice, chunk: ClipInput) -> tuple[Stream, SessionVoice]:
     """Take the next samples of the microphone, of up to limits.CLIP_SECONDS; recognise once a window moved by a hop.
 
-    Only reads the session, so it needs no turn in the queue of those that change it. A microphone that changes its
-    rate or its type of samples begins a new stream.
+    Windows with a voice that do not overlap are added to the voice of the session. Only reads the session, so it needs
+    no turn in the queue of those that change it. A microphone that changes its rate or its type of samples begins a new
+    stream.
     """
     start = time.perf_counter()
-    classifier = session.enrolment.classifier
-    if classifier is None or not session.can_recognise:
-        return Stream(notes=(note(Code.TOO_FEW_LABELS, count=len(session.labels)),))
+    if not session.can_recognise:
+        return Stream(notes=(note(Code.TOO_FEW_LABELS, count=len(session.labels)),)), voice
     samples = _read(chunk)
     if not isinstance(samples, tuple):
-        return replace(stream, notes=() if samples is None else (samples,))
+        return replace(stream, notes=() if samples is None else (samples,)), voice
+    if stream.person != session.person:  # what is there so far, another person said
+        stream = replace(stream, person=session.person, listened=stream.seconds)
     stream = _appended(stream, *samples)
     latest = stream.windows[-1].end if stream.windows else 0.0
     full = stream.seconds >= WINDOW_SECONDS - _SLACK
     if not full or stream.seconds - latest < HOP_SECONDS - _SLACK:
-        return stream
-    prediction = _predict(stream, classifier)
+        return stream, voice
+    listen = stream.seconds - stream.listened >= WINDOW_SECONDS - _SLACK
+    prediction, voice = _predict(stream, session, voice, listen=listen)
     window = Window(stream.seconds, prediction, time.perf_counter() - start, session.enrolment.mode)
     recent = tuple(one for one in stream.windows if one.end > stream.seconds - TIMELINE_SECONDS)
-    return replace(stream, windows=(*recent, window))
+    listened = stream.seconds if listen and prediction is not None else stream.listened
+    return replace(stream, windows=(*recent, window), listened=listened), voice
 
 
 def marks(windows: Sequence[Window], label: str | None, *, now: float) -> list[tuple[float, float]]:
@@ -171,19 +179,23 @@ def _refusal(rate: int, count: int) -> Note | None:
 def _appended(stream: Stream, rate: int, samples: NDArray[Any]) -> Stream:
     same = (stream.tail.dtype, stream.tail.shape[1:]) == (samples.dtype, samples.shape[1:])
     if stream.rate != rate or not same:
-        stream = Stream(rate, samples[:0])
+        stream = Stream(rate, samples[:0], person=stream.person)
     window = round(WINDOW_SECONDS * rate)
     tail = np.concatenate([stream.tail, samples[-window:]])[-window:]
     return replace(stream, tail=tail, seconds=stream.seconds + len(samples) / rate, notes=())
 
 
-def _predict(stream: Stream, classifier: FewShotClassifier) -> Prediction | None:
-    """Recognise the latest window; None where it is silent or holds no voice."""
+def _predict(
+    stream: Stream, session: Session, voice: SessionVoice, *, listen: bool
+) -> tuple[Prediction | None, SessionVoice]:
+    """Recognise the latest window, None where it is silent or holds no voice; return the voice after it, too."""
+    classifier = session.enrolment.classifier
     try:
         whole = audio.load((stream.rate, stream.tail), trim=False)
-        if not is_voice(whole.waveform):
-            return None
+        if classifier is None or not is_voice(whole.waveform):
+            return None, voice
         trim = classifier.model.frontend.trim
-        return classifier.predict(audio.load((audio.SAMPLE_RATE, whole.waveform)) if trim else whole)
+        clip = audio.load((audio.SAMPLE_RATE, whole.waveform)) if trim else whole
+        return voice.predict(session, classifier, clip, listen=listen)
     except AudioError:
-        return None
+        return None, voice

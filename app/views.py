@@ -29,7 +29,7 @@ from .diagnostics import Confusion, MapPoint, nearest_enrolled
 from .languages import sentence, text, text_of
 from .live import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream, marks, runs, stable_answer
 from .notes import Code, Note
-from .session import History, Recognised, Session
+from .session import History, Recognised, Session, SessionVoice
 
 _FOLDER = Path(__file__).parent / "templates"
 ACTIONS = (_FOLDER / "actions.js").read_text(encoding="utf-8")
@@ -127,6 +127,15 @@ def timeline_announcement(stream: Stream, session: Session, *, language: str) ->
     """Return the running answer for a screen reader: it changes only when another answer is stable."""
     answer = stable_answer(stream.valid_windows(session.enrolment))
     return str(escape("" if answer is None else _name(answer, language=language)))
+
+
+def voice(known: SessionVoice, session: Session, *, language: str) -> str:
+    """Return on how many clips the voice rests, in words; nothing before the first."""
+    current = known.of(session)
+    if current is None:
+        return ""
+    name = "recognise.voice_clip" if current.n_clips == 1 else "recognise.voice_clips"
+    return str(escape(text(language, name, count=current.n_clips)))
 
 
 def waiting(streams: int, *, language: str) -> str:

@@ -15,7 +15,7 @@ from ..limits import SESSION_SECONDS
 from ..live import Stream
 from ..models import Models
 from ..profiles import Profiles
-from ..session import History, Session
+from ..session import History, Session, SessionVoice
 
 DROP_HEIGHT = 140  # pixels
 SOUND_FILES = [".wav", ".flac", ".ogg", ".opus", ".mp3"]
@@ -34,6 +34,7 @@ class States(NamedTuple):
     session: Session
     history: History
     stream: Stream
+    voice: SessionVoice
     language: str
     is_inside_open: bool
 
@@ -48,6 +49,7 @@ class Page:
         """Begin a page; `profiles` are None without `--store`."""
         self.models, self.profiles = models, profiles
         self.session, self.history, self.stream = _state(Session), _state(History), _state(Stream)
+        self.voice = _state(SessionVoice)
         self.is_inside_open = gr.State(False)
         self._texts: list[tuple[Block, dict[str, str]]] = []
         self._drawn: list[tuple[Callable[[States], Sequence[Any]], list[Block]]] = []
@@ -108,7 +110,7 @@ class Page:
     @property
     def states(self) -> list[Block]:
         """The components of `States`."""
-        return [self.session, self.history, self.stream, self.language, self.is_inside_open]
+        return [self.session, self.history, self.stream, self.voice, self.language, self.is_inside_open]
 
     def redraw_after(self, event: Dependency) -> None:
         """Draw after an event that is not connected by `when`."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
+from gradio.blocks import Block
 
 from .. import examples, handlers, limits, views
 from ..clips import RECORDING, ClipInput
 from ..languages import DEFAULT, text
 from ..live import HOP_SECONDS, WINDOW_SECONDS, Stream, extend
-from ..session import History, Session
+from ..session import History, Session, SessionVoice
 from . import DROP_HEIGHT, HIDDEN, SOUND_FILES, Page, States, name_in
 
 
@@ -18,12 +21,28 @@ def add_to(page: Page) -> None:
     page.put(gr.Markdown(), value="recognise.what")
     how = gr.Radio(_ways(DEFAULT), value="once", label=text(DEFAULT, "recognise.how"), elem_id="how", interactive=True)
     page.draw(lambda now: [gr.update(choices=_ways(now.language), label=text(now.language, "recognise.how"))], [how])
+    voice = _add_voice(page)
     # What is not chosen is hidden by the style, not left out as in a tab: a microphone that has just come to the page
     # cannot stream for a moment, and the first words would be lost.
     with gr.Column(elem_id="once"):
         _add_clip(page)
     with gr.Column(elem_id="live"):
-        _add_live(page)
+        _add_live(page, voice)
+
+
+def _add_voice(page: Page) -> list[Block]:
+    """Place what is known of the voice -> the components that `_draw_voice` updates."""
+    with gr.Row(visible=False, elem_id="voice", equal_height=True) as row:
+        known = gr.HTML(elem_id="voice-clips")
+        new = page.put(gr.Button(size="sm", elem_id="new-person", scale=0, min_width=140), value="recognise.new_person")
+    page.when(new.click, handlers.new_person, changes_clips=False)
+    page.draw(lambda now: _draw_voice(now.voice, now.session, now.language), [row, known])
+    return [row, known]
+
+
+def _draw_voice(voice: SessionVoice, session: Session, language: str) -> tuple[Any, str]:
+    shown = views.voice(voice, session, language=language)
+    return gr.update(visible=bool(shown)), shown
 
 
 def _add_clip(page: Page) -> None:
@@ -37,14 +56,17 @@ def _add_clip(page: Page) -> None:
     answer = gr.HTML(views.answer(Session(), History(), language=DEFAULT), elem_id="answer", js_on_load=views.ACTIONS)
     announcement = _live_region("answer-announcement")
 
-    def recognise_recording(session: Session, history: History, given: ClipInput) -> tuple[History, None]:
-        return handlers.recognise(session, history, given, name=RECORDING), None  # ready for the next recording
+    def recognise_recording(
+        session: Session, history: History, voice: SessionVoice, given: ClipInput
+    ) -> tuple[Any, ...]:
+        answered = handlers.recognise_and_listen(session, history, voice, given, name=RECORDING)
+        return *answered, None  # ready for the next recording
 
-    def recognise_file(session: Session, history: History, given: ClipInput) -> tuple[History, None]:
-        return handlers.recognise(session, history, given), None
+    def recognise_file(session: Session, history: History, voice: SessionVoice, given: ClipInput) -> tuple[Any, ...]:
+        return *handlers.recognise_and_listen(session, history, voice, given), None
 
     def recognise_example(session: Session, history: History) -> History:
-        clips = examples.queries()
+        clips = examples.queries()  # of another person than the visitor: alone
         return handlers.recognise(session, history, clips[len(history.recognised) % len(clips)].path)
 
     def correct(session: Session, history: History, event: gr.EventData) -> tuple[Session, History]:
@@ -57,18 +79,17 @@ def _add_clip(page: Page) -> None:
             views.answer_announcement(now.session, now.history, language=now.language),
         )
 
-    for trigger, act, sources in (
-        (clip.stop_recording, recognise_recording, [clip]),
-        (file.upload, recognise_file, [file]),
-        (example.click, recognise_example, []),
+    for trigger, act, states in (
+        (clip.stop_recording, recognise_recording, [page.history, page.voice, clip]),
+        (file.upload, recognise_file, [page.history, page.voice, file]),
+        (example.click, recognise_example, [page.history]),
     ):
-        states = [page.history, *sources]
         page.when(trigger, act, inputs=states, outputs=states, changes_session=False)
     page.when(answer.correct, correct, inputs=[page.history], outputs=[page.history])
     page.draw(draw, [notes, answer, announcement])
 
 
-def _add_live(page: Page) -> None:
+def _add_live(page: Page, voice: list[Block]) -> None:
     about = gr.Markdown(_about(DEFAULT))
     microphone = page.put(
         gr.Audio(sources=["microphone"], type="filepath", streaming=True, elem_id="stream", buttons=[], editable=False),
@@ -84,14 +105,19 @@ def _add_live(page: Page) -> None:
     microphone.start_recording(_start, inputs=[page.language], outputs=shown, **HIDDEN)
     microphone.stop_recording(_stop, inputs=states, outputs=shown, **HIDDEN)
     microphone.stream(
-        lambda chunk, stream, session, language: _drawn(extend(stream, session, chunk), session, language),
-        inputs=[microphone, *states],
-        outputs=shown,
+        _extend,
+        inputs=[microphone, *states, page.voice],
+        outputs=[*shown, page.voice, *voice],
         stream_every=HOP_SECONDS,
         time_limit=limits.STREAM_SECONDS,
         concurrency_limit=limits.STREAMS,
         **{**HIDDEN, "queue": True},
     )
+
+
+def _extend(chunk: ClipInput, stream: Stream, session: Session, language: str, voice: SessionVoice) -> tuple[Any, ...]:
+    stream, voice = extend(stream, session, voice, chunk)
+    return *_drawn(stream, session, language), voice, *_draw_voice(voice, session, language)
 
 
 def _start(language: str) -> tuple[Stream, str, str]:

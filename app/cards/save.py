@@ -11,7 +11,7 @@ from .. import handlers, uploads, views
 from ..live import Stream
 from ..notes import Code
 from ..profiles import Profiles
-from ..session import History, Session
+from ..session import History, Session, SessionVoice
 from . import HIDDEN, Page, confirm_first
 
 _IN_A_PROGRAM = """
@@ -53,7 +53,7 @@ def add_to(page: Page) -> None:
     confirm_first(delete, sure, rather_not)
     page.when(save.click, save_file, outputs=[file], changes_clips=False)
     page.when(load.upload, opened, inputs=[load], outputs=[load])
-    page.when(sure.click, _forget_everything, outputs=[page.history, page.stream, file])
+    page.when(sure.click, _forget_everything, outputs=[page.history, page.stream, page.voice, file])
     page.draw(lambda now: [views.notes_of(now.session, "keep", language=now.language)], [notes])
     if page.profiles:
         _add_profiles(page, page.profiles)
@@ -71,8 +71,9 @@ def profile_choices(names: Sequence[str], session: Session) -> dict[str, Any]:
     return gr.update(choices=list(names), value=saved if saved in names else next(iter(names), None))
 
 
-def _forget_everything(session: Session) -> tuple[Session, History, Stream, Any]:
-    return handlers.forget_everything(session), History(), Stream(), gr.update(value=None, visible=False)
+def _forget_everything(session: Session) -> tuple[Session, History, Stream, SessionVoice, Any]:
+    hidden = gr.update(value=None, visible=False)
+    return handlers.forget_everything(session), History(), Stream(), SessionVoice(), hidden
 
 
 def _add_profiles(page: Page, profiles: Profiles) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.audio import Clip, Source
@@ -28,7 +27,7 @@ from ser_fewshot.classifier.inputs import (
     warn_of_misspelt,
 )
 from ser_fewshot.classifier.prediction import Prediction
-from ser_fewshot.classifier.recognise import embedded, recognised
+from ser_fewshot.classifier.recognise import embedded, mean_of, recognised
 from ser_fewshot.classifier.voice import Voice, check_voice, read_voice
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.encoders import View
@@ -223,8 +222,22 @@ class FewShotClassifier:
         if same_speaker:
             self._warn_without_speakers()
         if isinstance(clips, list):
-            return recognised(self.model, self._state, clips, voice=voice, session=same_speaker)
-        return recognised(self.model, self._state, [clips], voice=voice, session=False)[0]
+            return recognised(self.model, self._state, clips, voice=voice, session=same_speaker)[0]
+        return recognised(self.model, self._state, [clips], voice=voice, session=False)[0][0]
+
+    def predict_and_listen(self, clip: Source | Clip, *, voice: Voice | None = None) -> tuple[Prediction, Voice]:
+        """Recognise a clip with the voice of the speaker's earlier clips, and return the voice with this one too.
+
+        As `predict` and then `Voice.update`, or `listen` without a voice, but the clip is embedded once.
+
+        Raises:
+            EnrollmentError: fewer than two classes are enrolled, or the voice is of another model.
+            AudioError: the clip cannot be used.
+        """
+        check_voice(voice, model=self._digest, same_speaker=False)
+        self._warn_without_speakers()
+        found, kept = recognised(self.model, self._state, [clip], voice=voice, session=False)
+        return found[0], (voice or self._no_clips()).merged(points(stack(kept)).mean(0), 1)
 
     def listen(self, clips: Iterable[Source | Clip]) -> Voice:
         """Return what a few clips of a speaker, of any emotions and without labels, tell of the voice.
@@ -237,7 +250,7 @@ class FewShotClassifier:
             AudioError: a clip cannot be used.
         """
         self._warn_without_speakers()
-        return Voice(0, torch.zeros(self._width), self._digest, self._mean_of).update(clips)
+        return self._no_clips().update(clips)
 
     def load_voice(self, path: Path | str) -> Voice:
         """Read a voice that `Voice.save` wrote.
@@ -245,7 +258,11 @@ class FewShotClassifier:
         Raises:
             CheckpointError: the file is damaged, is no voice, or is of another model.
         """
-        return read_voice(path, model=self._digest, width=self._width, mean_of=self._mean_of)
+        return read_voice(path, model=self._digest, width=self._width, mean_of=partial(mean_of, self.model))
+
+    def _no_clips(self) -> Voice:
+        """Return a voice before its first clip; it keeps the model in memory, and nothing that is enrolled."""
+        return Voice(0, torch.zeros(self._width), self._digest, partial(mean_of, self.model))
 
     @cached_property
     def _digest(self) -> str:
@@ -254,10 +271,6 @@ class FewShotClassifier:
     @property
     def _width(self) -> int:
         return points(silence(self.model)).shape[1]
-
-    def _mean_of(self, clips: Iterable[Source | Clip]) -> tuple[Tensor, int]:
-        found, _ = embedded(self.model, checked_sources("to listen to", clips))
-        return points(stack(found)).mean(0), len(found)
 
     def _warn_without_speakers(self) -> None:
         if self.model.speakers is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from ser_fewshot import audio
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.classifier.enrollment import Enrollment
+from ser_fewshot.classifier.inputs import checked_sources
 from ser_fewshot.classifier.prediction import NearestClip, Prediction
 from ser_fewshot.classifier.voice import Voice
 from ser_fewshot.compute.threads import small_work
@@ -36,11 +37,22 @@ def embedded(model: Model, sources: Sequence[Source | Clip]) -> tuple[list[Tenso
     return found, clips
 
 
+def mean_of(model: Model, clips: Iterable[Source | Clip]) -> tuple[Tensor, int]:
+    """Return the mean of the embeddings of clips (width,), and their number.
+
+    Raises:
+        EnrollmentError: there are no clips.
+        AudioError: a clip cannot be used.
+    """
+    found, _ = embedded(model, checked_sources("to listen to", clips))
+    return points(stack(found)).mean(0), len(found)
+
+
 @small_work()
 def recognised(
     model: Model, state: Enrollment, sources: Sequence[Source | Clip], *, voice: Voice | None, session: bool
-) -> list[Prediction]:
-    """Return the predictions for clips by what is enrolled.
+) -> tuple[list[Prediction], list[Tensor]]:
+    """Return the predictions for clips by what is enrolled, and the embedding that is kept of each.
 
     Args:
         model: of the enrolment.
@@ -61,7 +73,7 @@ def recognised(
             remedy="Enrol a few clips of each of two emotions first.",
         )
     if not sources:
-        return []
+        return [], []
     kept, clips = embedded(model, sources)
     query, labels = stack(kept), list(state.enrolled)
     offset = None if voice is None else state.offset(voice.mean, voice.n_clips)
@@ -74,7 +86,7 @@ def recognised(
     _check_finite([probabilities])
     distances = squared_distances(points(query), points(state.support)).sqrt()  # (n_query, n_support)
     rows = zip(probabilities.tolist(), distances, clips, novelties, strict=True)
-    return [
+    found = [
         Prediction(
             label=labels[int(np.argmax(row))],
             probabilities=dict(zip(labels, row, strict=True)),
@@ -86,6 +98,7 @@ def recognised(
         )
         for row, distance, clip, novelty in rows
     ]
+    return found, kept
 
 
 def _check_finite(tensors: Sequence[Tensor]) -> None:

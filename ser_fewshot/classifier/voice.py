@@ -44,7 +44,10 @@ class Voice:
             EnrollmentError: there are no clips.
             AudioError: a clip cannot be used.
         """
-        mean, n = self.mean_of(clips)
+        return self.merged(*self.mean_of(clips))
+
+    def merged(self, mean: Tensor, n: int) -> Voice:
+        """Return the voice with n further clips of this mean embedding, (width,)."""
         whole = self.n_clips + n
         return Voice(whole, (self.n_clips * self.mean + n * mean) / whole, self.model, self.mean_of)
 

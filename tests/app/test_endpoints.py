@@ -26,7 +26,7 @@ from app import endpoints, handlers, limits
 from app.cards.save import save_file
 from app.live import Stream
 from app.page import build
-from app.session import History, Session
+from app.session import History, Session, SessionVoice
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.cli import demo
 
@@ -61,11 +61,11 @@ def test_the_endpoints_take_and_return_plain_values(tmp_path):
     assert answer["classes"] == {"low": ["recording"]}
     assert session.enrolment.clips == {"low": ("recording",)}
     assert "No clip: record one or drop a file." in answer["notes"]
-    predicted = endpoints.predict(TWO, recording("low", 1))
+    _, predicted = endpoints.predict(TWO, SessionVoice(), recording("low", 1))
     assert predicted["label"] == "low"
     assert sum(predicted["probabilities"].values()) == pytest.approx(1, rel=1e-4)
     assert set(predicted["nearest"]) == {"name", "label", "distance"}
-    assert {"unknown", "novelty", "warnings", "doubts", "seconds"} < set(predicted)
+    assert {"unknown", "novelty", "warnings", "doubts", "seconds", "voice_clips"} < set(predicted)
     assert "does not sound like speech" in predicted["warnings"][0]
     for one in (answer, predicted):
         assert json.loads(json.dumps(one)) == one
@@ -77,8 +77,8 @@ def test_the_endpoints_take_and_return_plain_values(tmp_path):
     [
         (lambda _: endpoints.enroll(TWO, "", [recording("low")], models=models()), "name of 1 to"),
         (lambda _: endpoints.enroll(TWO, "low", [None], models=models()), "No clip"),
-        (lambda _: endpoints.predict(Session(), recording("low")), "at least two"),
-        (lambda _: endpoints.predict(TWO, (16_000, np.zeros(16_000))), "silent"),
+        (lambda _: endpoints.predict(Session(), SessionVoice(), recording("low")), "at least two"),
+        (lambda _: endpoints.predict(TWO, SessionVoice(), (16_000, np.zeros(16_000))), "silent"),
         (lambda _: endpoints.forget(TWO, "joy"), "not enrolled"),
         (lambda _: endpoints.forget(TWO, None), "not enrolled"),  # nothing but "" forgets everything
         (lambda folder: endpoints.save(Session(), folder), "nothing to save"),
@@ -91,11 +91,11 @@ def test_what_cannot_be_done_is_an_error_with_the_reason(tmp_path, call, sentenc
 
 
 def test_forgetting_everything_drops_history_and_stream_and_forgetting_a_label_does_not():
-    session, history, stream, answer = endpoints.forget(TWO, "")
-    assert (session.labels, session.past, history.recognised, stream.seconds) == ((), (), (), 0.0)
+    session, history, stream, voice, answer = endpoints.forget(TWO, "")
+    assert (session.labels, session.past, history.recognised, stream.seconds, voice.voice) == ((), (), (), 0.0, None)
     assert answer["classes"] == {}
-    session, history, stream, answer = endpoints.forget(TWO, "low")
-    assert (list(answer["classes"]), history, stream) == (["high"], gr.skip(), gr.skip())
+    session, *others, answer = endpoints.forget(TWO, "low")
+    assert (list(answer["classes"]), others) == (["high"], [gr.skip()] * 3)
 
 
 def test_a_program_enrols_recognises_saves_and_forgets(address, tmp_path):
@@ -110,6 +110,9 @@ def test_a_program_enrols_recognises_saves_and_forgets(address, tmp_path):
     enroll(visitor, "anger", clips("anger"))
     assert set(enroll(visitor, "fear", clips("fear"))["classes"]) == {"anger", "fear"}
     assert predict(visitor, ANGER)["label"] == "anger"
+    for same_person, voice_clips in ((True, 0), (True, 1), (False, 0), (True, 2)):
+        answer = visitor.predict(handle_file(ANGER), same_person, api_name="/predict")
+        assert answer["voice_clips"] == voice_clips
     saved = visitor.predict(api_name="/save")
     assert FewShotClassifier.load(saved).labels == ("anger", "fear")
     assert set(visitor.predict("anger", api_name="/forget")["classes"]) == {"fear"}
@@ -208,7 +211,7 @@ def test_a_saved_file_is_where_uploads_are_until_it_is_fetched_and_its_kind_can_
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     by_name = {fn.api_name: fn for fn in blocks.fns.values()}
     states = [blocks.blocks[block._id].value.func for block in by_name["forget"].outputs[:-1]]
-    assert states == [Session, History, Stream]  # what an endpoint returns goes where it belongs
+    assert states == [Session, History, Stream, SessionVoice]  # what an endpoint returns goes where it belongs
     saved = [Path(by_name["save"].fn(TWO)), Path(save_file(TWO)[1]["value"])]
     assert {path.parent.parent for path in saved} == {tmp_path}
     assert len(set(saved)) == 2

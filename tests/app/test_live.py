@@ -6,15 +6,19 @@ import soundfile
 from visitors import codes, enrolled, packaged
 
 from app import handlers, limits, live
-from app.live import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream, extend
+from app.live import HOP_SECONDS, TIMELINE_SECONDS, WINDOW_SECONDS, Stream
 from app.notes import Code
-from app.session import Session
+from app.session import Session, SessionVoice
 from ser_fewshot import audio
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
 SPEECH = [audio.load(path, trim=False).waveform for path in sorted(DEMO_MANIFEST.parent.glob("*.ogg"))[:8]]
 VOICE = (np.concatenate(SPEECH) * 32767).astype(np.int16)
 TWO = enrolled({"low": 2, "high": 2})
+
+
+def extend(stream, session, chunk):
+    return live.extend(stream, session, SessionVoice(), chunk)[0]
 
 
 def played(samples, *, seconds=HOP_SECONDS, rate=16_000, session=TWO, stream=None):
@@ -125,3 +129,24 @@ def test_the_default_model_answers_a_window_well_within_its_hop():
     session = handlers.load_examples(Session(), models=packaged())
     latencies = [window.latency for window in played(VOICE[: 16_000 * 5], session=session)[-1].windows]
     assert float(np.median(latencies)) < HOP_SECONDS
+
+
+def test_windows_that_hold_a_voice_and_do_not_overlap_are_added_to_it_and_a_new_person_begins_with_new_sound():
+    session, stream, voice = handlers.load_examples(Session(), models=packaged()), Stream(), SessionVoice()
+    quiet, seconds = np.zeros(16_000 * 3, dtype=np.int16), []
+
+    def play(samples, *, session=session):
+        nonlocal stream, voice
+        counts = []
+        for start in range(0, len(samples), 8_000):
+            stream, voice = live.extend(stream, session, voice, (16_000, samples[start : start + 8_000]))
+            counts.append(voice.of(session).n_clips if voice.of(session) else 0)
+            seconds.append(stream.windows[-1].latency if stream.windows else 0)
+        return counts
+
+    assert play(VOICE[: 16_000 * 5]) == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
+    assert [one.prediction.voice_clips for one in stream.windows] == [0, 1, 1, 1, 1, 2, 2]
+    assert play(quiet)[-1] <= 3  # its beginning still holds the voice
+    another = handlers.new_person(session)
+    assert play(VOICE[16_000 * 5 : 16_000 * 8], session=another) == [0, 0, 0, 1, 1, 1]
+    assert float(np.median(seconds)) < HOP_SECONDS

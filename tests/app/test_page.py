@@ -43,6 +43,10 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
     record(page, "#clip", milliseconds=3200)
     expect(page.locator("#answer .headline")).to_contain_text("sadness")
     expect(page.locator("#answer")).to_contain_text("Sounds most like")
+    voice = page.locator("#voice-clips")
+    expect(voice).to_have_text("Getting used to this voice: 2 clips")
+    page.get_by_role("button", name="New person").click()
+    expect(voice).to_be_hidden()
 
     # "No, this was awe": a new label, learned at once; then undone.
     page.get_by_label("Another name").fill("awe")
@@ -63,6 +67,7 @@ def test_a_visitor_enrols_recognises_streams_corrects_keeps_and_forgets(page, tm
     expect(page.locator("#timeline")).to_contain_text("Listening")
     expect(page.locator("#live-answer")).to_contain_text("computed in")
     expect(announced).to_have_text("sadness")
+    expect(voice).to_contain_text("Getting used to this voice: ")
     expect(page.locator("#timeline rect").nth(5)).to_be_attached()
     page.click("#stream .stop-button")
     windows, announcements = page.evaluate("counted")
