@@ -16,12 +16,22 @@ from ser_fewshot.errors import SettingsError
 if TYPE_CHECKING:
     from ser_fewshot.corpora import Scan, Utterance
     from ser_fewshot.episodes import Episode, EpisodeSpec
-    from ser_fewshot.evaluation import Evaluation
+    from ser_fewshot.evaluation import Evaluation, Interval
     from ser_fewshot.frontends import FeatureSet
     from ser_fewshot.models import Model
 
-_DEFAULTS = {"n_way": 4, "k_shot": 5, "n_query": 10, "query_text": "any", "mix_corpora": False}
+_DEFAULTS = {
+    "n_way": 4,
+    "k_shot": 5,
+    "n_query": 10,
+    "query_text": "any",
+    "mix_corpora": False,
+    "context": 0,
+    "context_of": "any",
+    "support_speakers": "any",
+}
 _EPISODES = 600
+_VOICE, _SESSION = " + voice", " + session"  # rows of a learner beside its plain one
 _PRINTED_CLASSES = 12  # more columns than that are no table for people
 
 
@@ -48,6 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--query-text", choices=("different", "any"), help="default: any")
     add("--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora")
+    add("--context", type=count, metavar="N", help="also score with the voice of the query speaker, from N other clips")
+    add("--context-of", choices=("any", "neutral", "one"), help="emotions of these clips (default: any)")
+    add("--support-speakers", choices=("any", "one"), help="one: a single speaker speaks the support (default: any)")
+    add("--session", action="store_true", help="also score with the voice from the queries, which one speaker speaks")
     add("--episodes", type=count, help="how many (default: 600)")
     add("--seed", type=seed, help="decides which clips are drawn (default: 0)")
     add("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
@@ -57,20 +71,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print UAR and accuracy with intervals and chance, per-class recall, and paired differences.
+    """Print UAR and accuracy with intervals and chance, per-class recall, paired differences, and the gain of a voice.
 
     Several processes share the extraction; the first one scores.
     """
     from ser_fewshot.cli._data import features_of, read_manifests
     from ser_fewshot.episodes.feasible import feasible_sampler
     from ser_fewshot.episodes.frozen import load_episodes
-    from ser_fewshot.evaluation import check_episodes, evaluate
+    from ser_fewshot.evaluation import check_episodes
 
     _check(arguments)
     device = distributed.compute(arguments.device).device
     frozen, spec = load_episodes(arguments.replay) if arguments.replay else (None, _spec(arguments))
     manifest = read_manifests(arguments.manifest)
     models = _models(arguments.model, arguments.learner, spec)
+    _check_voices(models, spec, session=arguments.session)
     # Episodes that cannot be drawn are refused before minutes of extraction.
     if frozen is None:
         feasible_sampler(manifest.utterances, spec)
@@ -82,10 +97,10 @@ def run(arguments: argparse.Namespace) -> None:
     if not distributed.is_main():
         return
     episodes = _draw(arguments, features.utterances, spec) if frozen is None else frozen
-    results = {
-        name: evaluate(model.learner.to(device), features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
-        for name, model in models.items()
-    }
+    results: dict[str, Evaluation] = {}
+    for name, model in models.items():
+        model.learner.to(device)
+        results.update(_scored(name, model, features, episodes, spec, session=arguments.session))
     overlap = first.training_set.overlap(features.utterances)
     report = {
         **_origin(arguments, manifest, features),
@@ -95,6 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
         "view": first.config.view,
         "learners": {name: result.as_dict() for name, result in results.items()},
         "difference_to_first": _differences(results),
+        **({"voice_gain": _as_dicts(gains)} if (gains := _gains(results)) else {}),
     }
     if arguments.json == Path("-"):
         say_json(report)
@@ -103,6 +119,8 @@ def run(arguments: argparse.Namespace) -> None:
     conditions = f"normalisation {normalization}; {f'view {first.config.view}; ' if first.config.view else ''}"
     mark = " ‡" if overlap.found else ""
     _print_scores(results, spec, conditions, mark=mark)
+    for name, gain in gains.items():
+        say(f"UAR, paired gain of {name}: {gain}")
     say(f"{mark} {overlap.sentence}".strip())
     for name, result in results.items():
         if result.diverged:
@@ -163,6 +181,55 @@ def _models(folder: Path | None, learners: Sequence[str], spec: EpisodeSpec) -> 
     return {name: model if name == model.config.learner else swap_learner(model, name) for name in learners}
 
 
+def _check_voices(models: Mapping[str, Model], spec: EpisodeSpec, *, session: bool) -> None:
+    """Refuse voices that could not be estimated."""
+    if session and not (spec.label == "emotion" and (spec.context or spec.query_speaker == "same")):
+        raise SettingsError(
+            "--session",
+            found="queries of several speakers in an episode",
+            expected="emotions as classes, and --context N or --query-speaker same",
+            remedy="Add --context 1: the queries are then of one speaker.",
+        )
+    if (session or spec.context) and (without := [name for name, model in models.items() if model.speakers is None]):
+        raise SettingsError(
+            "--session" if session else "--context",
+            found=f"no statistics of speakers for the learner {words(without)}",
+            expected="a model trained on several speakers, with a learner that does not adapt its encoder",
+            remedy="Train it again, choose such a learner, or score without a voice.",
+        )
+
+
+def _scored(
+    name: str, model: Model, features: FeatureSet, episodes: Sequence[Episode], spec: EpisodeSpec, *, session: bool
+) -> dict[str, Evaluation]:
+    """Return the scores of a learner on the same episodes: plain, and with each voice that can be estimated."""
+    from ser_fewshot.evaluation import evaluate
+
+    rows: dict[str, dict[str, Any]] = {"": {}}
+    if spec.context:
+        rows[_VOICE] = {"speakers": model.speakers}
+    if session:
+        rows[_SESSION] = {"speakers": model.speakers, "session": True}
+    return {
+        name + row: evaluate(
+            model.learner, features, episodes, spec=spec, track=tracker(f"evaluate {name}{row}"), **options
+        )
+        for row, options in rows.items()
+    }
+
+
+def _gains(results: Mapping[str, Evaluation]) -> dict[str, Interval]:
+    """Return what each voice adds to the UAR of its own learner, in pairs."""
+    from ser_fewshot.evaluation import compare
+
+    return {
+        name + row: compare(results[name + row], plain)
+        for name, plain in results.items()
+        for row in (_VOICE, _SESSION)
+        if name + row in results
+    }
+
+
 def _draw(arguments: argparse.Namespace, utterances: Sequence[Utterance], spec: EpisodeSpec) -> tuple[Episode, ...]:
     from ser_fewshot.episodes import EpisodeSampler
     from ser_fewshot.episodes.frozen import save_episodes
@@ -203,7 +270,10 @@ def _differences(results: Mapping[str, Evaluation]) -> dict[str, dict[str, float
     from ser_fewshot.evaluation import compare
 
     first, *others = results
-    differences = {name: compare(results[name], results[first]) for name in others}
+    return _as_dicts({name: compare(results[name], results[first]) for name in others})
+
+
+def _as_dicts(differences: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: {"mean": item.mean, "ci95": item.half_width} for name, item in differences.items()}
 
 
