@@ -140,7 +140,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise EnrollmentError(
             "enroll",
             found="no clips",
-            expected="a folder with one folder of clips for each emotion, --manifest TABLE, or --emotion NAME CLIP [CLIP ...]",
+            expected="a folder with one folder of clips for each emotion, --manifest TABLE, or "
+            "--emotion NAME CLIP [CLIP ...]",
             remedy="Name some clips, or with --to also something to --forget.",
         )
 

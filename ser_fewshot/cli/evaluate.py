@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_fewshot import __version__
-from ser_fewshot.cli._console import as_json, note, say, say_json, say_table, tracker, words
+from ser_fewshot.cli._console import as_json, note, say, say_json, say_table, words
 from ser_fewshot.cli._options import add_shared, count, require_new, seed
 from ser_fewshot.compute import distributed
 from ser_fewshot.errors import SettingsError
@@ -31,7 +31,6 @@ _DEFAULTS = {
     "support_speakers": "any",
 }
 _EPISODES = 600
-_VOICE, _SESSION = " + voice", " + session"  # rows of a learner beside its plain one
 _PRINTED_CLASSES = 12  # more columns than that are no table for people
 
 
@@ -76,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     Several processes share the extraction; the first one scores.
     """
     from ser_fewshot.cli._data import features_of, read_manifests
+    from ser_fewshot.cli._voices import check_voices, gains, scored
     from ser_fewshot.episodes.feasible import feasible_sampler
     from ser_fewshot.episodes.frozen import load_episodes
     from ser_fewshot.evaluation import check_episodes
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     frozen, spec = load_episodes(arguments.replay) if arguments.replay else (None, _spec(arguments))
     manifest = read_manifests(arguments.manifest)
     models = _models(arguments.model, arguments.learner, spec)
-    _check_voices(models, spec, session=arguments.session)
+    check_voices(models, spec, session=arguments.session)
     # Episodes that cannot be drawn are refused before minutes of extraction.
     if frozen is None:
         feasible_sampler(manifest.utterances, spec)
@@ -100,7 +100,8 @@ def run(arguments: argparse.Namespace) -> None:
     results: dict[str, Evaluation] = {}
     for name, model in models.items():
         model.learner.to(device)
-        results.update(_scored(name, model, features, episodes, spec, session=arguments.session))
+        results.update(scored(name, model, features, episodes, spec, session=arguments.session))
+    gained = gains(results)
     overlap = first.training_set.overlap(features.utterances)
     report = {
         **_origin(arguments, manifest, features),
@@ -110,7 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
         "view": first.config.view,
         "learners": {name: result.as_dict() for name, result in results.items()},
         "difference_to_first": _differences(results),
-        **({"voice_gain": _as_dicts(gains)} if (gains := _gains(results)) else {}),
+        **({"voice_gain": _as_dicts(gained)} if gained else {}),
     }
     if arguments.json == Path("-"):
         say_json(report)
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
     conditions = f"normalisation {normalization}; {f'view {first.config.view}; ' if first.config.view else ''}"
     mark = " ‡" if overlap.found else ""
     _print_scores(results, spec, conditions, mark=mark)
-    for name, gain in gains.items():
+    for name, gain in gained.items():
         say(f"UAR, paired gain of {name}: {gain}")
     say(f"{mark} {overlap.sentence}".strip())
     for name, result in results.items():
@@ -179,55 +180,6 @@ def _models(folder: Path | None, learners: Sequence[str], spec: EpisodeSpec) -> 
     if not learners:
         return {model.config.learner: model}
     return {name: model if name == model.config.learner else swap_learner(model, name) for name in learners}
-
-
-def _check_voices(models: Mapping[str, Model], spec: EpisodeSpec, *, session: bool) -> None:
-    """Refuse voices that could not be estimated."""
-    if session and not (spec.label == "emotion" and (spec.context or spec.query_speaker == "same")):
-        raise SettingsError(
-            "--session",
-            found="queries of several speakers in an episode",
-            expected="emotions as classes, and --context N or --query-speaker same",
-            remedy="Add --context 1: the queries are then of one speaker.",
-        )
-    if (session or spec.context) and (without := [name for name, model in models.items() if model.speakers is None]):
-        raise SettingsError(
-            "--session" if session else "--context",
-            found=f"no statistics of speakers for the learner {words(without)}",
-            expected="a model trained on several speakers, with a learner that does not adapt its encoder",
-            remedy="Train it again, choose such a learner, or score without a voice.",
-        )
-
-
-def _scored(
-    name: str, model: Model, features: FeatureSet, episodes: Sequence[Episode], spec: EpisodeSpec, *, session: bool
-) -> dict[str, Evaluation]:
-    """Return the scores of a learner on the same episodes: plain, and with each voice that can be estimated."""
-    from ser_fewshot.evaluation import evaluate
-
-    rows: dict[str, dict[str, Any]] = {"": {}}
-    if spec.context:
-        rows[_VOICE] = {"speakers": model.speakers}
-    if session:
-        rows[_SESSION] = {"speakers": model.speakers, "session": True}
-    return {
-        name + row: evaluate(
-            model.learner, features, episodes, spec=spec, track=tracker(f"evaluate {name}{row}"), **options
-        )
-        for row, options in rows.items()
-    }
-
-
-def _gains(results: Mapping[str, Evaluation]) -> dict[str, Interval]:
-    """Return what each voice adds to the UAR of its own learner, in pairs."""
-    from ser_fewshot.evaluation import compare
-
-    return {
-        name + row: compare(results[name + row], plain)
-        for name, plain in results.items()
-        for row in (_VOICE, _SESSION)
-        if name + row in results
-    }
 
 
 def _draw(arguments: argparse.Namespace, utterances: Sequence[Utterance], spec: EpisodeSpec) -> tuple[Episode, ...]:
