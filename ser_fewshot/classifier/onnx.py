@@ -10,9 +10,9 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +25,8 @@ from ser_fewshot import __version__, audio, plugins
 from ser_fewshot.assets import DEMO
 from ser_fewshot.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, TRIM_DB, Clip
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.classifier.voice import Voice
+from ser_fewshot.errors import EnrollmentError, SettingsError
 from ser_fewshot.frontends import Features, normalize
 from ser_fewshot.learners import evaluating
 from ser_fewshot.models import Model
@@ -45,6 +46,8 @@ TRIMMED = (
     f"samples is subtracted, lies {TRIM_DB:g} dB or more below that of the loudest"
 )
 UNTRIMMED = "with the silence at both ends"
+OFFSET = "float32 of shape (width,), subtracted from the embedding: what a voice adds to it; optional"
+"""Second input of the graph of a model with statistics of speakers: what `voice_offset` returns."""
 
 _OPSET = 18  # the oldest that torch's exporter writes without converting
 _MOST_BYTES = 2_000_000_000  # of one file; protobuf ends at 2 GiB
@@ -86,14 +89,20 @@ class Exported:
     longest: float
 
 
-def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
+def export_onnx(classifier: FewShotClassifier, path: Path | str, *, voice: Voice | None = None) -> Exported:
     """Write model and enrolled classes as one ONNX file, if it gives the same probabilities.
 
-    Its input `waveform` is (1, samples), see `WAVEFORM`; its output `probabilities` is (1, n_way). Its metadata hold
-    the labels, as a JSON list, and what else is needed to run it.
+    Its input `waveform` is (1, samples), see `WAVEFORM`; its output `probabilities` is (1, n_way). A model with
+    statistics of speakers has a second, optional input `offset`, see `OFFSET`; the offsets of enrolled speakers are
+    subtracted already. Its metadata hold the labels, as a JSON list, and what else is needed to run it.
+
+    Args:
+        classifier: with at least two classes.
+        path: the file.
+        voice: whose offset `offset` is by default; no voice's by default.
 
     Raises:
-        EnrollmentError: fewer than two classes are enrolled.
+        EnrollmentError: fewer than two classes are enrolled, or the voice is of another model.
         SettingsError: the extra "export" is not installed; ONNX cannot express the model, or its file would be too
             large; onnxruntime gives other probabilities than PyTorch; the file cannot be written.
     """
@@ -105,10 +114,12 @@ def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
     if longest <= MIN_SECONDS:
         raise _inexpressible(model, f"that every clip is analysed in pieces of {longest:g} s")
     sounds = _sounds(longest)
-    expected = [list(prediction.probabilities.values()) for prediction in classifier.predict(sounds)]
     waveforms = [sound.waveform for sound in sounds]
-    content = _content(classifier, _Graph(model.frontend, classifier), like=waveforms[-1], longest=longest)
-    deviation = float(np.abs(np.subtract(_run(model, content, waveforms), expected)).max())
+    content = _content(classifier, _Graph(model.frontend, classifier), voice, like=waveforms[-1], longest=longest)
+    deviation = 0.0
+    for spoken, feed in _voices(classifier, voice, sounds):
+        expected = [list(one.probabilities.values()) for one in classifier.predict(sounds, voice=spoken)]
+        deviation = max(deviation, float(np.abs(np.subtract(_run(model, content, waveforms, feed), expected)).max()))
     if not deviation <= TOLERANCE:  # NaN too
         raise SettingsError(
             "ONNX",
@@ -120,6 +131,37 @@ def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
     return Exported(classifier.labels, len(content), deviation, longest)
 
 
+def voice_offset(classifier: FewShotClassifier, voice: Voice) -> NDArray[np.float32]:
+    """Return what a voice adds to every embedding, (width,) float32: the input `offset` of an exported graph.
+
+    It is relative to what is enrolled, so it is for a graph of this enrolment alone.
+
+    Raises:
+        EnrollmentError: the voice is of another model, or nothing can be estimated of it.
+    """
+    classifier.predict([], voice=voice)  # refuses one of another model
+    offset = classifier._state.offset(voice.mean, voice.n_clips)
+    if offset is None:
+        raise EnrollmentError(
+            "voice",
+            found="a model without statistics of speakers, or fewer than two classes",
+            expected="an enrolment that voices can be compared with",
+            remedy="Export without a voice, or enrol with the model of the package.",
+        )
+    values: NDArray[np.float32] = offset.numpy()
+    return values
+
+
+def _voices(
+    classifier: FewShotClassifier, voice: Voice | None, sounds: Sequence[Clip]
+) -> list[tuple[Voice | None, dict[str, Waveform]]]:
+    """Return the voices to compare with, each with what the graph is given for it beside a waveform."""
+    if classifier.model.speakers is None:
+        return [(None, {})]
+    other = classifier.listen(sounds[: len(_EMOTIONS)])
+    return [(voice, {}), (other, {"offset": voice_offset(classifier, other)})]
+
+
 class _Graph(nn.Module):
     """The module that is traced."""
 
@@ -129,23 +171,30 @@ class _Graph(nn.Module):
         self.adapted: Any = classifier._state.classifier  # there is one: `predict` has refused to go on without
         self.temperature = classifier._state.temperature
         self.normalization = classifier.model.config.normalization
+        self.width = classifier._width if classifier.model.speakers is not None else None
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(1, samples) -> (1, n_way)."""
+    def forward(self, waveform: Tensor, offset: Tensor | None = None) -> Tensor:
+        """(1, samples), (width,) -> (1, n_way)."""
         (frames,) = normalize([self.frontend(waveform)[0]], self.normalization)
         features = Features(frames[None], torch.full((1,), frames.shape[0]))
-        logits: Tensor = self.adapted(self.learner.embed(features))
+        embedded = self.learner.embed(features)
+        embedded = embedded if offset is None else replace(embedded, x=embedded.x - offset)
+        logits: Tensor = self.adapted(embedded)
         return (logits / self.temperature).softmax(1)
 
 
-def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, longest: float) -> bytes:
+def _content(
+    classifier: FewShotClassifier, graph: _Graph, voice: Voice | None, *, like: Waveform, longest: float
+) -> bytes:
     """Return the file: the graph, traced on a waveform (samples,), and its metadata.
 
     Raises:
         SettingsError: ONNX cannot express the model, or it is too large.
     """
     from onnx.helper import set_model_props  # noqa: PLC0415 - it may not be installed
+    from onnx.numpy_helper import from_array  # noqa: PLC0415
 
+    default = np.zeros(graph.width or 0, np.float32) if voice is None else voice_offset(classifier, voice)
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     if size > _MOST_BYTES:
         raise SettingsError(
@@ -159,12 +208,14 @@ def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, lo
     except torch.onnx.OnnxExporterError as error:
         raise _inexpressible(classifier.model, _reason(error)) from error
     proto.producer_name, proto.producer_version = "ser-fewshot", __version__
-    set_model_props(proto, _metadata(classifier, longest=longest))
+    if graph.width is not None:
+        proto.graph.initializer.append(from_array(default, "offset"))  # of the name of an input: its default
+    set_model_props(proto, _metadata(classifier, voice, longest=longest))
     content: bytes = proto.SerializeToString()
     return content
 
 
-def _metadata(classifier: FewShotClassifier, *, longest: float) -> dict[str, str]:
+def _metadata(classifier: FewShotClassifier, voice: Voice | None, *, longest: float) -> dict[str, str]:
     config, trim = classifier.model.config, classifier.model.frontend.trim
     return {
         "labels": json.dumps(classifier.labels, ensure_ascii=False),
@@ -176,6 +227,8 @@ def _metadata(classifier: FewShotClassifier, *, longest: float) -> dict[str, str
         "learner": config.learner,
         "frontend": config.frontend,
         RECORD: classifier.model.training_set.as_text(),
+        **({} if classifier.model.speakers is None else {"offset": OFFSET}),
+        **({} if voice is None else {"voice_clips": f"{voice.n_clips}"}),
     }
 
 
@@ -185,15 +238,16 @@ def _traced(graph: _Graph, *, like: Waveform, longest: float) -> Any:
     Raises:
         torch.onnx.OnnxExporterError: a step cannot be traced, or ONNX has no operation for it.
     """
+    offset = () if graph.width is None else (torch.zeros(graph.width),)
     samples = torch.export.Dim("samples", min=round(MIN_SECONDS * SAMPLE_RATE), max=round(longest * SAMPLE_RATE))
     with _quiet(), evaluating(graph.learner):
         program: Any = torch.onnx.export(
             graph.eval(),
-            (torch.from_numpy(like)[None],),
+            (torch.from_numpy(like)[None], *offset),
             dynamo=True,
-            input_names=["waveform"],
+            input_names=["waveform", "offset"][: 1 + len(offset)],
             output_names=["probabilities"],
-            dynamic_shapes=({1: samples},),
+            dynamic_shapes=({1: samples}, None)[: 1 + len(offset)],
             opset_version=_OPSET,
             custom_translation_table=_translations(),
             verbose=False,
@@ -227,8 +281,10 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {aten._cdist_forward.default: city_block, aten.sort.stable: stable_sort}
 
 
-def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Waveform]:
-    """Return the probabilities (n_way,) that onnxruntime gives for each waveform (samples,).
+def _run(
+    model: Model, content: bytes, waveforms: Sequence[Waveform], feed: Mapping[str, Waveform] = {}
+) -> list[Waveform]:
+    """Return the probabilities (n_way,) that onnxruntime gives for each waveform (samples,) and other inputs.
 
     Raises:
         SettingsError: it cannot run the graph.
@@ -239,7 +295,7 @@ def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Wa
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        return [session.run(["probabilities"], {"waveform": waveform[None]})[0][0] for waveform in waveforms]
+        return [session.run(["probabilities"], {"waveform": waveform[None], **feed})[0][0] for waveform in waveforms]
     except Exception as error:  # its errors have no other parent
         raise _inexpressible(model, _reason(error)) from error
 

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     counts = {label: counted(len(names), "clip") for label, names in classifier.enrolled.items()}
     speakers = {label: members.speakers for label, members in classifier.members.items()}
     known = {name for names in speakers.values() for name in names} - {None}
-    of = f" of {counted(len(known), 'speaker')}" if known else ""
+    of = f"; {counted(len(known), 'speaker')}" if known else ""
     line = f"enrolled {words(counts)}{of}; file: {arguments.out}"
     report = {"enrollment": str(arguments.out), "classes": classifier.enrolled, "speakers": speakers}
     answer(arguments, report, line)

@@ -142,6 +142,13 @@ def _check(arguments: argparse.Namespace) -> None:
             expected="a file for each",
             remedy="Choose another name for one of them.",
         )
+    if arguments.context_of is not None and arguments.context is None and arguments.replay is None:
+        raise SettingsError(
+            "--context-of",
+            found="it without --context",
+            expected="--context N",
+            remedy="Say how many clips: --context 5.",
+        )
     drawn = (*_DEFAULTS, "label", "query_speaker", "episodes", "seed", "save_episodes")
     given = [f"--{name.replace('_', '-')}" for name in drawn if getattr(arguments, name) is not None]
     if arguments.replay is not None and given:
