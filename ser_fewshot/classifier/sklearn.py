@@ -2,8 +2,8 @@
 
 Both go through `Learner.adapt`. They work in pipelines, grid searches and `cross_val_score`; with `groups` of speakers
 and `GroupKFold` or `LeaveOneGroupOut`, training and test speakers are disjoint. `score` is accuracy, as
-everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR. `FewShotEstimator` takes `groups` itself too, by a call
-or by metadata routing (`set_fit_request(groups=True)`), and subtracts what the voice of each adds.
+everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR. `FewShotEstimator` takes `groups` itself too, by a
+call or by metadata routing (`set_fit_request(groups=True)`), and subtracts what the voice of each adds.
 """
 
 from __future__ import annotations
