@@ -55,7 +55,9 @@ class Model:
     """An exported model."""
 
     def __init__(self, path: Path) -> None:
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors: it warns of an optional input
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.labels: list[str] = json.loads(metadata["labels"])
         self.rate, self.trim_db = int(metadata["sample_rate"]), float(metadata["trim_db"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.frontends import Features, FeatureSet, analyse, stack
-from ser_fewshot.models import Model, ModelConfig, build_model
+from ser_fewshot.learners import fit_speaker_model, points
+from ser_fewshot.models import Model, ModelConfig, build_model, silence
 
 DIM = 8
 MUST_LEARN = {"mann"}
@@ -70,3 +72,15 @@ def small_model(
     ]
     model.learner.fit_scale(stack(analyse(model.frontend, waves)))
     return model
+
+
+def with_voices(model: Model) -> Model:
+    """The model with statistics of speakers: of one corpus, whose speakers and classes differ as much as clips do."""
+    generator, width = torch.Generator().manual_seed(0), points(silence(model)).shape[1]
+    level, voice = (torch.randn(4, width, generator=generator) for _ in range(2))
+    rows = [(emotion, speaker) for emotion in range(4) for speaker in range(4) for _ in range(3)]
+    z = torch.stack(
+        [level[emotion] + voice[speaker] + torch.randn(width, generator=generator) for emotion, speaker in rows]
+    )
+    classes, speakers = ([str(row[part]) for row in rows] for part in (0, 1))
+    return replace(model, speakers=fit_speaker_model(z, corpora=["c"] * len(rows), classes=classes, speakers=speakers))

@@ -6,34 +6,26 @@ graph. Nothing is written before onnxruntime has given the same probabilities as
 
 from __future__ import annotations
 
-import io
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ser_fewshot import __version__, audio, plugins
 from ser_fewshot.assets import DEMO
 from ser_fewshot.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, TRIM_DB, Clip
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import Features, normalize
-from ser_fewshot.learners import evaluating
+from ser_fewshot.classifier._onnx_graph import Graph, TraceableFrontEnd, Waveform, traced
+from ser_fewshot.classifier.voice import Voice
+from ser_fewshot.errors import EnrollmentError, SettingsError
 from ser_fewshot.models import Model
 from ser_fewshot.models.training_set import RECORD
 from ser_fewshot.optional import not_installed
 from ser_fewshot.storage.files import write_atomically
-
-Waveform = NDArray[np.float32]
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a probability of the graph and that of PyTorch."""
@@ -45,28 +37,13 @@ TRIMMED = (
     f"samples is subtracted, lies {TRIM_DB:g} dB or more below that of the loudest"
 )
 UNTRIMMED = "with the silence at both ends"
+OFFSET = "float32 of shape (width,), subtracted from the embedding: what a voice adds to it; optional"
+"""Second input of the graph of a model with statistics of speakers: what `voice_offset` returns."""
 
-_OPSET = 18  # the oldest that torch's exporter writes without converting
 _MOST_BYTES = 2_000_000_000  # of one file; protobuf ends at 2 GiB
 _SECONDS = (MIN_SECONDS, 1.7, 10.0)
 _EMOTIONS = ("anger", "boredom", "sadness")
-_LOGGERS = ("torch", "onnxscript", "onnx_ir")  # of warnings that no user can act on
 _LONGEST_REASON = 200  # characters
-
-
-@runtime_checkable
-class TraceableFrontEnd(Protocol):
-    """A front-end that can be exported.
-
-    Attributes:
-        traceable_seconds: the longest clip, in s, of which the module below gives what `analyse` gives.
-    """
-
-    @property
-    def traceable_seconds(self) -> float: ...  # noqa: D102 - see above
-
-    def traceable(self) -> nn.Module:
-        """Return a module from one waveform (1, samples) to its frames (1, frames, dim)."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +63,20 @@ class Exported:
     longest: float
 
 
-def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
+def export_onnx(classifier: FewShotClassifier, path: Path | str, *, voice: Voice | None = None) -> Exported:
     """Write model and enrolled classes as one ONNX file, if it gives the same probabilities.
 
-    Its input `waveform` is (1, samples), see `WAVEFORM`; its output `probabilities` is (1, n_way). Its metadata hold
-    the labels, as a JSON list, and what else is needed to run it.
+    Its input `waveform` is (1, samples), see `WAVEFORM`; its output `probabilities` is (1, n_way). A model with
+    statistics of speakers has a second, optional input `offset`, see `OFFSET`; the offsets of enrolled speakers are
+    subtracted already. Its metadata hold the labels, as a JSON list, and what else is needed to run it.
+
+    Args:
+        classifier: with at least two classes.
+        path: the file.
+        voice: whose offset `offset` is by default; no voice's by default.
 
     Raises:
-        EnrollmentError: fewer than two classes are enrolled.
+        EnrollmentError: fewer than two classes are enrolled, or the voice is of another model.
         SettingsError: the extra "export" is not installed; ONNX cannot express the model, or its file would be too
             large; onnxruntime gives other probabilities than PyTorch; the file cannot be written.
     """
@@ -105,10 +88,13 @@ def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
     if longest <= MIN_SECONDS:
         raise _inexpressible(model, f"that every clip is analysed in pieces of {longest:g} s")
     sounds = _sounds(longest)
-    expected = [list(prediction.probabilities.values()) for prediction in classifier.predict(sounds)]
     waveforms = [sound.waveform for sound in sounds]
-    content = _content(classifier, _Graph(model.frontend, classifier), like=waveforms[-1], longest=longest)
-    deviation = float(np.abs(np.subtract(_run(model, content, waveforms), expected)).max())
+    content = _content(classifier, Graph(model.frontend, classifier), voice, like=waveforms[-1], longest=longest)
+    deviations = []
+    for spoken, feed in _voices(classifier, voice, sounds):
+        expected = [list(one.probabilities.values()) for one in classifier.predict(sounds, voice=spoken)]
+        deviations.append(np.abs(np.subtract(_run(model, content, waveforms, feed), expected)))
+    deviation = float(np.max(deviations))
     if not deviation <= TOLERANCE:  # NaN too
         raise SettingsError(
             "ONNX",
@@ -120,32 +106,49 @@ def export_onnx(classifier: FewShotClassifier, path: Path | str) -> Exported:
     return Exported(classifier.labels, len(content), deviation, longest)
 
 
-class _Graph(nn.Module):
-    """The module that is traced."""
+def voice_offset(classifier: FewShotClassifier, voice: Voice) -> NDArray[np.float32]:
+    """Return what a voice adds to every embedding, (width,) float32: the input `offset` of an exported graph.
 
-    def __init__(self, frontend: TraceableFrontEnd, classifier: FewShotClassifier) -> None:
-        super().__init__()
-        self.frontend, self.learner = frontend.traceable(), classifier.model.learner
-        self.adapted: Any = classifier._state.classifier  # there is one: `predict` has refused to go on without
-        self.temperature = classifier._state.temperature
-        self.normalization = classifier.model.config.normalization
+    It is relative to what is enrolled, so it is for a graph of this enrolment alone.
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(1, samples) -> (1, n_way)."""
-        (frames,) = normalize([self.frontend(waveform)[0]], self.normalization)
-        features = Features(frames[None], torch.full((1,), frames.shape[0]))
-        logits: Tensor = self.adapted(self.learner.embed(features))
-        return (logits / self.temperature).softmax(1)
+    Raises:
+        EnrollmentError: the voice is of another model, or nothing can be estimated of it.
+    """
+    classifier.predict([], voice=voice)  # refuses one of another model
+    offset = classifier._state.offset(voice.mean, voice.n_clips)
+    if offset is None:
+        raise EnrollmentError(
+            "voice",
+            found="a model without statistics of speakers, or fewer than two classes",
+            expected="an enrolment that voices can be compared with",
+            remedy="Export without a voice, or enrol with the model of the package.",
+        )
+    values: NDArray[np.float32] = offset.numpy()
+    return values
 
 
-def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, longest: float) -> bytes:
+def _voices(
+    classifier: FewShotClassifier, voice: Voice | None, sounds: Sequence[Clip]
+) -> list[tuple[Voice | None, dict[str, Waveform]]]:
+    """Return the voices to compare with, each with what the graph is given for it beside a waveform."""
+    if classifier.model.speakers is None:
+        return [(None, {})]
+    other = classifier.listen(sounds[: len(_EMOTIONS)])
+    return [(voice, {}), (other, {"offset": voice_offset(classifier, other)})]
+
+
+def _content(
+    classifier: FewShotClassifier, graph: Graph, voice: Voice | None, *, like: Waveform, longest: float
+) -> bytes:
     """Return the file: the graph, traced on a waveform (samples,), and its metadata.
 
     Raises:
         SettingsError: ONNX cannot express the model, or it is too large.
     """
     from onnx.helper import set_model_props  # noqa: PLC0415 - it may not be installed
+    from onnx.numpy_helper import from_array  # noqa: PLC0415
 
+    default = np.zeros(graph.width or 0, np.float32) if voice is None else voice_offset(classifier, voice)
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     if size > _MOST_BYTES:
         raise SettingsError(
@@ -155,16 +158,18 @@ def _content(classifier: FewShotClassifier, graph: _Graph, *, like: Waveform, lo
             remedy="Choose a smaller encoder, or an earlier layer.",
         )
     try:
-        proto = _traced(graph, like=like, longest=longest)
+        proto = traced(graph, like=like, longest=longest)
     except torch.onnx.OnnxExporterError as error:
         raise _inexpressible(classifier.model, _reason(error)) from error
     proto.producer_name, proto.producer_version = "ser-fewshot", __version__
-    set_model_props(proto, _metadata(classifier, longest=longest))
+    if graph.width is not None:
+        proto.graph.initializer.append(from_array(default, "offset"))  # of the name of an input: its default
+    set_model_props(proto, _metadata(classifier, voice, longest=longest))
     content: bytes = proto.SerializeToString()
     return content
 
 
-def _metadata(classifier: FewShotClassifier, *, longest: float) -> dict[str, str]:
+def _metadata(classifier: FewShotClassifier, voice: Voice | None, *, longest: float) -> dict[str, str]:
     config, trim = classifier.model.config, classifier.model.frontend.trim
     return {
         "labels": json.dumps(classifier.labels, ensure_ascii=False),
@@ -176,59 +181,15 @@ def _metadata(classifier: FewShotClassifier, *, longest: float) -> dict[str, str
         "learner": config.learner,
         "frontend": config.frontend,
         RECORD: classifier.model.training_set.as_text(),
+        **({} if classifier.model.speakers is None else {"offset": OFFSET}),
+        **({} if voice is None else {"voice_clips": f"{voice.n_clips}"}),
     }
 
 
-def _traced(graph: _Graph, *, like: Waveform, longest: float) -> Any:
-    """Return the graph as a protocol buffer, for clips of MIN_SECONDS to `longest` s.
-
-    Raises:
-        torch.onnx.OnnxExporterError: a step cannot be traced, or ONNX has no operation for it.
-    """
-    samples = torch.export.Dim("samples", min=round(MIN_SECONDS * SAMPLE_RATE), max=round(longest * SAMPLE_RATE))
-    with _quiet(), evaluating(graph.learner):
-        program: Any = torch.onnx.export(
-            graph.eval(),
-            (torch.from_numpy(like)[None],),
-            dynamo=True,
-            input_names=["waveform"],
-            output_names=["probabilities"],
-            dynamic_shapes=({1: samples},),
-            opset_version=_OPSET,
-            custom_translation_table=_translations(),
-            verbose=False,
-        )
-    proto = program.model_proto
-    # These fields only describe the tracing, with paths of this machine.
-    described = [proto.graph, *proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output]
-    for part in described:
-        part.ClearField("metadata_props")
-    proto.graph.ClearField("value_info")
-    return proto
-
-
-def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Return the operations of torch that its exporter does not know, in those of ONNX."""
-    from onnxscript import opset18  # noqa: PLC0415 - it may not be installed
-
-    op: Any = opset18  # its types do not know that a list is as good as a constant
-
-    def city_block(a: Any, b: Any, p: float, compute_mode: int | None = None) -> Any:
-        """a (n, width), b (m, width) -> sums of absolute differences (n, m), which is `torch.cdist` for p = 1."""
-        if p != 1:
-            raise NotImplementedError(f"cdist with p = {p}")
-        return op.ReduceSum(op.Abs(op.Sub(op.Unsqueeze(a, [1]), op.Unsqueeze(b, [0]))), [2], keepdims=0)
-
-    def stable_sort(x: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
-        """Sort; of equal values TopK promises the one with the lower index first, as a stable sort does."""
-        return op.TopK(x, op.Gather(op.Shape(x), [dim]), axis=dim, largest=int(descending))
-
-    aten = torch.ops.aten
-    return {aten._cdist_forward.default: city_block, aten.sort.stable: stable_sort}
-
-
-def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Waveform]:
-    """Return the probabilities (n_way,) that onnxruntime gives for each waveform (samples,).
+def _run(
+    model: Model, content: bytes, waveforms: Sequence[Waveform], feed: Mapping[str, Waveform] = {}
+) -> list[Waveform]:
+    """Return the probabilities (n_way,) that onnxruntime gives for each waveform (samples,) and other inputs.
 
     Raises:
         SettingsError: it cannot run the graph.
@@ -239,7 +200,7 @@ def _run(model: Model, content: bytes, waveforms: Sequence[Waveform]) -> list[Wa
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        return [session.run(["probabilities"], {"waveform": waveform[None]})[0][0] for waveform in waveforms]
+        return [session.run(["probabilities"], {"waveform": waveform[None], **feed})[0][0] for waveform in waveforms]
     except Exception as error:  # its errors have no other parent
         raise _inexpressible(model, _reason(error)) from error
 
@@ -252,21 +213,6 @@ def _sounds(longest: float) -> list[Clip]:
     lengths = [round(min(seconds, longest) * SAMPLE_RATE) for seconds in _SECONDS]
     spoken = [audio.load(DEMO / f"{emotion}_en-f1_1.ogg") for emotion in _EMOTIONS]
     return [Clip(np.resize(clip.waveform, length), clip.name) for length in lengths for clip in spoken]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the warnings of torch's exporter."""
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    try:
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # where it prints a graph that it gave up on
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _check_installed() -> None:

@@ -2,13 +2,14 @@
 
 Both go through `Learner.adapt`. They work in pipelines, grid searches and `cross_val_score`; with `groups` of speakers
 and `GroupKFold` or `LeaveOneGroupOut`, training and test speakers are disjoint. `score` is accuracy, as
-everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR.
+everywhere in scikit-learn; `scoring="balanced_accuracy"` is UAR. `FewShotEstimator` takes `groups` itself too, by a
+call or by metadata routing (`set_fit_request(groups=True)`), and subtracts what the voice of each adds.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
@@ -95,12 +97,14 @@ class FewShotEstimator(_FewShot):
         tags.input_tags.string = True
         return tags
 
-    def fit(self, X: Iterable[Source | Clip], y: ArrayLike) -> Self:
+    def fit(self, X: Iterable[Source | Clip], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Enrol clips under their labels.
 
         Args:
             X: (n,) clips.
             y: (n,) labels, text or numbers.
+            groups: (n,) the speaker of each clip; None or NaN where that is not known. The offset of a speaker of
+                several classes is subtracted from his clips.
 
         Raises:
             EstimatorError: X is a matrix, or there is only one class.
@@ -121,23 +125,51 @@ class FewShotEstimator(_FewShot):
         numbers = self._take_classes(y)
         classifier = FewShotClassifier.from_pretrained(self.model, learner=self.learner, classes=self.classes)
         members: dict[str, list[Source | Clip]] = {str(label): [] for label in self.classes_.tolist()}
-        for clip, label in zip(clips, self.classes_[numbers].tolist(), strict=True):
+        speakers: dict[str, list[str | None]] = {label: [] for label in members}
+        named = _speakers(clips, groups)
+        for clip, label, speaker in zip(clips, self.classes_[numbers].tolist(), named, strict=True):
             members[str(label)].append(clip)
-        classifier.enroll(members)
+            speakers[str(label)].append(speaker)
+        classifier.enroll(members, speakers=speakers)
         self.classifier_ = classifier
         return self
 
-    def predict_proba(self, X: Iterable[Source | Clip]) -> NDArray[np.float64]:
+    def predict(self, X: Iterable[Source | Clip], groups: ArrayLike | None = None) -> NDArray[Any]:
+        """Return the most probable class of each clip, (n_clips,); see `predict_proba`."""
+        probabilities = self.predict_proba(X, groups=groups)
+        labels: NDArray[Any] = self.classes_[probabilities.argmax(1)]
+        return labels
+
+    def predict_proba(self, X: Iterable[Source | Clip], groups: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return (n_clips, n_classes) calibrated probabilities, in the order of `classes_`.
+
+        Args:
+            X: (n_clips,) clips.
+            groups: (n_clips,) the speaker of each clip. The clips of one are a session: they are of the fitted classes,
+                and the offset of the voice is estimated from them together. A clip of None or NaN is by itself.
 
         Raises:
             NotFittedError: `fit` comes first.
             AudioError: a clip cannot be used.
         """
         check_is_fitted(self)
-        predictions = self.classifier_.predict(self._clips(X))
-        rows = [list(prediction.probabilities.values()) for prediction in predictions]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes_))
+        clips = self._clips(X)
+        named, rows = _speakers(clips, groups), np.empty((len(clips), len(self.classes_)))
+        for speaker in dict.fromkeys(named):
+            session = [row for row, name in enumerate(named) if name == speaker]
+            found = self.classifier_.predict([clips[row] for row in session], same_speaker=speaker is not None)
+            rows[session] = [list(prediction.probabilities.values()) for prediction in found]
+        return rows
+
+    def score(
+        self,
+        X: Iterable[Source | Clip],
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> float:
+        """Return the accuracy; `groups` as in `predict_proba`."""
+        return float(accuracy_score(y, self.predict(X, groups=groups), sample_weight=sample_weight))
 
     def _clips(self, X: Any) -> list[Source | Clip]:
         # An array of one dimension is several clips here, though it is one to `checked_sources`.
@@ -233,6 +265,15 @@ def _head(name: str, settings: Mapping[str, Any], X: NDArray[np.float64], y: NDA
 def _pooled(X: NDArray[np.float64]) -> Features:
     """(n, width) vectors as embeddings."""
     return Features(torch.from_numpy(np.array(X)), torch.ones(len(X), dtype=torch.int64))
+
+
+def _speakers(clips: Sequence[object], groups: ArrayLike | None) -> list[str | None]:
+    """Return the speaker of each clip as text, None where a group is None or NaN."""
+    if groups is None:
+        return [None] * len(clips)
+    check_consistent_length(clips, groups)
+    names = column_or_1d(np.asarray(groups, dtype=object)).tolist()
+    return [None if name is None or name != name else str(name) for name in names]  # noqa: PLR0124 - NaN
 
 
 def _listed(X: Any) -> Any:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from ser_fewshot import corpora
+from ser_fewshot import audio, corpora
 from ser_fewshot.assets import DEFAULT_MODEL
+from ser_fewshot.audio import Clip
 from ser_fewshot.cli._console import counted, note, note_random, note_skipped, note_warnings, tracker
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
@@ -51,6 +52,18 @@ def read_model(folder: Path | None) -> Model:
     model = load_model(folder or DEFAULT_MODEL)
     note_random(model)
     return model
+
+
+def load_clips(utterances: Sequence[Utterance], model: Model) -> list[Clip]:
+    """Load clips as the model takes them, and print their warnings."""
+    clips = []
+    for one in utterances:
+        part = None if one.start is None and one.end is None else one.id  # else named by its file
+        clip = audio.load(one.path, name=part, start=one.start, end=one.end, trim=model.frontend.trim)
+        for warning in clip.warnings:
+            note(f"warning: {one.path}: {warning}")
+        clips.append(clip)
+    return clips
 
 
 def features_of(

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot.errors import SettingsError
+from ser_fewshot.errors import EnrollmentError, SettingsError
+from ser_fewshot.storage.paths import what_is
 
 _SEEDS = 2**31  # larger ones are the program's own, for meta-validation
 
@@ -70,4 +71,24 @@ def require_new(option: str, path: Path | None, arguments: argparse.Namespace, *
         found=f"{path}, which is there already",
         expected="a new place",
         remedy="Choose another one, or replace what is there with --force.",
+    )
+
+
+def check_order(arguments: argparse.Namespace) -> None:
+    """Refuse a clip in the place of the enrolment, which would otherwise only be called damaged.
+
+    Raises:
+        EnrollmentError: the first argument is a clip.
+    """
+    enrollment = arguments.enrollment
+    if what_is(enrollment) != "a sound file":
+        return
+    swapped = [path for path in arguments.clips if what_is(path) != "a sound file"]
+    raise EnrollmentError(
+        str(enrollment),
+        found="a sound file as the first argument",
+        expected="the enrolment file first, then the clips",
+        remedy=f"The arguments look swapped: ser-fewshot {arguments.command} {swapped[0]} {enrollment}"
+        if swapped
+        else "Name the file that 'enroll' wrote before the clips.",
     )

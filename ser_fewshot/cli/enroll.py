@@ -6,6 +6,7 @@ import argparse
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +23,24 @@ from ser_fewshot.cli._options import add_shared, require_new
 from ser_fewshot.errors import EnrollmentError
 
 if TYPE_CHECKING:
-    from ser_fewshot.audio import Clip
     from ser_fewshot.classifier import FewShotClassifier
     from ser_fewshot.corpora import Utterance
+
+_NAMED = 5  # speakers in a sentence
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `enroll`."""
     add = parser.add_argument
-    add("folder", nargs="?", type=Path, help="a folder with one folder of clips for each emotion")
+    add("folder", nargs="?", type=Path, help="a folder with one folder of clips for each emotion: angry/maria/a.wav")
+    add(
+        "--manifest",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="TABLE",
+        help="tables of clips, with the columns file, emotion and speaker",
+    )
     add(
         "--emotion",
         nargs="+",
@@ -39,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar=("NAME", "CLIP"),
         help="an emotion, or a speaker, and its clips; may be repeated",
     )
+    add("--speaker", metavar="NAME", help="who speaks in all clips of the folder and of --emotion")
     add("--out", type=Path, required=True, help="the enrolment file; with --to it may be the same")
     add_shared(parser, "--force")
     add("--to", type=Path, metavar="FILE", help="add to this enrolment instead of beginning a new one")
@@ -71,28 +82,38 @@ def run(arguments: argparse.Namespace) -> None:
     if len(classifier.labels) == 1:
         note(f"warning: {classifier.labels[0]} alone is enrolled: add another emotion before you recognise clips")
     counts = {label: counted(len(names), "clip") for label, names in classifier.enrolled.items()}
-    line = f"enrolled {words(counts)}; file: {arguments.out}"
-    answer(arguments, {"enrollment": str(arguments.out), "classes": classifier.enrolled}, line)
+    speakers = {label: members.speakers for label, members in classifier.members.items()}
+    known = {name for names in speakers.values() for name in names} - {None}
+    of = f"; {counted(len(known), 'speaker')}" if known else ""
+    line = f"enrolled {words(counts)}{of}; file: {arguments.out}"
+    report = {"enrollment": str(arguments.out), "classes": classifier.enrolled, "speakers": speakers}
+    answer(arguments, report, line)
 
 
 def _enrolled(arguments: argparse.Namespace) -> FewShotClassifier:
     """Return a classifier, new or that of --to, with the named clips and without what is to be forgotten."""
     from ser_fewshot.classifier import FewShotClassifier
+    from ser_fewshot.cli._data import load_clips
 
-    clips = _clips(arguments.folder, arguments.emotion)
     if arguments.to:
         classifier = FewShotClassifier.load(arguments.to)
-        for label in arguments.forget:
-            classifier.forget(_name(label))
-        with data_warnings_as_notes():
-            for label, paths in clips.items():
-                classifier.add(label, _loaded(paths, classifier))
-        return classifier
-    classifier = FewShotClassifier.from_pretrained(
-        arguments.model, learner=arguments.learner, classes=arguments.classes
-    )
+    else:
+        model, learner, classes = arguments.model, arguments.learner, arguments.classes
+        classifier = FewShotClassifier.from_pretrained(model, learner=learner, classes=classes)
+    by_speaker = classifier.model.config.view == "speaker"
+    clips = _clips(arguments, by_speaker=by_speaker)
+    for label in arguments.forget:
+        classifier.forget(_name(label))
     with data_warnings_as_notes():
-        classifier.enroll({label: _loaded(paths, classifier) for label, paths in clips.items()})
+        loaded = {label: load_clips(members, classifier.model) for label, members in clips.items()}
+        speakers = {
+            label: [None if by_speaker else member.speaker for member in members] for label, members in clips.items()
+        }
+        if not arguments.to:
+            classifier.enroll(loaded, speakers=speakers)
+            return classifier
+        for label, members in loaded.items():
+            classifier.add(label, members, speakers=speakers[label])
     return classifier
 
 
@@ -108,60 +129,100 @@ def _check(arguments: argparse.Namespace) -> None:
         raise EnrollmentError(
             "--forget", found="no enrolment to forget from", expected="--to FILE", remedy="Name the enrolment file."
         )
-    if not (arguments.folder or arguments.emotion or arguments.forget):
+    if arguments.speaker is not None and not (arguments.folder or arguments.emotion):
+        raise EnrollmentError(
+            "--speaker",
+            found="neither a folder nor --emotion",
+            expected="one of the two beside it",
+            remedy="Leave it out: a table of --manifest names its own speakers.",
+        )
+    if not (arguments.folder or arguments.manifest or arguments.emotion or arguments.forget):
         raise EnrollmentError(
             "enroll",
             found="no clips",
-            expected="a folder with one folder of clips for each emotion, or --emotion NAME CLIP [CLIP ...]",
+            expected="a folder with one folder of clips for each emotion, --manifest TABLE, or "
+            "--emotion NAME CLIP [CLIP ...]",
             remedy="Name some clips, or with --to also something to --forget.",
         )
 
 
-def _clips(folder: Path | None, emotions: Sequence[Sequence[str]]) -> dict[str, list[Path]]:
-    """Return the clips of each emotion, from the folders of one folder and from the options `--emotion`."""
-    from ser_fewshot import corpora
+def _clips(arguments: argparse.Namespace, *, by_speaker: bool) -> dict[str, list[Utterance]]:
+    """Return the clips of each class, from a folder of folders, from manifests and from the options `--emotion`."""
+    from ser_fewshot.corpora import Utterance
 
-    clips: dict[str, list[Path]] = defaultdict(list)
-    if folder:
-        found = corpora.scan("folder", folder)
-        note_skipped(found.skipped, rest="'scan folder' with --json lists them all")
-        known = {clip.emotion for clip in found.utterances} & {*corpora.ALIASES}
-        if not known and (corpus := corpora.looks_like([clip.path for clip in found.utterances])):
-            note(f"warning: the clips are named as those of {corpus}, and each folder becomes a class")
-        root = folder.expanduser().absolute()
-        for utterance in found.utterances:
-            _class_of(clips, _folder_name(utterance, root)).append(utterance.path)
-        _check_no_class_is_lost(root, clips)
-    for name, *sources in emotions:
+    if arguments.speaker is not None and by_speaker:
+        raise EnrollmentError(
+            "--speaker",
+            found=f"{arguments.speaker!r}, with speakers as classes",
+            expected="it beside emotions only",
+            remedy=f"Leave it out, or enrol a class: --emotion {arguments.speaker!r} CLIP [CLIP ...].",
+        )
+    clips: dict[str, list[Utterance]] = defaultdict(list)
+    if arguments.folder:
+        _add_folder(clips, arguments.folder, arguments.speaker)
+    if arguments.manifest:
+        _add_manifests(clips, arguments.manifest, by_speaker=by_speaker)
+    for name, *sources in arguments.emotion:
         if not sources:
             raise EnrollmentError(
                 f"--emotion {name}", found="no clips", expected="--emotion NAME CLIP [CLIP ...]", remedy="Name a clip."
             )
-        _class_of(clips, _name(name)).extend(map(Path, sources))
+        members = (Utterance(source, Path(source), "", speaker=arguments.speaker) for source in sources)
+        _class_of(clips, _name(name)).extend(members)
     return clips
 
 
-def _class_of(clips: dict[str, list[Path]], name: str) -> list[Path]:
+def _add_folder(clips: dict[str, list[Utterance]], folder: Path, speaker: str | None) -> None:
+    """Add the clips of a folder of folders, under the names of those."""
+    from ser_fewshot import corpora
+
+    found = corpora.scan("folder", folder)
+    note_skipped(found.skipped, rest="'scan folder' with --json lists them all")
+    known = {clip.emotion for clip in found.utterances} & {*corpora.ALIASES}
+    if not known and (corpus := corpora.looks_like([clip.path for clip in found.utterances])):
+        note(f"warning: the clips are named as those of {corpus}, and each folder becomes a class")
+    others = sorted({str(clip.speaker) for clip in found.utterances} - {"None", str(speaker)})
+    if speaker is not None and others:
+        raise EnrollmentError(
+            "--speaker",
+            found=f"{speaker!r}, and folders of the speakers {words(others[:_NAMED])}",
+            expected="one of the two",
+            remedy="Leave it out: the folders name the speakers.",
+        )
+    root = folder.expanduser().absolute()
+    for utterance in found.utterances:
+        _class_of(clips, _folder_name(utterance, root)).append(replace(utterance, speaker=speaker or utterance.speaker))
+    _check_no_class_is_lost(root, clips)
+
+
+def _add_manifests(clips: dict[str, list[Utterance]], tables: Sequence[Path], *, by_speaker: bool) -> None:
+    """Add the clips of manifests by emotion or by speaker; with several corpora, speakers are told apart by them."""
+    from ser_fewshot.cli._data import read_manifests
+
+    utterances = read_manifests(tables).utterances
+    several = len({one.corpus for one in utterances}) > 1
+    unlabelled = 0
+    for one in utterances:
+        speaker = one.speaker_key if several else one.speaker
+        label = speaker if by_speaker else one.emotion
+        if label is None:
+            unlabelled += 1
+        else:
+            _class_of(clips, _name(label)).append(replace(one, speaker=speaker))
+    if unlabelled:
+        note(f"warning: {counted(unlabelled, 'clip')} without {'a speaker' if by_speaker else 'an emotion'} left out")
+
+
+def _class_of(clips: dict[str, list[Utterance]], name: str) -> list[Utterance]:
     """Return the list of clips of a class, whose name may be in another letter case."""
     from ser_fewshot.classifier.inputs import class_key
 
     return clips[next((known for known in clips if class_key(known) == class_key(name)), name)]
 
 
-def _loaded(paths: Sequence[Path], classifier: FewShotClassifier) -> list[Clip]:
-    """Load clips as the model takes them, and print their warnings."""
-    from ser_fewshot import audio
-
-    clips = [audio.load(path, trim=classifier.model.frontend.trim) for path in paths]
-    for path, clip in zip(paths, clips, strict=True):
-        for warning in clip.warnings:
-            note(f"warning: {path}: {warning}")
-    return clips
-
-
-def _check_no_class_is_lost(root: Path, clips: Mapping[str, Sequence[Path]]) -> None:
+def _check_no_class_is_lost(root: Path, clips: Mapping[str, Sequence[Utterance]]) -> None:
     """Refuse a class folder without a usable clip, whose emotion would otherwise be missing without a word."""
-    used = {path.relative_to(root).parts[0] for paths in clips.values() for path in paths}
+    used = {one.path.relative_to(root).parts[0] for members in clips.values() for one in members}
     folders = {entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_"))}
     if lost := sorted(folders - used):
         raise EnrollmentError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_fewshot import __version__
-from ser_fewshot.cli._console import as_json, note, say, say_json, say_table, tracker, words
+from ser_fewshot.cli._console import as_json, note, say, say_json, say_table, words
 from ser_fewshot.cli._options import add_shared, count, require_new, seed
 from ser_fewshot.compute import distributed
 from ser_fewshot.errors import SettingsError
@@ -16,11 +16,20 @@ from ser_fewshot.errors import SettingsError
 if TYPE_CHECKING:
     from ser_fewshot.corpora import Scan, Utterance
     from ser_fewshot.episodes import Episode, EpisodeSpec
-    from ser_fewshot.evaluation import Evaluation
+    from ser_fewshot.evaluation import Evaluation, Interval
     from ser_fewshot.frontends import FeatureSet
     from ser_fewshot.models import Model
 
-_DEFAULTS = {"n_way": 4, "k_shot": 5, "n_query": 10, "query_text": "any", "mix_corpora": False}
+_DEFAULTS = {
+    "n_way": 4,
+    "k_shot": 5,
+    "n_query": 10,
+    "query_text": "any",
+    "mix_corpora": False,
+    "context": 0,
+    "context_of": "any",
+    "support_speakers": "any",
+}
 _EPISODES = 600
 _PRINTED_CLASSES = 12  # more columns than that are no table for people
 
@@ -48,6 +57,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--query-text", choices=("different", "any"), help="default: any")
     add("--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora")
+    add("--context", type=count, metavar="N", help="also score with the voice of the query speaker, from N other clips")
+    add("--context-of", choices=("any", "neutral", "one"), help="emotions of these clips (default: any)")
+    add("--support-speakers", choices=("any", "one"), help="one: a single speaker speaks the support (default: any)")
+    add("--session", action="store_true", help="also score with the voice from the queries, which one speaker speaks")
     add("--episodes", type=count, help="how many (default: 600)")
     add("--seed", type=seed, help="decides which clips are drawn (default: 0)")
     add("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
@@ -57,20 +70,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print UAR and accuracy with intervals and chance, per-class recall, and paired differences.
+    """Print UAR and accuracy with intervals and chance, per-class recall, paired differences, and the gain of a voice.
 
     Several processes share the extraction; the first one scores.
     """
     from ser_fewshot.cli._data import features_of, read_manifests
+    from ser_fewshot.cli._voices import check_voices, gains, scored
     from ser_fewshot.episodes.feasible import feasible_sampler
     from ser_fewshot.episodes.frozen import load_episodes
-    from ser_fewshot.evaluation import check_episodes, evaluate
+    from ser_fewshot.evaluation import check_episodes
 
     _check(arguments)
     device = distributed.compute(arguments.device).device
     frozen, spec = load_episodes(arguments.replay) if arguments.replay else (None, _spec(arguments))
     manifest = read_manifests(arguments.manifest)
     models = _models(arguments.model, arguments.learner, spec)
+    check_voices(models, spec, session=arguments.session)
     # Episodes that cannot be drawn are refused before minutes of extraction.
     if frozen is None:
         feasible_sampler(manifest.utterances, spec)
@@ -82,10 +97,11 @@ def run(arguments: argparse.Namespace) -> None:
     if not distributed.is_main():
         return
     episodes = _draw(arguments, features.utterances, spec) if frozen is None else frozen
-    results = {
-        name: evaluate(model.learner.to(device), features, episodes, spec=spec, track=tracker(f"evaluate {name}"))
-        for name, model in models.items()
-    }
+    results: dict[str, Evaluation] = {}
+    for name, model in models.items():
+        model.learner.to(device)
+        results.update(scored(name, model, features, episodes, spec, session=arguments.session))
+    gained = gains(results)
     overlap = first.training_set.overlap(features.utterances)
     report = {
         **_origin(arguments, manifest, features),
@@ -95,6 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
         "view": first.config.view,
         "learners": {name: result.as_dict() for name, result in results.items()},
         "difference_to_first": _differences(results),
+        **({"voice_gain": _as_dicts(gained)} if gained else {}),
     }
     if arguments.json == Path("-"):
         say_json(report)
@@ -103,6 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
     conditions = f"normalisation {normalization}; {f'view {first.config.view}; ' if first.config.view else ''}"
     mark = " ‡" if overlap.found else ""
     _print_scores(results, spec, conditions, mark=mark)
+    for name, gain in gained.items():
+        say(f"UAR, paired gain of {name}: {gain}")
     say(f"{mark} {overlap.sentence}".strip())
     for name, result in results.items():
         if result.diverged:
@@ -122,6 +141,13 @@ def _check(arguments: argparse.Namespace) -> None:
             found=f"{arguments.json} for both",
             expected="a file for each",
             remedy="Choose another name for one of them.",
+        )
+    if arguments.context_of is not None and arguments.context is None and arguments.replay is None:
+        raise SettingsError(
+            "--context-of",
+            found="it without --context",
+            expected="--context N",
+            remedy="Say how many clips: --context 5.",
         )
     drawn = (*_DEFAULTS, "label", "query_speaker", "episodes", "seed", "save_episodes")
     given = [f"--{name.replace('_', '-')}" for name in drawn if getattr(arguments, name) is not None]
@@ -203,7 +229,10 @@ def _differences(results: Mapping[str, Evaluation]) -> dict[str, dict[str, float
     from ser_fewshot.evaluation import compare
 
     first, *others = results
-    differences = {name: compare(results[name], results[first]) for name in others}
+    return _as_dicts({name: compare(results[name], results[first]) for name in others})
+
+
+def _as_dicts(differences: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: {"mean": item.mean, "ci95": item.half_width} for name, item in differences.items()}
 
 

@@ -16,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     add("--format", choices=("onnx",), default="onnx", help="default: onnx")
     add("--out", type=Path, required=True, help="the file, such as model.onnx")
+    add("--voice", type=Path, metavar="VOICE", help="a file of 'listen': recognise this speaker unless told otherwise")
     add_shared(parser, "--force", "--json")
 
 
@@ -25,7 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ser_fewshot.classifier.onnx import export_onnx
 
     require_new("--out", arguments.out, arguments)
-    exported = export_onnx(FewShotClassifier.load(arguments.enrollment), arguments.out)
+    classifier = FewShotClassifier.load(arguments.enrollment)
+    voice = None if arguments.voice is None else classifier.load_voice(arguments.voice)
+    exported = export_onnx(classifier, arguments.out, voice=voice)
     answer(
         arguments,
         {"file": str(arguments.out), "format": arguments.format, **asdict(exported)},

@@ -27,6 +27,7 @@ from ser_fewshot.cli import (
     export,
     extract,
     import_,
+    listen,
     predict,
     pull,
     push,
@@ -40,7 +41,7 @@ from ser_fewshot.cli._parser import Parser, as_options, check_paths
 from ser_fewshot.compute import distributed
 from ser_fewshot.errors import SerFewshotError
 
-_BASICS = (quickstart, corpora, scan, train, evaluate, import_, enroll, predict, demo, export, cache, extract)
+_BASICS = (quickstart, corpora, scan, train, evaluate, import_, enroll, listen, predict, demo, export, cache, extract)
 _OTHERS = (benchmark, report, push, pull, convert, completion, doctor)
 COMMANDS = {module.__name__.rpartition(".")[2].rstrip("_"): module for module in (*_BASICS, *_OTHERS)}
 """The module of each command, in the order of the help."""

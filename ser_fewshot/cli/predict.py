@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ser_fewshot.cli._console import say_json, say_table
-from ser_fewshot.cli._options import add_shared
-from ser_fewshot.errors import EnrollmentError
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.cli._console import counted, data_warnings_as_notes, note, say_json, say_table
+from ser_fewshot.cli._options import add_shared, check_order
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `predict`."""
     parser.add_argument("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    voice = parser.add_mutually_exclusive_group()
+    voice.add_argument("--voice", type=Path, metavar="VOICE", help="the voice of the speaker, a file of 'listen'")
+    voice.add_argument(
+        "--same-speaker",
+        action="store_true",
+        help="one speaker speaks in all clips, of the enrolled emotions: estimate the voice from them",
+    )
     add_shared(parser, "--json")
 
 
@@ -28,8 +32,15 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from ser_fewshot.classifier import FewShotClassifier
 
-    _check_order(arguments.enrollment, arguments.clips)
-    predictions = FewShotClassifier.load(arguments.enrollment).predict(list(arguments.clips))
+    check_order(arguments)
+    classifier = FewShotClassifier.load(arguments.enrollment)
+    voice = None if arguments.voice is None else classifier.load_voice(arguments.voice)
+    with data_warnings_as_notes():
+        predictions = classifier.predict(list(arguments.clips), voice=voice, same_speaker=arguments.same_speaker)
+    if n_clips := predictions[0].voice_clips:
+        note(f"the offset of the voice is subtracted, estimated from {counted(n_clips, 'clip')}")
+    elif voice is not None:
+        note("warning: the model has no statistics of speakers: the voice changes nothing")
     pairs = list(zip(arguments.clips, predictions, strict=True))
     if arguments.json:
         say_json([{"clip": str(clip), **asdict(prediction)} for clip, prediction in pairs])
@@ -45,18 +56,3 @@ def run(arguments: argparse.Namespace) -> None:
         for clip, prediction in pairs
     )
     say_table(("clip", "emotion", "probability", "nearest enrolled clip", "warnings"), rows)
-
-
-def _check_order(enrollment: Path, clips: Sequence[Path]) -> None:
-    """Refuse a clip in the place of the enrolment, which would otherwise only be called damaged."""
-    if what_is(enrollment) != "a sound file":
-        return
-    swapped = [path for path in clips if what_is(path) != "a sound file"]
-    raise EnrollmentError(
-        str(enrollment),
-        found="a sound file as the first argument",
-        expected="the enrolment file first, then the clips",
-        remedy=f"The arguments look swapped: ser-fewshot predict {swapped[0]} {enrollment}"
-        if swapped
-        else "Name the file that 'enroll' wrote before the clips.",
-    )

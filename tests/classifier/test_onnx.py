@@ -18,14 +18,14 @@ import pytest
 import soundfile
 import torch
 from conftest import tone
-from synthetic import CALIBRATION, small_model
+from synthetic import CALIBRATION, small_model, with_voices
 from tolerance import assert_near
 
 from ser_fewshot import audio
 from ser_fewshot.audio import Clip
 from ser_fewshot.classifier import FewShotClassifier
 from ser_fewshot.classifier import onnx as export
-from ser_fewshot.classifier.onnx import TOLERANCE, export_onnx
+from ser_fewshot.classifier.onnx import TOLERANCE, export_onnx, voice_offset
 from ser_fewshot.cli import main as cli
 from ser_fewshot.errors import EnrollmentError, SettingsError
 from ser_fewshot.frontends import analyse, stack
@@ -144,6 +144,31 @@ def test_a_graph_divides_by_the_temperature_of_the_calibration(tmp_path):
     assert_same(tmp_path / "model.onnx", calibrated, longest=3.0)
     plain = enrolled(small_model(encoder="mean")).predict(speech(1.7)).probabilities
     assert probabilities_of(tmp_path / "model.onnx", speech(1.7)) != pytest.approx(plain, abs=10 * TOLERANCE)
+
+
+def test_a_graph_takes_the_offset_of_a_voice_or_has_one_by_default(tmp_path):
+    import onnxruntime
+
+    classifier = enrolled(with_voices(small_model("nearest", encoder="mean")))
+    voice, other = (classifier.listen([speech(1.0 + seconds), speech(2.0)]) for seconds in (0.0, 0.5))
+    clip, path = speech(1.7), tmp_path / "model.onnx"
+    assert classifier.predict(clip, voice=voice).probabilities != classifier.predict(clip).probabilities
+    for default in (None, voice):
+        export_onnx(classifier, path, voice=default)
+        assert probabilities_of(path, clip) == pytest.approx(
+            classifier.predict(clip, voice=default).probabilities, abs=TOLERANCE
+        )
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        told = session.get_modelmeta().custom_metadata_map
+        assert ("optional" in told["offset"], told.get("voice_clips")) == (True, default and "2")
+        (found,) = session.run(None, {"waveform": clip.waveform[None], "offset": voice_offset(classifier, other)})
+        assert found[0] == pytest.approx(
+            list(classifier.predict(clip, voice=other).probabilities.values()), abs=TOLERANCE
+        )
+    plain = enrolled(small_model("nearest", encoder="mean"))
+    for of, complaint in ((voice, "another model"), (plain.listen([clip]), "without statistics of speakers")):
+        with pytest.raises(EnrollmentError, match=complaint):
+            export_onnx(plain, tmp_path / "none.onnx", voice=of)
 
 
 def test_an_encoder_that_was_taught_is_exported_with_functionals_and_directions_beside_it(tmp_path):
@@ -306,7 +331,9 @@ def test_a_graph_that_gives_other_probabilities_or_none_is_not_written(small, tm
     assert_refused(small, tmp_path / "m.onnx", match="cannot express")
     monkeypatch.setattr(export, "_run", off_by_2e_4)
     assert_refused(small, tmp_path / "m.onnx", match=r"differ by 0\.0002")
-    monkeypatch.setattr(export, "_run", lambda _model, _content, waveforms: [np.full(3, np.nan) for _ in waveforms])
+    monkeypatch.setattr(
+        export, "_run", lambda _model, _content, waveforms, _feed: [np.full(3, np.nan) for _ in waveforms]
+    )
     assert_refused(small, tmp_path / "m.onnx", match="differ by nan")
 
 

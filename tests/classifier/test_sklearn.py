@@ -9,16 +9,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import soundfile as sf
 from conftest import tone
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, cross_val_predict, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    LeaveOneGroupOut,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
-from synthetic import small_model
+from synthetic import small_model, with_voices
 from tolerance import assert_near
 
 from ser_fewshot import EmbeddingEstimator, FewShotClassifier, FewShotEstimator
@@ -162,6 +170,29 @@ def test_cross_validation_over_speakers_keeps_them_apart(model, spoken):
     assert scores.min() > 0.9
     answers = cross_val_predict(FewShotEstimator(model), clips, labels, groups=speakers, cv=LeaveOneGroupOut())
     assert (answers == labels).mean() > 0.9
+
+
+def test_groups_are_speakers_whose_voices_are_subtracted(spoken, tmp_path):
+    save_model(with_voices(small_model("nearest")), tmp_path / "model", card="")
+    clips, labels, speakers = spoken
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = FewShotEstimator(tmp_path / "model").set_fit_request(groups=True).set_score_request(groups=True)
+        folds = {"cv": LeaveOneGroupOut(), "params": {"groups": speakers}, "return_estimator": True}
+        result = cross_validate(routed, clips, labels, **folds)
+    estimator = result["estimator"][0]
+    support, query = speakers != "s0", speakers == "s0"
+    kept = {name for members in estimator.classifier_.members.values() for name in members.speakers}
+    assert kept == {"s1", "s2", "s3"}
+    own = [clip for clip, here in zip(clips, query, strict=True) if here]
+    assert result["test_score"][0] == estimator.score(own, labels[query], groups=speakers[query])
+    found = estimator.predict_proba(own, groups=speakers[query])
+    session = estimator.classifier_.predict(own, same_speaker=True)
+    assert_near(found, [list(one.probabilities.values()) for one in session])
+    assert np.abs(found - estimator.predict_proba(own)).max() > 0.001
+    mixed = estimator.predict_proba([*own, *clips[-2:]], groups=[*speakers[query], None, np.nan])
+    assert_near(mixed, np.vstack([found, estimator.predict_proba(clips[-2:])]))
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        FewShotEstimator(tmp_path / "model").fit(clips, labels, groups=speakers[support])
 
 
 def test_embeddings_made_once_give_the_scores_of_clips(model, spoken):
