@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
@@ -27,8 +26,8 @@ from ser_fewshot.classifier.inputs import (
     warn_of_misspelt,
 )
 from ser_fewshot.classifier.prediction import Prediction
-from ser_fewshot.classifier.recognise import embedded, mean_of, recognised
-from ser_fewshot.classifier.voice import Voice, check_voice, read_voice
+from ser_fewshot.classifier.recognise import embedded, embeddings, mean_of, recognised
+from ser_fewshot.classifier.voice import Voice, check_voice, digest_of, read_voice
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import DataWarning, EnrollmentError
@@ -37,7 +36,8 @@ from ser_fewshot.learners import points
 from ser_fewshot.models import Model, load_model, save_model, silence, swap_learner, with_view
 from ser_fewshot.settings import check_is
 from ser_fewshot.storage import hub
-from ser_fewshot.storage.tensors import digest
+
+Many = list[Source | Clip] | list[Clip] | list[Path]
 
 
 class FewShotClassifier:
@@ -189,21 +189,11 @@ class FewShotClassifier:
             self._state = Enrollment.of(self.model, without(self._state.enrolled, label, clip=clip))
 
     @overload
-    def predict(
-        self,
-        clips: list[Source | Clip] | list[Clip] | list[Path],
-        *,
-        voice: Voice | None = None,
-        same_speaker: bool = False,
-    ) -> list[Prediction]: ...
+    def predict(self, clips: Many, *, voice: Voice | None = None, same_speaker: bool = False) -> list[Prediction]: ...
     @overload
     def predict(self, clips: Source | Clip, *, voice: Voice | None = None) -> Prediction: ...
     def predict(
-        self,
-        clips: Source | Clip | list[Source | Clip] | list[Clip] | list[Path],
-        *,
-        voice: Voice | None = None,
-        same_speaker: bool = False,
+        self, clips: Source | Clip | Many, *, voice: Voice | None = None, same_speaker: bool = False
     ) -> Prediction | list[Prediction]:
         """Recognise one clip, or a list of them; a prediction does not depend on the other clips unless asked to.
 
@@ -266,7 +256,7 @@ class FewShotClassifier:
 
     @cached_property
     def _digest(self) -> str:
-        return hashlib.sha256(f"{digest(self.model.learner)} {self.model.config.view}".encode()).hexdigest()
+        return digest_of(self.model)
 
     @property
     def _width(self) -> int:
@@ -284,16 +274,7 @@ class FewShotClassifier:
             AudioError: a clip cannot be used.
             EnrollmentError: it is a single clip, or the model adapts its encoder and so has no embedding of its own.
         """
-        like = silence(self.model).x[0]
-        if like.ndim != 1:
-            raise EnrollmentError(
-                self.model.config.learner,
-                found="a learner that adapts its encoder to every enrolment",
-                expected="a learner with one embedding a clip",
-                remedy="Use a learner such as 'protonet' or 'ridge'.",
-            )
-        found, _ = embedded(self.model, checked_sources("to embed", clips, least=0))
-        return torch.stack([like, *found])[1:].numpy()  # (0, width) for no clips
+        return embeddings(self.model, clips)
 
     def save(self, path: Path | str) -> None:
         """Write model and enrolment to one file that needs nothing else; audio is not in it.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ser_fewshot import audio
@@ -18,7 +19,7 @@ from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import analyse, normalize, stack
 from ser_fewshot.learners import embed_clips, evaluating, points, shifted, squared_distances
-from ser_fewshot.models import Model
+from ser_fewshot.models import Model, silence
 
 
 @small_work()
@@ -35,6 +36,25 @@ def embedded(model: Model, sources: Sequence[Source | Clip]) -> tuple[list[Tenso
     found = embed_clips(model.learner, normalize(frames, model.config.normalization))
     _check_finite(found)
     return found, clips
+
+
+def embeddings(model: Model, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
+    """Return the embeddings of clips, (n_clips, width) float32.
+
+    Raises:
+        AudioError: a clip cannot be used.
+        EnrollmentError: it is a single clip, or the model adapts its encoder and so has no embedding of its own.
+    """
+    like = silence(model).x[0]
+    if like.ndim != 1:
+        raise EnrollmentError(
+            model.config.learner,
+            found="a learner that adapts its encoder to every enrolment",
+            expected="a learner with one embedding a clip",
+            remedy="Use a learner such as 'protonet' or 'ridge'.",
+        )
+    found, _ = embedded(model, checked_sources("to embed", clips, least=0))
+    return torch.stack([like, *found])[1:].numpy()  # (0, width) for no clips
 
 
 def mean_of(model: Model, clips: Iterable[Source | Clip]) -> tuple[Tensor, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.models import Model
 from ser_fewshot.storage.files import write_atomically
-from ser_fewshot.storage.tensors import read_tensors
+from ser_fewshot.storage.tensors import digest, read_tensors
 
 _MEAN, _CLIPS, _MODEL = "mean", "clips", "model"
 _MOST_CLIPS = 10**9
@@ -59,6 +61,11 @@ class Voice:
         """
         metadata = {_CLIPS: str(self.n_clips), _MODEL: self.model}
         write_atomically(Path(path), safetensors.torch.save({_MEAN: self.mean.half()}, metadata))
+
+
+def digest_of(model: Model) -> str:
+    """Return a digest of what makes the embeddings of a model, by which its voices know it."""
+    return hashlib.sha256(f"{digest(model.learner)} {model.config.view}".encode()).hexdigest()
 
 
 def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> Voice:
