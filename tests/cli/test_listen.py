@@ -36,8 +36,8 @@ def test_an_enrolment_knows_its_speakers_from_folders_tables_and_the_option(ok, 
     for clip in SPOKEN:
         (tmp_path / "own" / clip.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, tmp_path / "own" / clip.stem.split("_")[0])
-    table = [("clip.ogg", "fear", "ben"), ("loose/clip.ogg", "fear", "")]
-    Path("t.csv").write_text("file,emotion,speaker\n" + "".join(f"{room / a},{b},{c}\n" for a, b, c in table))
+    table = [("fear_en-f1_1.ogg", "fear", "ben"), ("fear_en-f1_2.ogg", "fear", "")]
+    Path("t.csv").write_text("file,emotion,speaker\n" + "".join(f"{DEMO / a},{b},{c}\n" for a, b, c in table))
     folders = {folder.name for folder in room.glob("mine/anger/*")}
     for options, expected in (
         ((room / "mine",), folders),
