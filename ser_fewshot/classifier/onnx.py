@@ -89,12 +89,11 @@ def export_onnx(classifier: FewShotClassifier, path: Path | str, *, voice: Voice
         raise _inexpressible(model, f"that every clip is analysed in pieces of {longest:g} s")
     sounds = _sounds(longest)
     waveforms = [sound.waveform for sound in sounds]
+    voices = _voices(classifier, voice, sounds)
+    expected = [[list(one.probabilities.values()) for one in classifier.predict(sounds, voice=v)] for v, _ in voices]
     content = _content(classifier, Graph(model.frontend, classifier), voice, like=waveforms[-1], longest=longest)
-    deviations = []
-    for spoken, feed in _voices(classifier, voice, sounds):
-        expected = [list(one.probabilities.values()) for one in classifier.predict(sounds, voice=spoken)]
-        deviations.append(np.abs(np.subtract(_run(model, content, waveforms, feed), expected)))
-    deviation = float(np.max(deviations))
+    found = [_run(model, content, waveforms, feed) for _, feed in voices]
+    deviation = float(np.abs(np.subtract(found, expected)).max())
     if not deviation <= TOLERANCE:  # NaN too
         raise SettingsError(
             "ONNX",
@@ -131,8 +130,8 @@ def _voices(
     classifier: FewShotClassifier, voice: Voice | None, sounds: Sequence[Clip]
 ) -> list[tuple[Voice | None, dict[str, Waveform]]]:
     """Return the voices to compare with, each with what the graph is given for it beside a waveform."""
-    if classifier.model.speakers is None:
-        return [(None, {})]
+    if classifier.model.speakers is None or len(classifier.labels) < 2:
+        return [(voice, {})]
     other = classifier.listen(sounds[: len(_EMOTIONS)])
     return [(voice, {}), (other, {"offset": voice_offset(classifier, other)})]
 

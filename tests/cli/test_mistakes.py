@@ -120,7 +120,7 @@ MISTAKES: dict[str, list[tuple[str, ...]]] = {
             "'anna', and folders of the speakers",
             "the folders name the speakers",
         ),
-        ("enroll --out e.ser --manifest columns.csv", TABLE),
+        ("enroll --out e.ser --manifest columns.csv", "columns.csv: found no"),
     ],
     "predict": [
         ("predict nowhere.ser clip.ogg", "no such file"),
