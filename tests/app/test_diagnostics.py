@@ -11,7 +11,7 @@ from app.notes import Code
 from app.session import History, Session
 from ser_fewshot.classifier import FewShotClassifier, NearestClip, Prediction
 from ser_fewshot.classifier.enrollment import Enrolled
-from ser_fewshot.classifier.enrollment_file import embedding_of_silence
+from ser_fewshot.models import silence
 
 THREE = enrolled({"low": 3, "high": 3, "shrill": 3})
 
@@ -108,7 +108,7 @@ def test_a_prediction_comes_with_why_it_may_be_wrong(session, prediction, expect
 def test_a_learner_that_takes_gradient_steps_is_not_adapted_anew_for_every_clip(monkeypatch, learner, most):
     """All visitors wait in one queue, and files bring learners and clips of their own."""
     model = packaged().empty("emotion", learner=learner).model
-    noise = torch.randn(60, len(embedding_of_silence(model)), generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(60, len(silence(model).x[0]), generator=torch.Generator().manual_seed(0))
     classes = {
         label: Enrolled(tuple(noise[place : place + 30]), tuple(f"{label} {n}" for n in range(30)))
         for label, place in (("low", 0), ("high", 30))
