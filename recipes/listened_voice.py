@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips = recipe.utterances()
     for corpus in recipe.arguments.corpus:
         own, others = ([clip for clip in clips if (clip.corpus == corpus) == mine] for mine in (True, False))
-        others = few_speakers(others, n=SMOKE_OTHERS) if recipe.arguments.smoke else others
+        rest = few_speakers(others, n=SMOKE_OTHERS) if recipe.arguments.smoke else others
         model, _ = recipe.pretrained(corpus, clips)
-        voices = Voices.of(model, features_of(model, own), features_of(model, others))
+        voices = Voices.of(model, features_of(model, own), features_of(model, rest))
         rows: Rows = {}
         for support, spec in SUPPORTS.items():
             rows |= voices.rows(recipe, support, spec)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             under = degraded(episodes, condition)
             rows |= voices.through(condition, found).few(f"{condition}: many enrolled", under, MANY)
         recipe.write(corpus, rows, headline=HEADLINE)
-        for name, peer in peers(recipe, own, others):
+        for name, peer in peers(recipe, own, rest):
             rows |= peer.few(f"{name}: many enrolled", episodes, MANY)
         recipe.write(corpus, rows, headline=HEADLINE)
 

@@ -102,6 +102,8 @@ def _means() -> dict[str, Means]:
     found = {}
     for protocol in PROTOCOLS:
         columns = [[one for one in column if _is_learner(one)] for column in _columns(protocol.name).values()]
+        if not columns:  # a protocol that is younger than the run
+            continue
         names = [record.method for record in columns[0]]
         uar = {name: fmean(_mean(one) for column in columns for one in column if one.method == name) for name in names}
         chance = fmean(column[0].chance for column in columns)

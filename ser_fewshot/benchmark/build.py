@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.evaluation.calibration import Calibration, fit_calibration
 from ser_fewshot.frontends import FeatureSet, FrontEnd
-from ser_fewshot.learners import Learner
+from ser_fewshot.learners import Learner, SpeakerModel
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, with_view
-from ser_fewshot.models.meta_train import VALIDATION_SPEAKERS, meta_train
+from ser_fewshot.models.meta_train import VALIDATION_SPEAKERS, fit_speakers, meta_train
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
@@ -50,6 +51,8 @@ class BuiltMethod:
         minutes: that building it took.
         training_set: of a saved model; that of a method trained on the split is in the split.
         notes: what a reader must know.
+        speakers: how the embeddings of the training clips vary by speaker, fitted when called; None where they do not
+            tell, or for a method that ignores the support.
     """
 
     predictor: Predictor
@@ -59,6 +62,7 @@ class BuiltMethod:
     minutes: float = 0.0
     training_set: TrainingSet = field(default_factory=TrainingSet)
     notes: tuple[str, ...] = ()
+    speakers: Callable[[], SpeakerModel | None] = lambda: None
 
 
 def frontend_of(method: Method) -> FrontEnd:
@@ -120,6 +124,7 @@ def build_method(
         training=training,
         training_set=training_set,
         notes=notes,
+        speakers=cache(lambda: fit_speakers(learner, features.subset(case.train))),
     )
 
 

@@ -70,7 +70,18 @@ def as_markdown(results: ProtocolResults) -> str:
     rows += [["chance", *(f"{100 * record.chance:.1f}" for record in first.values())]]
     lines = [_row(["method", *first]), _row(["---"] * (1 + len(first))), *map(_row, rows), ""]
     lines += [plain(f"- {name}: {one.words}; episodes `{one.episodes_sha256[:12]}`") for name, one in first.items()]
+    lines += [plain(line) for line in _gains(results)]
     return f"## {results.title}\n\n`{results.protocol}`\n\n" + "\n".join(lines + _notes(results)) + "\n"
+
+
+def _gains(results: ProtocolResults) -> list[str]:
+    """Return what the offset of the query speaker adds to each cell that has one, in %."""
+    return [
+        f"- {method} on {corpus}: {100 * one.gain.mean:+.1f} ± {100 * (one.gain.ci95 or 0):.1f} to "
+        f"{100 * one.plain.mean:.1f} without the voice, on the same queries"
+        for (method, corpus), one in sorted(results.cells.items())
+        if one.gain and one.plain
+    ]
 
 
 def _cell(results: ProtocolResults, method: str, corpus: str) -> str:

@@ -24,7 +24,7 @@ from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.evaluation.runner import Outcome, Predictions, outcomes, predictions
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import EmbeddingLearner, Learner, embed_clips
+from ser_fewshot.learners import EmbeddingLearner, Learner, SpeakerModel, embed_clips
 
 FOLDS = 5
 PENALTY = 0.01
@@ -35,8 +35,10 @@ _SVM_STEPS, _PROBE_STEPS = 5_000, 2_000  # at most
 class Predictor(Protocol):
     """Predicts the queries of episodes of some clips."""
 
-    def outcomes(self, episodes: Sequence[Episode]) -> list[Outcome]:
-        """Return the predictions for each episode, or why it diverged."""
+    def outcomes(
+        self, episodes: Sequence[Episode], *, speakers: SpeakerModel | None = None, session: bool = False
+    ) -> list[Outcome]:
+        """Return the predictions for each episode, or why it diverged; for offsets see `evaluation.runner.outcomes`."""
 
     def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:
         """Return predictions with each class in turn left out of the support; none without a novelty score."""
@@ -49,9 +51,11 @@ class LearnerPredictor:
         self.learner = learner
         self.embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
 
-    def outcomes(self, episodes: Sequence[Episode]) -> list[Outcome]:
+    def outcomes(
+        self, episodes: Sequence[Episode], *, speakers: SpeakerModel | None = None, session: bool = False
+    ) -> list[Outcome]:
         """Adapt to each support and predict the queries."""
-        return list(outcomes(self.learner, self.embedded, episodes))
+        return list(outcomes(self.learner, self.embedded, episodes, speakers=speakers, session=session))
 
     def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:
         """Adapt to all classes but one and predict the queries of all."""
@@ -99,8 +103,10 @@ class LinearProbe:
         self._column = {label: number for number, label in enumerate(self.labels)}
         self._table = _cross_fitted(z[kept], clips, kind, self._column)
 
-    def outcomes(self, episodes: Sequence[Episode]) -> list[Outcome]:
-        """Look up the log-probabilities of each query, of the classes of its episode."""
+    def outcomes(
+        self, episodes: Sequence[Episode], *, speakers: SpeakerModel | None = None, session: bool = False
+    ) -> list[Outcome]:
+        """Look up the log-probabilities of each query, of the classes of its episode; offsets change none of them."""
         found: list[Outcome] = []
         for episode in episodes:
             rows = [self._row[clip] for members in episode.query for clip in members]

@@ -35,12 +35,21 @@ _PREFIX = {"corpus": "without", "speakers": "speakers-of", "classes": "classes-o
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What is new at the test, and the episodes; `name` stands in keys and files, `title` in headings."""
+    """What is new at the test, and the episodes; `name` stands in keys and files, `title` in headings.
+
+    With a context in the episodes, or in a session, the offset of the query speaker is subtracted.
+    """
 
     name: str
     title: str
     new: New
     spec: EpisodeSpec
+    session: bool = False
+
+    @property
+    def voice(self) -> bool:
+        """Whether the offset of the query speaker is estimated and subtracted."""
+        return self.session or self.spec.context > 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,6 +87,7 @@ class LeftOut:
 _EMOTIONS = EpisodeSpec(n_way=4, k_shot=5, n_query=10)
 _SPEAKERS = EpisodeSpec(n_way=5, k_shot=1, n_query=5, label="speaker", query_speaker="same")
 _UNSEEN = replace(_EMOTIONS, n_way=N_UNSEEN)
+_VOICE = replace(_EMOTIONS, n_query=5)  # all of one speaker
 
 PROTOCOLS = (
     Protocol(
@@ -125,6 +135,22 @@ PROTOCOLS = (
         new="corpus",
         # One speaker rarely has more than eight clips of an emotion.
         spec=replace(_EMOTIONS, n_query=3, query_speaker="same"),
+    ),
+    *(
+        Protocol(
+            name=f"new-voice-context-{n}",
+            title=f"One new speaker of a corpus never heard, known from {n} clip{'' if n == 1 else 's'} without labels",
+            new="corpus",
+            spec=replace(_VOICE, context=n),
+        )
+        for n in (1, 4, 8)
+    ),
+    Protocol(
+        name="new-voice-session",
+        title="One new speaker of a corpus never heard, known from the queries themselves",
+        new="corpus",
+        spec=replace(_VOICE, context=1),  # which makes it one speaker
+        session=True,
     ),
 )
 

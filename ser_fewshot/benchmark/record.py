@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from ser_fewshot.episodes import EpisodeSpec
+from ser_fewshot.episodes.spec import LATER
 from ser_fewshot.evaluation import Interval
 from ser_fewshot.settings import fill
 
@@ -194,6 +195,8 @@ class Record:
         settings: of the method; `training`: of its meta-training, empty if it is not trained.
         chance: UAR of guessing.
         uar, accuracy: over episodes; None unless done.
+        plain, gain: UAR on the same queries without the offset of the query speaker, and what the offset adds to it,
+            paired over episodes; None where a protocol subtracts no offset, or the method has none.
         uar_per_episode: (episodes,) in [0, 1], rounded to 6 digits.
         labels, confusion: (n_labels,) and (n_labels, n_labels), queries by true class (row) and prediction (column).
         recall: of each label, in [0, 1].
@@ -234,6 +237,8 @@ class Record:
     open_set: OpenSet | None = None
     audit: Audit | None = None
     licences: tuple[Licence, ...] = ()
+    plain: Score | None = None
+    gain: Score | None = None
     format: int = FORMAT
 
     @property
@@ -266,11 +271,11 @@ class Record:
             yield "no score of a cell that is done"
         if not 1 <= self.episodes == len(self.uar_per_episode):
             yield f"{len(self.uar_per_episode)} scores for {self.episodes} episodes"
-        means = [score.mean for score in (self.uar, self.accuracy) if score is not None]
+        means = [score.mean for score in (self.uar, self.accuracy, self.plain) if score is not None]
         shares: list[object] = [*self.uar_per_episode, self.chance, *means, *self.recall.values()]
         if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in shares):
             yield "scores that are not in [0, 1]"
-        lacking = {field.name for field in fields(EpisodeSpec)} - set(self.spec)
+        lacking = {field.name for field in fields(EpisodeSpec)} - LATER - set(self.spec)
         if lacking:
             yield f"a spec without {', '.join(sorted(lacking))}"
         fill(EpisodeSpec, self.spec, where="spec")

@@ -18,7 +18,7 @@ from ser_fewshot.benchmark.record import Origin, Record, Score
 from ser_fewshot.compute.versions import versions
 from ser_fewshot.episodes import EpisodeSampler
 from ser_fewshot.errors import SerFewshotError
-from ser_fewshot.evaluation import interval
+from ser_fewshot.evaluation import Evaluation, compare, interval
 from ser_fewshot.evaluation.runner import Predictions, evaluation_of
 
 
@@ -40,11 +40,14 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
     """
     start = time.monotonic()
     drawn = EpisodeSampler(case.test, case.spec, seed=run.seed).draw_many(run.episodes)
-    outcomes = built.predictor.outcomes(drawn)
+    plain = built.predictor.outcomes(drawn)
+    voice = _voice(case, built)
+    outcomes = built.predictor.outcomes(drawn, **voice) if voice else plain
     evaluation = evaluation_of(outcomes, drawn, case.spec)
     overlap = built.training_set.overlap(case.test if method.kind == "model" else ())
     notes = [*case.notes, *built.notes]
     notes += [overlap.sentence.removesuffix(".")] if overlap.found else []
+    notes += ["has no offsets of speakers"] if case.protocol.voice and not voice else []
     notes += ["sees labels of this corpus that no other method sees"] if method.kind == "ceiling" else []
     train = () if method.kind == "model" else case.train
     return Record(
@@ -53,7 +56,7 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
         notes=tuple(notes),
         heard=overlap.found,
         spec=json.loads(json.dumps(case.spec.as_dict())),
-        words=f"{case.spec}, {case.spec.n_query} queries",
+        words=f"{case.spec}, {case.spec.n_query} queries" + (", as a session" if case.protocol.session else ""),
         episodes=len(drawn),
         episodes_sha256=evaluation.episodes_sha256,
         split=split_of(case.split, train, case.test),
@@ -62,6 +65,7 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
         chance=evaluation.chance,
         uar=Score.of(interval(evaluation.uar)),
         accuracy=Score.of(interval(evaluation.accuracy)),
+        **(_gain(evaluation, evaluation_of(plain, drawn, case.spec)) if voice else {}),
         uar_per_episode=tuple(round(value, 6) for value in evaluation.uar.tolist()),
         labels=evaluation.labels,
         confusion=tuple(map(tuple, evaluation.confusion.tolist())),
@@ -74,6 +78,17 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
         **_measures(case, built, [one for one in outcomes if isinstance(one, Predictions)], drawn),
         origin=_origin(key_of(case, method), run, minutes=(built.minutes, (time.monotonic() - start) / 60)),
     )
+
+
+def _voice(case: Case, built: BuiltMethod) -> dict[str, Any]:
+    """Return by what offsets are estimated, for `Predictor.outcomes`; nothing where none are subtracted."""
+    speakers = built.speakers() if case.protocol.voice else None
+    return {} if speakers is None else {"speakers": speakers, "session": case.protocol.session}
+
+
+def _gain(evaluation: Evaluation, plain: Evaluation) -> dict[str, Score]:
+    """Return UAR without offsets, and what they add to it, paired over the same episodes."""
+    return {"plain": Score.of(interval(plain.uar)), "gain": Score.of(compare(evaluation, plain))}
 
 
 def _measures(case: Case, built: BuiltMethod, predicted: list[Predictions], drawn: Any) -> dict[str, Any]:

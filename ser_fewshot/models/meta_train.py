@@ -15,7 +15,7 @@ from ser_fewshot.compute.distributed import Compute
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.frontends import FeatureSet, FrontEnd
-from ser_fewshot.learners import embed_clips, fit_speaker_model
+from ser_fewshot.learners import Learner, SpeakerModel, embed_clips, fit_speaker_model
 from ser_fewshot.models import Model, ModelConfig, build_model, save_model, take_encoder
 from ser_fewshot.models.card import training_card
 from ser_fewshot.models.training_set import TrainingSet
@@ -107,16 +107,20 @@ def with_speakers(model: Model, features: FeatureSet) -> Model:
 
     The model is as it was where no corpus has three speakers of several emotions each.
     """
+    return replace(model, speakers=fit_speakers(model.learner, features) or model.speakers)
+
+
+def fit_speakers(learner: Learner, features: FeatureSet) -> SpeakerModel | None:
+    """Fit how embeddings of a learner vary by speaker; None where no corpus has three speakers of several emotions."""
     rows = [row for row, clip in enumerate(features.utterances) if clip.emotion and clip.speaker]
     if not rows:
-        return model
+        return None
     clips = [features.utterances[row] for row in rows]
-    embedded = embed_clips(model.learner, [features.clips[row] for row in rows])
+    embedded = embed_clips(learner, [features.clips[row] for row in rows])
     z = torch.stack([x if x.ndim == 1 else x.mean(0) for x in embedded])
-    speakers = fit_speaker_model(
+    return fit_speaker_model(
         z,
         corpora=[clip.corpus for clip in clips],
         classes=[str(clip.emotion) for clip in clips],
         speakers=[clip.speaker_key for clip in clips],
     )
-    return replace(model, speakers=speakers)

@@ -132,6 +132,20 @@ def test_two_processes_give_the_bits_of_one(root, tmp_path):
     assert len(one) == 12
 
 
+def test_a_new_voice_is_scored_with_its_offset_and_without_on_the_same_queries(root, tmp_path):
+    task = plan(root, tmp_path, learners=("ridge",), protocols=protocols("new-voice-context-4", "new-voice-session"))
+    run_grid(task, workers=1)
+    found, missing = write_page(tmp_path, [])
+    assert not missing
+    assert {record.corpus: record.reason for record in found} == {"one": "", "two": ""}
+    for record in found:
+        assert record.plain is not None
+        assert record.uar.mean - record.plain.mean == pytest.approx(record.gain.mean)
+        assert ("as a session" in record.words) == (record.protocol == "new-voice-session")
+    assert any(record.uar_per_episode for record in found)
+    assert "without the voice" in (tmp_path / PAGE).read_text()
+
+
 @dataclasses.dataclass
 class Frontend:
     dim: int

@@ -52,6 +52,17 @@ def test_what_is_tested_was_not_met_in_training(protocol):
         EpisodeSampler(test, one.spec).draw_many(3)
 
 
+def test_a_new_voice_speaks_all_queries_and_the_clips_that_it_is_known_from():
+    found = {name: on_each(rich(), name)["a"] for name in ("new-voice-context-4", "new-voice-session")}
+    assert [one.protocol.session for one in found.values()] == [False, True]
+    for one in found.values():
+        assert one.protocol.voice
+        who = {clip.id: clip.speaker_key for clip in one.test}
+        for episode in EpisodeSampler(one.test, one.spec).draw_many(3):
+            assert len({who[clip] for part in (*episode.query, episode.context) for clip in part}) == 1
+            assert len(episode.context) == one.spec.context
+
+
 def test_a_small_corpus_has_fewer_ways_or_queries_and_a_note():
     one = on_each(clips(emotions=3), "cross-corpus-5-shot")["a"]
     assert one.spec.n_way == 3
