@@ -100,7 +100,7 @@ def _enrolled(arguments: argparse.Namespace) -> FewShotClassifier:
     else:
         model, learner, classes = arguments.model, arguments.learner, arguments.classes
         classifier = FewShotClassifier.from_pretrained(model, learner=learner, classes=classes)
-    by_speaker = classifier.model.config.view == "speaker"
+    by_speaker = "speaker" in (arguments.classes, classifier.model.config.view)
     clips = _clips(arguments, by_speaker=by_speaker)
     for label in arguments.forget:
         classifier.forget(_name(label))

@@ -49,6 +49,7 @@ def test_an_enrolment_knows_its_speakers_from_folders_tables_and_the_option(ok, 
     ):
         report = json.loads(ok("enroll", *options, "--model", model, "--out", "s.ser", "--force", "--json"))
         assert {name for names in report["speakers"].values() for name in names} == expected, options
+        assert ("fear" in report["speakers"]) == ("--classes" not in options)
         kept = FewShotClassifier.load("s.ser").members
         assert {label: list(members.speakers) for label, members in kept.items()} == report["speakers"]
     ok("enroll", "own", "--speaker", "anna", "--model", model, "--out", "e.ser")
