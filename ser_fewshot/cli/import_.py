@@ -14,6 +14,7 @@ from ser_fewshot.errors import CheckpointError, SettingsError
 
 if TYPE_CHECKING:
     from ser_fewshot.importers import Imported, KeyReport
+    from ser_fewshot.models import Model
 
 _LISTED = 8
 
@@ -34,6 +35,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lora", type=seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
     add("--bundle", metavar="NAME", help="of torchaudio.pipelines, where shapes do not tell all")
     add("--allow-partial", action="store_true", help="take the weights that match and leave the others random")
+    add(
+        "--manifest",
+        type=Path,
+        nargs="+",
+        metavar="TABLE",
+        help="labelled clips of several speakers, to fit the statistics of speakers to that voices need",
+    )
     add_shared(parser, "--json")
 
 
@@ -72,10 +80,32 @@ def run(arguments: argparse.Namespace) -> None:
         n_random=len(report.missing),
         labels=tuple(imported.prior[1]) if imported.prior else (),
     )
-    save_model(imported.model, arguments.out, card=card)
+    save_model(_with_speakers(imported.model, arguments.manifest), arguments.out, card=card)
     prior = _write_prior(imported, arguments.out / PRIOR)
     note_random(imported.model)
     (_print_json if arguments.json else _print)(imported, arguments.out, prior)
+
+
+def _with_speakers(model: Model, manifest: Sequence[Path] | None) -> Model:
+    """Return the model with statistics of the speakers of some tables, if there are any.
+
+    Raises:
+        SettingsError: the tables do not hold three speakers of several emotions each.
+    """
+    from ser_fewshot.cli._data import features_of, read_manifests
+    from ser_fewshot.models.meta_train import with_speakers
+
+    if manifest is None:
+        return model
+    fitted = with_speakers(model, features_of(model, read_manifests(manifest).utterances, None))
+    if fitted.speakers is None:
+        raise SettingsError(
+            "--manifest",
+            found="no corpus with three speakers of several emotions each",
+            expected="labelled clips of at least three speakers, each in two emotions or more",
+            remedy="Add clips, or leave --manifest out: the model then predicts without voices.",
+        )
+    return fitted
 
 
 def _write_prior(imported: Imported, path: Path) -> Path | None:
