@@ -298,9 +298,8 @@ def test_labelled_clips_give_statistics_of_speakers_and_too_few_are_refused(sour
     table = DEMO / "clips.csv"
     assert run("import", source, "--out", tmp_path / "out", "--layer", 1, "--manifest", table)[0] == 0
     assert load_model(tmp_path / "out").speakers is not None
-    rows = table.read_text().splitlines()
-    few = DEMO / rows[1].split(",")[0]
-    (tmp_path / "few.csv").write_text(f"file,emotion,speaker\n{few},anger,a\n{few},fear,b\n")
+    one, other = (DEMO / f"{emotion}_en-f1_1.ogg" for emotion in ("anger", "fear"))
+    (tmp_path / "few.csv").write_text(f"file,emotion,speaker\n{one},anger,a\n{other},fear,b\n")
     code, _, complaint = run("import", source, "--out", tmp_path / "none", "--manifest", tmp_path / "few.csv")
     assert code == 2
     assert "at least three speakers" in complaint
