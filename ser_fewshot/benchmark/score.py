@@ -86,7 +86,7 @@ def _voice(case: Case, built: BuiltMethod) -> dict[str, Any]:
     return {} if speakers is None else {"speakers": speakers, "session": case.protocol.session}
 
 
-def _gain(evaluation: Evaluation, plain: Evaluation) -> dict[str, Score]:
+def _gain(evaluation: Evaluation, plain: Evaluation) -> dict[str, Any]:
     """Return UAR without offsets, and what they add to it, paired over the same episodes."""
     return {"plain": Score.of(interval(plain.uar)), "gain": Score.of(compare(evaluation, plain))}
 
