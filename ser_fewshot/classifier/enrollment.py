@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from ser_fewshot.classifier.inputs import class_key
+from ser_fewshot.classifier.voice import Voice
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import DataWarning, EnrollmentError
 from ser_fewshot.evaluation.calibration import Calibration
@@ -61,6 +63,7 @@ class Enrollment:
         calibration: None where the model has none.
         speakers: None where the model has none, so that no offset of a voice can be estimated.
         means: (n_way, width) class means, the offsets of known speakers subtracted.
+        offsets: of the voices that were asked for.
     """
 
     enrolled: dict[str, Enrolled]
@@ -70,6 +73,7 @@ class Enrollment:
     calibration: Calibration | None
     speakers: SpeakerModel | None = None
     means: Tensor | None = None
+    offsets: WeakKeyDictionary[Voice, Tensor] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
     @small_work()
@@ -96,14 +100,17 @@ class Enrollment:
             classifier, statistics = model.learner.adapt(support, y), SupportStatistics.of(support, y)
         return cls(enrolled, support, classifier, statistics, calibration, model.speakers, means)
 
-    def offset(self, mean: Tensor, n: int) -> Tensor | None:
-        """Return the offset of a voice of n clips of any emotion and their mean embedding (width,).
+    def offset(self, voice: Voice) -> Tensor | None:
+        """Return the offset of a voice, (width,); None where the model knows nothing of speakers.
 
-        None where the model knows nothing of speakers.
+        It is kept as long as the voice is, for it takes half as long as recognising a clip.
         """
         if self.speakers is None or self.means is None or self.support is None:
             return None
-        return self.speakers.offset(mean - self.means.mean(0), n, n_support=len(self.support))
+        if (known := self.offsets.get(voice)) is None:
+            deviation = voice.mean - self.means.mean(0)
+            known = self.offsets[voice] = self.speakers.offset(deviation, voice.n_clips, n_support=len(self.support))
+        return known
 
     def session_offset(self, query: Features) -> Tensor | None:
         """Return the offset of the speaker of all queries, or None as `offset` does."""

@@ -114,7 +114,7 @@ def voice_offset(classifier: FewShotClassifier, voice: Voice) -> NDArray[np.floa
         EnrollmentError: the voice is of another model, or nothing can be estimated of it.
     """
     classifier.predict([], voice=voice)  # refuses one of another model
-    offset = classifier._state.offset(voice.mean, voice.n_clips)
+    offset = classifier._state.offset(voice)
     if offset is None:
         raise EnrollmentError(
             "voice",

@@ -96,7 +96,7 @@ def recognised(
         return [], []
     kept, clips = embedded(model, sources)
     query, labels = stack(kept), list(state.enrolled)
-    offset = None if voice is None else state.offset(voice.mean, voice.n_clips)
+    offset = None if voice is None else state.offset(voice)
     offset = state.session_offset(query) if session else offset
     voice_clips = 0 if offset is None else len(clips) if voice is None else voice.n_clips
     query = query if offset is None else shifted(query, offset)
