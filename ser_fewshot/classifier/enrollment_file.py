@@ -76,7 +76,11 @@ def _classes(entries: Any, clips: Mapping[str, Tensor]) -> dict[str, Enrolled]:
             raise ValueError(f"no clips in {label!a:.80}, or names of clips that are no text")
         kept = tuple(clips[_clip(number, position)] for position in range(len(names)))
         speakers = entry.get("speakers", [None] * len(names))  # version 0.1.0 kept none
-        if len(speakers) != len(names) or not all(one is None or isinstance(one, str) for one in speakers):
+        if (
+            not isinstance(speakers, list)
+            or len(speakers) != len(names)
+            or not all(one is None or isinstance(one, str) for one in speakers)
+        ):
             raise ValueError(f"names of speakers in {label!a:.80} that are no text, or not one a clip")
         enrolled[label] = Enrolled(kept, tuple(map(one_line, names)), tuple(one and one_line(one) for one in speakers))
     described = sum(len(members.clips) for members in enrolled.values())

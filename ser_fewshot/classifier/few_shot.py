@@ -213,7 +213,7 @@ class FewShotClassifier:
             self._warn_without_speakers()
         if isinstance(clips, list):
             return recognised(self.model, self._state, clips, voice=voice, session=same_speaker)[0]
-        return recognised(self.model, self._state, [clips], voice=voice, session=False)[0][0]
+        return recognised(self.model, self._state, [clips], voice=voice, session=same_speaker)[0][0]
 
     def predict_and_listen(self, clip: Source | Clip, *, voice: Voice | None = None) -> tuple[Prediction, Voice]:
         """Recognise a clip with the voice of the speaker's earlier clips, and return the voice with this one too.

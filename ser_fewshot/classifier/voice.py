@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors.torch
@@ -14,11 +15,13 @@ from torch import Tensor
 from ser_fewshot.audio import Clip, Source
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.models import Model
+from ser_fewshot.settings import check_is
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import digest, read_tensors
 
 _MEAN, _CLIPS, _MODEL = "mean", "clips", "model"
-_MOST_CLIPS = 10**9
+_DIGITS = 6  # of the number of clips
+_LARGEST = 1e6  # of the values of an embedding, as in an enrolment file
 
 MeanOf = Callable[[Iterable[Source | Clip]], tuple[Tensor, int]]
 """Clips -> the mean of their embeddings (width,), and their number."""
@@ -60,12 +63,14 @@ class Voice:
             SettingsError: the file cannot be written.
         """
         metadata = {_CLIPS: str(self.n_clips), _MODEL: self.model}
-        write_atomically(Path(path), safetensors.torch.save({_MEAN: self.mean.half()}, metadata))
+        write_atomically(Path(path), safetensors.torch.save({_MEAN: self.mean.contiguous()}, metadata))
 
 
 def digest_of(model: Model) -> str:
     """Return a digest of what makes the embeddings of a model, by which its voices know it."""
-    return hashlib.sha256(f"{digest(model.learner)} {model.config.view}".encode()).hexdigest()
+    config = {name: value for name, value in asdict(model.config).items() if name != "calibration"}
+    parts = [digest(model.learner), config, model.frontend.identity]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> Voice:
@@ -76,8 +81,9 @@ def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> 
     """
     tensors, metadata = read_tensors(Path(path))
     mean, n, made_by = tensors.get(_MEAN), metadata.get(_CLIPS, ""), metadata.get(_MODEL)
-    legal = mean is not None and mean.ndim == 1 and bool(mean.float().isfinite().all())
-    if mean is None or not legal or not n.isdecimal() or not 0 < int(n) < _MOST_CLIPS:
+    counted = n.isascii() and n.isdecimal() and len(n) <= _DIGITS and int(n) > 0
+    legal = mean is not None and mean.ndim == 1 and mean.dtype == torch.float32 and bool((mean.abs() < _LARGEST).all())
+    if mean is None or not legal or not counted:
         raise CheckpointError(
             str(path),
             found="no voice",
@@ -91,7 +97,7 @@ def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> 
             expected="a voice of the model of this enrolment",
             remedy="Listen to the speaker again with this model.",
         )
-    return Voice(int(n), mean.to(torch.float32), model, mean_of)
+    return Voice(int(n), mean, model, mean_of)
 
 
 def check_voice(voice: Voice | None, *, model: str, same_speaker: bool) -> None:
@@ -100,6 +106,9 @@ def check_voice(voice: Voice | None, *, model: str, same_speaker: bool) -> None:
     Raises:
         EnrollmentError: it is so.
     """
+    if voice is not None:
+        remedy = "Make one with classifier.listen(clips), or read one with classifier.load_voice(path)."
+        check_is(voice, Voice, name="voice", remedy=remedy, error=EnrollmentError)
     if voice is not None and same_speaker:
         raise EnrollmentError(
             "predict", found="a voice and same_speaker", expected="one of the two", remedy="Leave one of them out."

@@ -142,6 +142,8 @@ def _episode(line: Any, spec: EpisodeSpec) -> Episode:
     clips = [*context, *(clip for members in (*support, *query) for clip in members)]
     if type(values["index"]) is not int:
         raise ValueError(f"{values['index']!r:.60} instead of a whole number")
+    if len(context) > spec.context:
+        raise ValueError(f"episode {values['index']}, with {len(context)} clips of context instead of {spec.context}")
     if len(set(classes)) < len(classes) or len(set(clips)) < len(clips):
         raise ValueError(f"episode {values['index']}, in which a class or a clip occurs twice")
     return Episode(values["index"], classes, support, query, context)

@@ -56,6 +56,8 @@ class EpisodeSampler:
             self._disjoint["sentence"] = codes_of([utterance.text_key for utterance in ordered])
         self._sizes = {what: int(codes.max(initial=-1)) + 1 for what, codes in self._disjoint.items()}
         self._wanted = f"{spec.k_shot} support and {spec.n_query} query clips each"
+        if spec.context_of == "neutral" and "neutral" not in set(self._emotions):
+            raise self._impossible("no neutral clip", expected="neutral clips, for the context")
         self._pools = self._build(ordered)
         self.draw(0)  # what single classes allow, their combination may not
 

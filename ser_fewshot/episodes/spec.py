@@ -66,6 +66,10 @@ class EpisodeSpec:
             if type(given) is not type(legal[0]) or given not in legal:
                 expected = " | ".join(map(str, legal))
                 raise EpisodeError(choice, found=repr(given), expected=expected, remedy="Choose one of these.")
+        if self.context_of != "any" and not self.context:
+            raise EpisodeError(
+                "context_of", found=self.context_of, expected="a context", remedy="Set context, such as context=8."
+            )
         if (self.context or self.support_speakers == "one") and self.label != "emotion":
             raise EpisodeError(
                 "context",

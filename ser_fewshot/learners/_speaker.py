@@ -172,6 +172,8 @@ def fit_speaker_model(
     within = e.T @ e / len(e)
     between = _positive(o.T @ o / len(o) - sampled * within)
     scale = within.diagonal().mean()
+    if scale <= _TINY:  # a network that has died embeds all clips alike
+        return None
     within = (1 - _SHRINKAGE) * within + _SHRINKAGE * scale * torch.eye(len(within))
     variances = torch.stack([_mean_variance(offsets, rests, shares), torch.stack([_var(r) for r in rests]).mean(0)])
     return SpeakerModel(basis, between, within, m.T @ m / len(m), variances)

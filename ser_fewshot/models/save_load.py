@@ -37,6 +37,7 @@ from ser_fewshot.storage.tensors import (
 _FRONTEND, _SPEAKERS = "frontend.", "speakers."  # before the names of their tensors
 
 _SILENT_FRAMES = 32
+_ROUNDING = 1e-4  # of the largest eigenvalue of a covariance: a negative one of this size is zero
 
 
 def save_model(model: Model, folder: Path, *, card: str) -> None:
@@ -131,14 +132,23 @@ def _speaker_model(model: Model, tensors: Mapping[str, Tensor], *, origin: str) 
     shapes = {"basis": (like.shape[1], rank), **dict.fromkeys(("between", "within", "classes"), (rank, rank))}
     shapes["variances"] = (2, like.shape[1])
     found = {name: tuple(x.shape) for name, x in tensors.items()}
-    if found != shapes or not all(bool(x.isfinite().all()) for x in tensors.values()):
+    if found != shapes or not _are_covariances({name: x.float() for name, x in tensors.items()}):
         raise CheckpointError(
             f"{origin}, speakers",
-            found=f"tensors of the shapes {found}, or values that are not finite",
-            expected=f"{shapes}",
+            found=f"tensors of the shapes {found}, or values that are no covariances",
+            expected=f"{shapes}, finite and positive semidefinite",
             remedy="The file was damaged or changed: take the model from its source again.",
         )
     return SpeakerModel(**{name: x.float() for name, x in tensors.items()})
+
+
+def _are_covariances(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the statistics of speakers are finite, and their covariances are such."""
+    if not all(bool(x.isfinite().all()) for x in tensors.values()) or bool((tensors["variances"] < 0).any()):
+        return False
+    values = {name: torch.linalg.eigvalsh(tensors[name]) for name in ("between", "within", "classes")}
+    least = {name: float(x[0] + _ROUNDING * x[-1].abs()) for name, x in values.items() if len(x)}
+    return all(value >= 0 for value in least.values()) and bool((values["within"] > 0).all())
 
 
 @small_work()

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from synthetic import small_model, tone
 
 from ser_fewshot import Clip, FewShotClassifier, load
 from ser_fewshot.classifier import Voice
+from ser_fewshot.classifier.voice import digest_of
 from ser_fewshot.errors import CheckpointError, DataWarning, EnrollmentError
 from ser_fewshot.learners import SpeakerModel
 from ser_fewshot.models import Model, silence
@@ -82,9 +84,19 @@ def test_a_voice_is_a_small_file_that_fits_its_model_alone(tmp_path):
         other.load_voice(tmp_path / "anna.voice")
     with pytest.raises(EnrollmentError, match="another model"):
         other.predict(clips("low", 3), voice=voice)
-    for path in (tmp_path / "mine", tmp_path / "none.voice"):
+    damaged = {"mean": {}, "clips": {"clips": "9" * 5_000}, "nan": {}, "half": {}}
+    means = {"mean": torch.full_like(voice.mean, 1e30), "nan": voice.mean * float("nan"), "half": voice.mean.half()}
+    for name, told in damaged.items():
+        metadata = {"clips": "3", "model": voice.model, **told}
+        (tmp_path / name).write_bytes(safetensors.torch.save({"mean": means.get(name, voice.mean)}, metadata))
+    for path in (tmp_path / "mine", tmp_path / "none.voice", *(tmp_path / name for name in damaged)):
         with pytest.raises(CheckpointError):
             made.load_voice(path)
+    with pytest.raises(EnrollmentError, match="load_voice"):
+        made.predict(clips("low", 3), voice="anna.voice")  # type: ignore[call-overload]
+    assert digest_of(made.model) != digest_of(
+        replace(made.model, config=replace(made.model.config, normalization="clip"))
+    )
 
 
 def test_a_model_without_statistics_of_speakers_says_so_and_predicts_plainly():
@@ -141,7 +153,8 @@ def test_statistics_of_speakers_are_stored_with_a_model_and_damage_is_refused(tm
     assert again is not None
     for name, value in vars(made.model.speakers).items():
         assert torch.allclose(getattr(again, name), value)
-    bad = replace(made.model, speakers=replace(made.model.speakers, basis=torch.ones(2, 2)))
-    FewShotClassifier(bad).save_pretrained(tmp_path / "bad", card="")
-    with pytest.raises(CheckpointError, match="speakers"):
-        FewShotClassifier.from_pretrained(tmp_path / "bad")
+    for wrong in ({"basis": torch.ones(2, 2)}, {"between": -again.between}, {"variances": -again.variances}):
+        bad = replace(made.model, speakers=replace(made.model.speakers, **wrong))
+        FewShotClassifier(bad).save_pretrained(tmp_path / "bad", card="")
+        with pytest.raises(CheckpointError, match="speakers"):
+            FewShotClassifier.from_pretrained(tmp_path / "bad")

@@ -59,8 +59,15 @@ def test_a_list_with_contexts_is_frozen_and_one_without_has_the_hash_of_before(t
 
 
 def test_a_context_where_classes_are_speakers_and_what_no_speaker_can_give_are_refused():
-    for wrong in ({"label": "speaker", "query_speaker": "same"}, {"context": -1}, {"context_of": "two"}):
+    for wrong in (
+        {"label": "speaker", "query_speaker": "same"},
+        {"context": -1},
+        {"context_of": "two"},
+        {"context": 0, "context_of": "one"},
+    ):
         with pytest.raises(EpisodeError):
             spec(**wrong)
+    with pytest.raises(EpisodeError, match="no neutral clip"):
+        EpisodeSampler(grid(), spec(context_of="neutral"))
     with pytest.raises(EpisodeError, match="no way to part"):
         EpisodeSampler(CLIPS, spec(n_query=9))
