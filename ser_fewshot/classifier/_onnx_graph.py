@@ -50,7 +50,8 @@ class Graph(nn.Module):
         self.adapted: Any = classifier._state.classifier  # there is one: `predict` has refused to go on without
         self.temperature = classifier._state.temperature
         self.normalization = classifier.model.config.normalization
-        self.width = classifier._width if classifier.model.speakers is not None else None
+        speakers = classifier.model.speakers
+        self.width = None if speakers is None else len(speakers.basis)
 
     def forward(self, waveform: Tensor, offset: Tensor | None = None) -> Tensor:
         """(1, samples), (width,) -> (1, n_way)."""

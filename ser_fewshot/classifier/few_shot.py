@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.audio import Clip, Source
@@ -208,7 +208,8 @@ class FewShotClassifier:
                 voice and `same_speaker`.
             AudioError: a clip cannot be used.
         """
-        check_voice(voice, model=self._digest, same_speaker=same_speaker)
+        if voice is not None:  # else the weights need no digest
+            check_voice(voice, model=self._digest, same_speaker=same_speaker)
         if same_speaker:
             self._warn_without_speakers()
         if isinstance(clips, list):
@@ -224,10 +225,12 @@ class FewShotClassifier:
             EnrollmentError: fewer than two classes are enrolled, or the voice is of another model.
             AudioError: the clip cannot be used.
         """
-        check_voice(voice, model=self._digest, same_speaker=False)
+        if voice is not None:
+            check_voice(voice, model=self._digest, same_speaker=False)
         self._warn_without_speakers()
         found, kept = recognised(self.model, self._state, [clip], voice=voice, session=False)
-        return found[0], (voice or self._no_clips()).merged(points(stack(kept)).mean(0), 1)
+        mean = points(stack(kept)).mean(0)
+        return found[0], self._voice(mean, 1) if voice is None else voice.merged(mean, 1)
 
     def listen(self, clips: Iterable[Source | Clip]) -> Voice:
         """Return what a few clips of a speaker, of any emotions and without labels, tell of the voice.
@@ -240,7 +243,7 @@ class FewShotClassifier:
             AudioError: a clip cannot be used.
         """
         self._warn_without_speakers()
-        return self._no_clips().update(clips)
+        return self._voice(*mean_of(self.model, clips))
 
     def load_voice(self, path: Path | str) -> Voice:
         """Read a voice that `Voice.save` wrote.
@@ -248,24 +251,21 @@ class FewShotClassifier:
         Raises:
             CheckpointError: the file is damaged, is no voice, or is of another model.
         """
-        return read_voice(path, model=self._digest, width=self._width, mean_of=partial(mean_of, self.model))
+        width = points(silence(self.model)).shape[1]
+        return read_voice(path, model=self._digest, width=width, mean_of=partial(mean_of, self.model))
 
-    def _no_clips(self) -> Voice:
-        """Return a voice before its first clip; it keeps the model in memory, and nothing that is enrolled."""
-        return Voice(0, torch.zeros(self._width), self._digest, partial(mean_of, self.model))
+    def _voice(self, mean: Tensor, n_clips: int) -> Voice:
+        """Return a voice; it keeps the model in memory, and nothing that is enrolled."""
+        return Voice(n_clips, mean, self._digest, partial(mean_of, self.model))
 
     @cached_property
     def _digest(self) -> str:
         return digest_of(self.model)
 
-    @property
-    def _width(self) -> int:
-        return points(silence(self.model)).shape[1]
-
     def _warn_without_speakers(self) -> None:
         if self.model.speakers is None:
-            told = "this model has no statistics of speakers: it predicts as without a voice; train or import it again"
-            warnings.warn(told, DataWarning, stacklevel=3)
+            text = "this model has no statistics of speakers: it predicts as without a voice; train or import it again"
+            warnings.warn(text, DataWarning, stacklevel=3)
 
     def embed(self, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
         """Return the embeddings of clips, (n_clips, width) float32.

@@ -1,4 +1,4 @@
-"""Voice: what is known of a speaker from a few clips without labels; an immutable value of a few kilobytes."""
+"""Voice: the mean embedding of a speaker's unlabelled clips, an immutable value that is saved in a few kilobytes."""
 
 from __future__ import annotations
 
@@ -100,20 +100,19 @@ def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> 
     return Voice(int(n), mean, model, mean_of)
 
 
-def check_voice(voice: Voice | None, *, model: str, same_speaker: bool) -> None:
+def check_voice(voice: Voice, *, model: str, same_speaker: bool) -> None:
     """Refuse a voice of another model than the one of this digest, or beside `same_speaker`.
 
     Raises:
-        EnrollmentError: it is so.
+        EnrollmentError: it is one of these, or no voice at all.
     """
-    if voice is not None:
-        remedy = "Make one with classifier.listen(clips), or read one with classifier.load_voice(path)."
-        check_is(voice, Voice, name="voice", remedy=remedy, error=EnrollmentError)
-    if voice is not None and same_speaker:
+    remedy = "Make one with classifier.listen(clips), or read one with classifier.load_voice(path)."
+    check_is(voice, Voice, name="voice", remedy=remedy, error=EnrollmentError)
+    if same_speaker:
         raise EnrollmentError(
             "predict", found="a voice and same_speaker", expected="one of the two", remedy="Leave one of them out."
         )
-    if voice is not None and voice.model != model:
+    if voice.model != model:
         raise EnrollmentError(
             "voice",
             found="one of another model",

@@ -99,7 +99,9 @@ def take_encoder(target: Model, source: Model) -> Model:
             remedy="Train this learner by itself.",
         )
     load_weights(target.learner, {**target.learner.state_dict(), **encoder}, origin=source.config.learner)
-    speakers = source.speakers if isinstance(target.learner, EmbeddingLearner) else None  # of the same embeddings
+    # Statistics of speakers are of one embedding: a learner that changes the encoder's has another.
+    same = all(type(one.learner).embed is EmbeddingLearner.embed for one in (source, target))
+    speakers = source.speakers if same else None
     return replace(target, training_set=target.training_set | source.training_set, speakers=speakers)
 
 

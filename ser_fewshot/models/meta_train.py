@@ -93,7 +93,8 @@ def meta_train(
     if distributed.is_main():
         chosen_by = (*train_part.utterances, *validation_part.utterances)  # validation speakers chose the epoch
         record = model.training_set | TrainingSet.of(chosen_by)
-        model = replace(with_speakers(model, train_part), training_set=record)
+        # Not those of `start`: its encoder has been trained on.
+        model = replace(model, training_set=record, speakers=fit_speakers(model.learner, train_part))
         card = training_card(
             model, train_part.utterances, settings=settings, best=best, command=command, held_out=held_out
         )
