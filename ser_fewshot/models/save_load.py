@@ -37,7 +37,7 @@ from ser_fewshot.storage.tensors import (
 _FRONTEND, _SPEAKERS = "frontend.", "speakers."  # before the names of their tensors
 
 _SILENT_FRAMES = 32
-_ROUNDING = 1e-4  # of the largest eigenvalue of a covariance: a negative one of this size is zero
+_ROUNDING = 1e-4  # of the largest variance of a covariance: a negative eigenvalue of this size is zero
 
 
 def save_model(model: Model, folder: Path, *, card: str) -> None:
@@ -142,13 +142,16 @@ def _speaker_model(model: Model, tensors: Mapping[str, Tensor], *, origin: str) 
     return SpeakerModel(**{name: x.float() for name, x in tensors.items()})
 
 
+@small_work()
 def _are_covariances(tensors: Mapping[str, Tensor]) -> bool:
     """Whether the statistics of speakers are finite, and their covariances are such."""
     if not all(bool(x.isfinite().all()) for x in tensors.values()) or bool((tensors["variances"] < 0).any()):
         return False
-    values = {name: torch.linalg.eigvalsh(tensors[name]) for name in ("between", "within", "classes")}
-    least = {name: float(x[0] + _ROUNDING * x[-1].abs()) for name, x in values.items() if len(x)}
-    return all(value >= 0 for value in least.values()) and bool((values["within"] > 0).all())
+    matrices = [tensors["within"]]  # is inverted, the others may be of less than full rank
+    for name in ("between", "classes"):
+        x = tensors[name]
+        matrices.append(x + _ROUNDING * x.diagonal().abs().max() * torch.eye(len(x)))
+    return not any(bool(torch.linalg.cholesky_ex(x)[1]) for x in matrices)
 
 
 @small_work()
