@@ -37,6 +37,7 @@ from ser_fewshot.storage.tensors import (
 _FRONTEND, _SPEAKERS = "frontend.", "speakers."  # before the names of their tensors
 
 _SILENT_FRAMES = 32
+_TINY = 1e-12  # so that a covariance of zeros is one
 _ROUNDING = 1e-4  # of the largest variance of a covariance: a negative eigenvalue of this size is zero
 
 
@@ -150,7 +151,7 @@ def _are_covariances(tensors: Mapping[str, Tensor]) -> bool:
     matrices = [tensors["within"]]  # is inverted, the others may be of less than full rank
     for name in ("between", "classes"):
         x = tensors[name]
-        matrices.append(x + _ROUNDING * x.diagonal().abs().max() * torch.eye(len(x)))
+        matrices.append(x + _ROUNDING * x.diagonal().abs().max().clamp_min(_TINY) * torch.eye(len(x)))
     return not any(bool(torch.linalg.cholesky_ex(x)[1]) for x in matrices)
 
 
