@@ -84,6 +84,7 @@ def load_model(folder: Path | str) -> Model:
     return assemble(config, learner, frontend, speakers, training_set=record, origin=str(folder))
 
 
+@small_work()
 def assemble(
     config: Mapping[str, Any],
     learner: Mapping[str, Tensor],
@@ -143,7 +144,6 @@ def _speaker_model(model: Model, tensors: Mapping[str, Tensor], *, origin: str) 
     return SpeakerModel(**{name: x.float() for name, x in tensors.items()})
 
 
-@small_work()
 def _are_covariances(tensors: Mapping[str, Tensor]) -> bool:
     """Whether the statistics of speakers are finite, and their covariances are such."""
     if not all(bool(x.isfinite().all()) for x in tensors.values()) or bool((tensors["variances"] < 0).any()):
