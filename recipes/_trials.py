@@ -14,7 +14,7 @@ from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import Evaluation, Interval, evaluate, interval
 from ser_fewshot.evaluation.calibration import Calibration, reliability
 from ser_fewshot.evaluation.open_set import Rejection, auroc, novelties, pooled
-from ser_fewshot.evaluation.runner import predictions
+from ser_fewshot.evaluation.runner import adapted, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 
@@ -104,7 +104,7 @@ def probabilities(trial: Trial) -> dict[str, Any] | None:
     """Return ECE and reliability diagram, before and after calibration."""
     if trial.calibration is None:
         return None
-    found = predictions(trial.learner, trial.clips, trial.episodes)
+    found = adapted(outcomes(trial.learner, trial.clips, trial.episodes))
     parts = {"before": reliability(found, None).as_dict(), "after": reliability(found, trial.calibration).as_dict()}
     return {"spec": trial.spec.as_dict(), "protocol": str(trial.spec), "episodes": len(found), **parts}
 
@@ -113,7 +113,7 @@ def unknown_classes(trial: Trial) -> dict[str, Any] | None:
     """Return how well clips of a class out of the support are detected; None for fewer than three classes."""
     if trial.calibration is None or trial.spec.n_way < 3:
         return None
-    found = predictions(trial.learner, trial.clips, trial.episodes, leave_out=True)
+    found = adapted(outcomes(trial.learner, trial.clips, trial.episodes, leave_out=True))
     rows = [(novelties(one, trial.calibration), one.known.numpy()) for one in found]
     within = [auroc(values[known], values[~known]) for values, known in rows]
     kept = [np.mean(values[known] < trial.calibration.threshold) for values, known in rows]

@@ -22,7 +22,7 @@ from torch import Tensor
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import EpisodeError
-from ser_fewshot.evaluation.runner import Outcome, Predictions, outcomes, predictions
+from ser_fewshot.evaluation.runner import Outcome, Predictions, adapted, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import EmbeddingLearner, Learner, SpeakerModel, embed_clips
 
@@ -59,7 +59,7 @@ class LearnerPredictor:
 
     def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:
         """Adapt to all classes but one and predict the queries of all."""
-        return predictions(self.learner, self.embedded, episodes, leave_out=True)
+        return adapted(outcomes(self.learner, self.embedded, episodes, leave_out=True))
 
 
 class SupportVectors(EmbeddingLearner):

@@ -19,7 +19,7 @@ from ser_fewshot.compute.versions import versions
 from ser_fewshot.episodes import EpisodeSampler
 from ser_fewshot.errors import SerFewshotError
 from ser_fewshot.evaluation import Evaluation, compare, interval
-from ser_fewshot.evaluation.runner import Predictions, evaluation_of
+from ser_fewshot.evaluation.runner import Predictions, adapted, evaluation_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettin
             case, drawn, trained=method.kind != "model", independent=not (overlap.found or method.kind == "ceiling")
         ),
         licences=measures.licences({case.corpus, *built.training_set.labelled, *(clip.corpus for clip in train)}),
-        **_measures(case, built, [one for one in outcomes if isinstance(one, Predictions)], drawn),
+        **_measures(case, built, adapted(outcomes), drawn),
         origin=_origin(key_of(case, method), run, minutes=(built.minutes, (time.monotonic() - start) / 60)),
     )
 

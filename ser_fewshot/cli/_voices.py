@@ -10,6 +10,7 @@ from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation import Evaluation, Interval, compare, evaluate
 from ser_fewshot.frontends import FeatureSet
+from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model
 
 _VOICE, _SESSION = " + voice", " + session"  # rows of a learner beside its plain one
@@ -42,6 +43,8 @@ def scored(
         rows[_VOICE] = {"speakers": model.speakers}
     if session:
         rows[_SESSION] = {"speakers": model.speakers, "session": True}
+    if len(rows) > 1:  # embedded once for all of them
+        features = FeatureSet(features.utterances, tuple(embed_clips(model.learner, features.clips)))
     return {
         name + row: evaluate(
             model.learner, features, episodes, spec=spec, track=tracker(f"evaluate {name}{row}"), **options

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, QuerySpeaker
 from ser_fewshot.errors import EpisodeError, SettingsError
-from ser_fewshot.evaluation.runner import Predictions, check_any, predictions
+from ser_fewshot.evaluation.runner import Predictions, adapted, check_any, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 from ser_fewshot.settings import check_types
@@ -139,7 +139,7 @@ def validation_predictions(
             for k_shot in SHOTS
         ]
         episodes = [episode for spec in cells for episode in possible_episodes(features, spec, seed, n_episodes)]
-        if found := predictions(learner, features, episodes, leave_out=True):
+        if found := adapted(outcomes(learner, features, episodes, leave_out=True)):
             return found
     raise EpisodeError(
         "calibration",

@@ -144,17 +144,8 @@ def outcomes(
             yield Predictions(episode, statistics.k_shot, logits, y, evidence)
 
 
-def predictions(
-    learner: Learner,
-    features: FeatureSet,
-    episodes: Iterable[Episode],
-    *,
-    leave_out: bool = False,
-    speakers: SpeakerModel | None = None,
-    session: bool = False,
-) -> list[Predictions]:
-    """Return the predictions for the episodes that could be adapted to; see `outcomes`."""
-    found = outcomes(learner, features, episodes, leave_out=leave_out, speakers=speakers, session=session)
+def adapted(found: Iterable[Outcome]) -> list[Predictions]:
+    """Return the predictions for the episodes that could be adapted to."""
     return [one for one in found if isinstance(one, Predictions)]
 
 

@@ -24,7 +24,7 @@ from ser_fewshot.evaluation.calibration import (
     optimal_temperature,
     validation_predictions,
 )
-from ser_fewshot.evaluation.runner import Predictions, predictions
+from ser_fewshot.evaluation.runner import Predictions, adapted, outcomes
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner, names
 from ser_fewshot.settings import fill
@@ -173,9 +173,9 @@ def test_one_class_of_each_episode_is_left_out_in_turn():
     features = FeatureSet(utterances, tuple(torch.full((1, 8), float(number)) for number in range(6)))
     support, query = (("a0",), ("b0",), ("c0",)), (("a1",), ("b1",), ("c1",))
     episodes = [Episode(index, ("a", "b", "c"), support, query) for index in range(3)]
-    found = [one.y.tolist() for one in predictions(learner(), features, episodes, leave_out=True)]
+    found = [one.y.tolist() for one in adapted(outcomes(learner(), features, episodes, leave_out=True))]
     assert found == [[-1, 0, 1], [0, -1, 1], [0, 1, -1]]
-    (whole, *_) = predictions(learner(), features, episodes)
+    (whole, *_) = adapted(outcomes(learner(), features, episodes))
     assert whole.y.tolist() == [0, 1, 2]
     assert (whole.n_way, whole.k_shot, whole.known.all().item()) == (3, 1, True)
 

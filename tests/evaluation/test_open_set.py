@@ -19,7 +19,7 @@ from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import AdaptationError, EpisodeError
 from ser_fewshot.evaluation.calibration import Calibration, ReliabilityBins, fit_calibration, reliability
 from ser_fewshot.evaluation.open_set import Rejection, false_positive_rate, novelties, oscr, pooled
-from ser_fewshot.evaluation.runner import predictions
+from ser_fewshot.evaluation.runner import adapted, outcomes
 from ser_fewshot.frontends import Features, FeatureSet, extract, stack
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import ModelConfig, build_model
@@ -111,7 +111,7 @@ def test_reliability_before_and_after_worked_out_by_hand():
     odds = float(np.log(4))  # of a logit of log 16, halved: 4 to 1 and 1
     features = told((2 * odds, 0), (0, 2 * odds), (0, 0, 2 * odds), (2 * odds, 0))
     asked = episodes(("q0", "q1", "q2"), ("q0", "q1", "q3"))  # five of six are right
-    found = predictions(Told(), features, asked)
+    found = adapted(outcomes(Told(), features, asked))
     after = reliability(found, BY_LOGIT)
     assert reliability(found, None).ece == pytest.approx(16 / 18 - 5 / 6, rel=1e-4)
     assert after.ece == pytest.approx(5 / 6 - 4 / 6, rel=1e-4)
@@ -124,7 +124,7 @@ def test_open_set_worked_out_by_hand():
     # Largest logits: q0 3 and right, q1 1 and wrong, q2 -1 (called unknown), q3 2.
     features = told((3.0, 0.0), (1.0, 0.0), (-1.0, -2.0), (2.0, 0.0))
     asked = episodes(("q2", "q0", "q1"), ("q0", "q3", "q2"))  # of the first "a" is left out, of the second "b"
-    first, second = found = predictions(Told(), features, asked, leave_out=True)
+    first, second = found = adapted(outcomes(Told(), features, asked, leave_out=True))
     # First: unknown -1 is flagged, known 3 (right) and 1 (wrong, it is "c") are kept.
     # Second: unknown 2 is not; known 3 (right) is kept, known -1 (wrong) is flagged.
     assert [(novelties(one, BY_LOGIT) >= BY_LOGIT.threshold).tolist() for one in (first, second)] == [
@@ -144,7 +144,7 @@ def test_a_fitted_calibration_lowers_the_error_of_one_that_is_far_too_sure():
     calibration = fit_calibration(made, corpus(seed=1), seed=0, n_episodes=10)
     features, spec = corpus(seed=2), EpisodeSpec(n_way=3, k_shot=2, n_query=4)
     asked = EpisodeSampler(features.utterances, spec).draw_many(60)
-    found = predictions(made, features, asked)
+    found = adapted(outcomes(made, features, asked))
     assert reliability(found, calibration).ece < 0.1 < reliability(found, None).ece
     assert_unknown_clips_are_flagged(made, features, asked, calibration)
 
@@ -153,7 +153,7 @@ def assert_unknown_clips_are_flagged(
     made: Learner, features: FeatureSet, asked: Sequence[Episode], calibration: Calibration
 ) -> None:
     """More clips of known classes are kept than of unknown ones, and most of them."""
-    known, right, unknown = pooled(predictions(made, features, asked, leave_out=True), calibration)
+    known, right, unknown = pooled(adapted(outcomes(made, features, asked, leave_out=True)), calibration)
     assert Rejection.of(known, right, unknown).auroc > 0.6
     kept = np.mean(known < calibration.threshold)
     assert kept > 0.5
@@ -167,7 +167,7 @@ def test_novelty_of_clips_without_information_is_chance():
     made = build_learner("ridge", 8, {"encoder": {"name": "mean"}})
     asked = EpisodeSampler(features.utterances, spec).draw_many(200)
     calibration = fit_calibration(made, corpus(seed=1), seed=0, n_episodes=5)
-    found = predictions(made, noise, asked, leave_out=True)
+    found = adapted(outcomes(made, noise, asked, leave_out=True))
     assert abs(Rejection.of(*pooled(found, calibration)).auroc - 0.5) < 0.05
 
 
@@ -179,7 +179,7 @@ class Diverging(Learner):
 
 
 def test_no_episode_that_can_be_adapted_to_is_refused():
-    found = predictions(Diverging(), told((1.0, 0.0)), episodes(("q0", "q0", "q0")))
+    found = adapted(outcomes(Diverging(), told((1.0, 0.0)), episodes(("q0", "q0", "q0"))))
     for measure in (reliability, pooled):
         with pytest.raises(EpisodeError, match="no episode"):
             measure(found, BY_LOGIT)
@@ -196,5 +196,5 @@ def test_a_real_corpus_is_calibrated_and_unknown_emotions_are_told_better_than_b
     calibration = fit_calibration(model.learner, fitted, seed=0, n_episodes=15)
     spec = EpisodeSpec(n_way=4, k_shot=5, n_query=5)
     drawn = EpisodeSampler(asked.utterances, spec).draw_many(100)
-    assert reliability(predictions(model.learner, asked, drawn), calibration).ece < 0.1
+    assert reliability(adapted(outcomes(model.learner, asked, drawn)), calibration).ece < 0.1
     assert_unknown_clips_are_flagged(model.learner, asked, drawn, calibration)
