@@ -15,14 +15,16 @@ identity", 2007, https://doi.org/10.1109/ICCV.2007.4409052).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ser_fewshot.frontends import Features
+from ser_fewshot.learners._base import class_means
 
 _RANK = 256  # principal components: 64 lose a third of the gain
 _SHRINKAGE = 0.3  # of the within covariance towards equal variances
@@ -102,7 +104,7 @@ def centred_support(
 ) -> tuple[Features, Tensor]:
     """Subtract the offset of each speaker of a support.
 
-    A speaker of one class is left as he is: his offset and his class cannot be told apart.
+    A speaker of one class is left as is: the offset of the speaker and the mean of the class cannot be separated.
 
     Args:
         features: (n_support, ...).
@@ -120,9 +122,10 @@ def centred_support(
     several = torch.tensor([len(set(y[row == k].tolist())) > 1 for k in range(len(names))] + [False])[:, None]
     offsets = x.new_zeros(len(names) + 1, x.shape[1])
     for _ in range(_ROUNDS if several.any() else 0):
-        residual = x - _means(x - offsets[row], y, n_way)[y]
-        offsets = several * model.session_offset(_sums(residual, row, len(n)) / n, n)
-    return shifted(features, offsets[row]), _means(x - offsets[row], y, n_way)
+        residual = x - class_means(x - offsets[row], y, n_way)[y]
+        means = torch.zeros_like(offsets).index_add_(0, row, residual) / n
+        offsets = several * model.session_offset(means, n)
+    return shifted(features, offsets[row]), class_means(x - offsets[row], y, n_way)
 
 
 def without_voice(
@@ -154,19 +157,15 @@ def fit_speaker_model(
         classes: (n,) of each clip.
         speakers: (n,) of each clip; None where that is not known.
     """
-    rests, offsets, means, shares = [], [], [], []
+    parts: list[_Parts] = []
     for corpus in sorted(set(corpora)):
         rows = [row for row, name in enumerate(corpora) if name == corpus and speakers[row] is not None]
-        found = _decomposed(z[rows], [classes[row] for row in rows], [str(speakers[row]) for row in rows])
-        if found is not None:
-            rests.append(found["rest"])
-            offsets.append(found["offsets"])
-            means.append(found["means"])
-            shares.append(found["shares"])
-    if not rests:
+        part = _decomposed(z[rows], [classes[row] for row in rows], [str(speakers[row]) for row in rows])
+        parts += [part] if part is not None else []
+    if not parts:
         return None
-    rest, offset, mean = (torch.cat(parts) for parts in (rests, offsets, means))
-    sampled = float(torch.cat(shares).mean())  # of the within covariance, that the mean of a speaker's clips keeps
+    rest, offset, mean = (torch.cat([part[number] for part in parts]) for number in range(3))
+    sampled = float(torch.cat([part.shares for part in parts]).mean())
     basis = _basis(rest + mean).half().float()  # as it is stored
     e, o, m = rest @ basis, offset @ basis, mean @ basis
     within = e.T @ e / len(e)
@@ -175,22 +174,38 @@ def fit_speaker_model(
     if scale <= _TINY:  # a network that has died embeds all clips alike
         return None
     within = (1 - _SHRINKAGE) * within + _SHRINKAGE * scale * torch.eye(len(within))
-    variances = torch.stack([_mean_variance(offsets, rests, shares), torch.stack([_var(r) for r in rests]).mean(0)])
-    return SpeakerModel(basis, between, within, m.T @ m / len(m), variances)
+    return SpeakerModel(basis, between, within, m.T @ m / len(m), _variances(parts))
 
 
-def _mean_variance(offsets: Sequence[Tensor], rests: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
-    """Variance between speakers of each value, averaged over corpora, (width,)."""
-    found = [_var(o) - _var(rest) * share.mean() for o, rest, share in zip(offsets, rests, shares, strict=True)]
-    return torch.stack(found).clamp_min(0).mean(0)
+class _Parts(NamedTuple):
+    """The embeddings of one corpus as a sum of three.
+
+    Attributes:
+        rest: (n, width).
+        offsets: (n_speakers, width).
+        means: (n, width) of the class of each clip, centred.
+        shares: (n_speakers,) of the variance of the rest, that the mean over a speaker's clips keeps.
+    """
+
+    rest: Tensor
+    offsets: Tensor
+    means: Tensor
+    shares: Tensor
 
 
-def _var(x: Tensor) -> Tensor:
+def _variances(parts: Sequence[_Parts]) -> Tensor:
+    """Return the variances between and within speakers of each value, averaged over corpora, (2, width)."""
+    between = [_variance(part.offsets) - _variance(part.rest) * part.shares.mean() for part in parts]
+    within = torch.stack([_variance(part.rest) for part in parts])
+    return torch.stack([torch.stack(between).clamp_min(0).mean(0), within.mean(0)])
+
+
+def _variance(x: Tensor) -> Tensor:
     return x.square().sum(0) / max(len(x) - 1, 1)
 
 
-def _decomposed(z: Tensor, classes: Sequence[str], speakers: Sequence[str]) -> Mapping[str, Tensor] | None:
-    """Return one corpus as class means (by clip, centred), speaker offsets and the rest; None with too few speakers."""
+def _decomposed(z: Tensor, classes: Sequence[str], speakers: Sequence[str]) -> _Parts | None:
+    """Part the embeddings of one corpus; None with too few speakers of several classes."""
     y, who = (torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1]) for names in (classes, speakers))
     several = [k for k in range(len(set(speakers))) if len(set(y[who == k].tolist())) > 1]
     if len(several) < _LEAST_SPEAKERS:
@@ -201,15 +216,11 @@ def _decomposed(z: Tensor, classes: Sequence[str], speakers: Sequence[str]) -> M
     n_way, n_speakers = int(y.max()) + 1, len(several)
     offsets = z.new_zeros(n_speakers, z.shape[1])
     for _ in range(_ROUNDS):
-        means = _means(z - offsets[who], y, n_way)
-        offsets = _means(z - means[y], who, n_speakers)
+        means = class_means(z - offsets[who], y, n_way)
+        offsets = class_means(z - means[y], who, n_speakers)
         offsets = offsets - offsets.mean(0)
-    return {
-        "rest": z - means[y] - offsets[who],
-        "offsets": offsets,
-        "means": (means - means.mean(0))[y],
-        "shares": 1 / torch.bincount(who).to(z.dtype),
-    }
+    counts = torch.bincount(who).to(z.dtype)
+    return _Parts(z - means[y] - offsets[who], offsets, (means - means.mean(0))[y], 1 / counts)
 
 
 def _basis(x: Tensor) -> Tensor:
@@ -224,11 +235,3 @@ def _positive(x: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(x)
     positive: Tensor = (vectors * values.clamp_min(0)) @ vectors.T
     return positive
-
-
-def _means(x: Tensor, group: Tensor, n: int) -> Tensor:
-    return _sums(x, group, n) / torch.bincount(group, minlength=n).clamp_min(1)[:, None]
-
-
-def _sums(x: Tensor, group: Tensor, n: int) -> Tensor:
-    return x.new_zeros(n, x.shape[1]).index_add_(0, group, x)
