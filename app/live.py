@@ -93,7 +93,7 @@ def extend(stream: Stream, session: Session, voice: SessionVoice, chunk: ClipInp
     samples = _read(chunk)
     if not isinstance(samples, tuple):
         return replace(stream, notes=() if samples is None else (samples,)), voice
-    if stream.person != session.person:  # what is there so far, another person said
+    if stream.person != session.person:  # the samples so far are of another person
         stream = replace(stream, person=session.person, listened=stream.seconds)
     stream = _appended(stream, *samples)
     latest = stream.windows[-1].end if stream.windows else 0.0

@@ -51,8 +51,8 @@ class BuiltMethod:
         minutes: that building it took.
         training_set: of a saved model; that of a method trained on the split is in the split.
         notes: what a reader must know.
-        speakers: how the embeddings of the training clips vary by speaker, fitted when called; None where they do not
-            tell, or for a method that ignores the support.
+        speakers: fits, when called, how the embeddings of the training clips vary by speaker; None where these are too
+            few, or for a method that ignores the support.
     """
 
     predictor: Predictor

@@ -139,7 +139,7 @@ PROTOCOLS = (
     *(
         Protocol(
             name=f"new-voice-context-{n}",
-            title=f"One new speaker of a corpus never heard, known from {n} clip{'' if n == 1 else 's'} without labels",
+            title=f"One speaker of another corpus, with {n} unlabelled clip{'' if n == 1 else 's'} of the voice",
             new="corpus",
             spec=replace(_VOICE, context=n),
         )
@@ -147,7 +147,7 @@ PROTOCOLS = (
     ),
     Protocol(
         name="new-voice-session",
-        title="One new speaker of a corpus never heard, known from the queries themselves",
+        title="One speaker of another corpus, whose queries are one session",
         new="corpus",
         spec=replace(_VOICE, context=1),  # which makes it one speaker
         session=True,

@@ -63,7 +63,7 @@ class Enrollment:
         calibration: None where the model has none.
         speakers: None where the model has none, so that no offset of a voice can be estimated.
         means: (n_way, width) class means, the offsets of known speakers subtracted.
-        offsets: of the voices that were asked for.
+        offsets: those of voices that were computed already.
     """
 
     enrolled: dict[str, Enrolled]

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ser_fewshot.classifier.enrollment import MOST_CLIPS, Enrolled
 from ser_fewshot.classifier.inputs import checked_label, one_line
+from ser_fewshot.classifier.voice import LARGEST
 from ser_fewshot.errors import CheckpointError, EnrollmentError
-from ser_fewshot.models import FORMAT, Model, assemble, parted, silence, to_store
+from ser_fewshot.models import FORMAT, Model, assemble, silence, split_by_prefix, to_store
 from ser_fewshot.models.training_set import RECORD, UNKNOWN, parsed
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import read_tensors
 
-_LARGEST = 1e6  # of the values of a clip: no network makes such ones, and their squares must stay finite
 _LEARNER, _FRONTEND, _SPEAKERS, _CLIP = "learner/", "frontend/", "speakers/", "clip/"
 
 
@@ -47,7 +47,7 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
         CheckpointError: it is damaged, was changed, or is no enrolment.
     """
     tensors, metadata = read_tensors(path)
-    learner, frontend, speakers, clips = parted(tensors, _LEARNER, _FRONTEND, _SPEAKERS)
+    learner, frontend, speakers, clips = split_by_prefix(tensors, _LEARNER, _FRONTEND, _SPEAKERS)
     try:
         config, enrolled = json.loads(metadata["config"]), _classes(json.loads(metadata["classes"]), clips)
         if not isinstance(config, dict):
@@ -98,10 +98,10 @@ def _check_clips(model: Model, clips: Mapping[str, Tensor], *, origin: str) -> N
     like = silence(model).x[0]
     for name, clip in clips.items():
         fits = clip.ndim == like.ndim and clip.shape[-1] == like.shape[-1] and clip.numel() > 0
-        if not fits or clip.dtype != like.dtype or not bool((clip.abs() < _LARGEST).all()):
+        if not fits or clip.dtype != like.dtype or not bool((clip.abs() < LARGEST).all()):
             raise CheckpointError(
                 f"{origin}, {name}",
                 found=f"the shape {tuple(clip.shape)} and type {clip.dtype}, or values that no model makes",
-                expected=f"values below {_LARGEST:g} of type {like.dtype} and width {like.shape[-1]}",
+                expected=f"values below {LARGEST:g} of type {like.dtype} and width {like.shape[-1]}",
                 remedy="The file was damaged or changed: save the enrolment again.",
             )

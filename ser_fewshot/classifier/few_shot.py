@@ -233,7 +233,7 @@ class FewShotClassifier:
         return found[0], self._voice(mean, 1) if voice is None else voice.merged(mean, 1)
 
     def listen(self, clips: Iterable[Source | Clip]) -> Voice:
-        """Return what a few clips of a speaker, of any emotions and without labels, tell of the voice.
+        """Return the voice of a speaker, from a few clips of any emotions without labels.
 
         Pass it to `predict`: what the voice adds to every embedding is estimated relative to the enrolled clips, and
         subtracted. A model without statistics of speakers warns, and predicts as without a voice.

@@ -79,7 +79,7 @@ def recognised(
         state: what is enrolled.
         sources: clips.
         voice: whose offset is subtracted.
-        session: whether all clips are one speaker's, whose offset they tell together.
+        session: whether all clips are of one speaker, whose offset is then estimated from them.
 
     Raises:
         EnrollmentError: fewer than two classes are enrolled.

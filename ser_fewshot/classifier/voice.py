@@ -21,7 +21,8 @@ from ser_fewshot.storage.tensors import digest, read_tensors
 
 _MEAN, _CLIPS, _MODEL = "mean", "clips", "model"
 _DIGITS = 6  # of the number of clips
-_LARGEST = 1e6  # of the values of an embedding, as in an enrolment file
+LARGEST = 1e6
+"""Of the values of an embedding in a file: no network makes larger ones, and their squares must stay finite."""
 
 MeanOf = Callable[[Iterable[Source | Clip]], tuple[Tensor, int]]
 """Clips -> the mean of their embeddings (width,), and their number."""
@@ -82,7 +83,7 @@ def read_voice(path: Path | str, *, model: str, width: int, mean_of: MeanOf) -> 
     tensors, metadata = read_tensors(Path(path))
     mean, n, made_by = tensors.get(_MEAN), metadata.get(_CLIPS, ""), metadata.get(_MODEL)
     counted = n.isascii() and n.isdecimal() and len(n) <= _DIGITS and int(n) > 0
-    legal = mean is not None and mean.ndim == 1 and mean.dtype == torch.float32 and bool((mean.abs() < _LARGEST).all())
+    legal = mean is not None and mean.ndim == 1 and mean.dtype == torch.float32 and bool((mean.abs() < LARGEST).all())
     if mean is None or not legal or not counted:
         raise CheckpointError(
             str(path),

@@ -42,15 +42,17 @@ def divisible(sizes: NDArray[np.int64], total: int, k_shot: int, n_query: int) -
     return bool(reachable[least : most + 1].any())
 
 
-def one_query_speaker(rng: np.random.Generator, counts: Rows, *, k_shot: int, n_query: int, one: bool) -> Sides | None:
-    """Draw the speaker of all queries and, with `one`, another of the whole support.
+def one_query_speaker(
+    rng: np.random.Generator, counts: Rows, *, k_shot: int, n_query: int, one_support: bool
+) -> Sides | None:
+    """Draw the speaker of all queries and, with `one_support`, another of the whole support.
 
     Args:
         rng: draws them.
         counts: (n_way, n_speakers) clips.
         k_shot: support clips of each class.
         n_query: query clips of each class.
-        one: whether one speaker speaks the support; otherwise all others do.
+        one_support: whether one speaker speaks the support; otherwise all others may.
 
     Returns:
         Sides as `random_sides` has them; None where no speaker has enough clips of every class.
@@ -59,11 +61,11 @@ def one_query_speaker(rng: np.random.Generator, counts: Rows, *, k_shot: int, n_
     may_query = np.flatnonzero((counts >= n_query).all(0))
     if not len(may_query):
         return None
-    asked = rng.choice(may_query)
+    speaker = rng.choice(may_query)
     support, query = np.ones(n_speakers + 1, dtype=bool), np.zeros(n_speakers + 1, dtype=bool)
-    query[asked], support[[asked, -1]] = True, False
-    if one:
-        may_support = np.setdiff1d(np.flatnonzero((counts >= k_shot).all(0)), [asked])
+    query[speaker], support[[speaker, -1]] = True, False
+    if one_support:
+        may_support = np.setdiff1d(np.flatnonzero((counts >= k_shot).all(0)), [speaker])
         if not len(may_support):
             return None
         support[:] = False

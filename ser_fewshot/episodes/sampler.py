@@ -206,7 +206,7 @@ class EpisodeSampler:
         n, spec = self._sizes[what], self.spec
         counts = np.stack([np.bincount(self._speakers[rows] + 1, minlength=n + 1)[1:] for rows in classes])
         sides = one_query_speaker(
-            rng, counts, k_shot=spec.k_shot, n_query=spec.n_query, one=spec.support_speakers == "one"
+            rng, counts, k_shot=spec.k_shot, n_query=spec.n_query, one_support=spec.support_speakers == "one"
         )
         return np.zeros((2, n + 1), dtype=bool) if sides is None else sides
 

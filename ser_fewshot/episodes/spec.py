@@ -33,8 +33,8 @@ class EpisodeSpec:
         query_text: "different": no sentence of a query clip is spoken in the support, where the corpus knows its
             sentences; "any": no constraint.
         mix_corpora: whether one episode may hold clips of several corpora, whose recordings may give the class away.
-        context: unlabelled clips of the query speaker, who is then one: at most so many, none of them a query. They
-            tell of the voice; see `ser_fewshot.learners.SpeakerModel`.
+        context: how many unlabelled clips of the query speaker there are at most, none of them a query; all queries are
+            then of one speaker. The offset of the voice is estimated from them: `ser_fewshot.learners.SpeakerModel`.
         context_of: "any": of all emotions of the corpus; "neutral": of that alone; "one": of one emotion, drawn anew.
         support_speakers: "one": one speaker speaks the whole support.
     """

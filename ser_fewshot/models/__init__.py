@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ser_fewshot.models.build import build_model, swap_learner, take_encoder, with_view
 from ser_fewshot.models.config import FORMAT, Model, ModelConfig
-from ser_fewshot.models.save_load import assemble, load_model, parted, save_model, silence, to_store
+from ser_fewshot.models.save_load import assemble, load_model, save_model, silence, split_by_prefix, to_store
 
 __all__ = [
     "FORMAT",
@@ -13,9 +13,9 @@ __all__ = [
     "assemble",
     "build_model",
     "load_model",
-    "parted",
     "save_model",
     "silence",
+    "split_by_prefix",
     "swap_learner",
     "take_encoder",
     "to_store",

@@ -64,7 +64,7 @@ def to_store(model: Model, *, learner: str, frontend: str, speakers: str) -> dic
     return {name: halved(tensor).contiguous() for name, tensor in tensors.items()}
 
 
-def parted(tensors: Mapping[str, Tensor], *prefixes: str) -> list[dict[str, Tensor]]:
+def split_by_prefix(tensors: Mapping[str, Tensor], *prefixes: str) -> list[dict[str, Tensor]]:
     """Return the tensors of each prefix, without it, and last those of none."""
     parts = [{name.removeprefix(one): x for name, x in tensors.items() if name.startswith(one)} for one in prefixes]
     return [*parts, {name: x for name, x in tensors.items() if not name.startswith(prefixes)}]
@@ -80,7 +80,7 @@ def load_model(folder: Path | str) -> Model:
     config = read_config(folder / "config.json")
     tensors, metadata = read_tensors(folder / "model.safetensors")
     record = parsed(metadata[RECORD], origin=str(folder)) if RECORD in metadata else by_card(folder)
-    frontend, speakers, learner = parted(tensors, _FRONTEND, _SPEAKERS)
+    frontend, speakers, learner = split_by_prefix(tensors, _FRONTEND, _SPEAKERS)
     return assemble(config, learner, frontend, speakers, training_set=record, origin=str(folder))
 
 
