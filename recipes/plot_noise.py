@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _figures._style import svg
-from matplotlib.figure import Figure
+from _figures._style import by_corpus
 
 from ser_fewshot.storage.files import write_atomically
 
@@ -31,20 +30,10 @@ def main() -> None:
 
 def drawn(corpora: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the figure as SVG: axes for each corpus, a line for each kind of support."""
-
-    def figure() -> Figure:
-        whole = Figure(figsize=(3.2 * len(corpora), 3.8), layout="constrained")
-        places = whole.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
-        for place, (corpus, rows) in zip(places, corpora.items(), strict=True):
-            draw(place, corpus, rows)
-        places[0].set_ylabel("UAR, %")
-        places[0].legend(title="clips enrolled", fontsize="small")
-        return whole
-
-    return svg(figure, salt="noise")
+    return by_corpus(corpora, draw, size=(3.2, 3.8), label="UAR, %", legend="clips enrolled", salt="noise")
 
 
-def draw(place: Any, corpus: str, rows: Mapping[str, Any]) -> None:
+def draw(place: Any, rows: Mapping[str, Any]) -> None:
     """Draw UAR with its interval under every condition, and chance."""
     conditions = list(dict.fromkeys(name.partition(", support ")[0] for name in rows))
     for support, (colour, marker) in LOOKS.items():
@@ -54,7 +43,6 @@ def draw(place: Any, corpus: str, rows: Mapping[str, Any]) -> None:
         place.errorbar(at, 100 * uar, 100 * half, color=colour, marker=marker, markersize=4, label=support)
     place.axhline(100 * next(iter(rows.values()))["chance"], color="black", linewidth=0.5, linestyle="--")
     place.set_xticks(range(len(conditions)), conditions, rotation=60, ha="right", fontsize="small")
-    place.set_title(corpus)
 
 
 if __name__ == "__main__":

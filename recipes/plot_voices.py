@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _figures._style import svg
+from _figures._style import by_corpus
 from _voices import NUMBERS, clips_of
-from matplotlib.figure import Figure
 
 from ser_fewshot.storage.files import write_atomically
 
@@ -33,20 +32,12 @@ def main() -> None:
 
 def drawn(corpora: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the figure as SVG: axes for each corpus, a line for each kind of support."""
-
-    def figure() -> Figure:
-        whole = Figure(figsize=(3.0 * len(corpora), 3.4), layout="constrained")
-        places = whole.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
-        for place, (corpus, rows) in zip(places, corpora.items(), strict=True):
-            draw(place, corpus, rows)
-        places[0].set_ylabel("gain in UAR, points")
-        places[0].legend(title="speakers enrolled", fontsize="small")
-        return whole
-
-    return svg(figure, salt="voices")
+    return by_corpus(
+        corpora, draw, size=(3.0, 3.4), label="gain in UAR, points", legend="speakers enrolled", salt="voices"
+    )
 
 
-def draw(place: Any, corpus: str, rows: Mapping[str, Any]) -> None:
+def draw(place: Any, rows: Mapping[str, Any]) -> None:
     """Draw the gain with its interval for each number of clips, and apart from these for a session."""
     for support, (colour, marker) in LOOKS.items():
         found = {
@@ -59,7 +50,6 @@ def draw(place: Any, corpus: str, rows: Mapping[str, Any]) -> None:
     place.axhline(0, color="black", linewidth=0.5, linestyle="--")
     place.set_xticks(range(len(PLACES)), [*map(str, NUMBERS), "session"], fontsize="small")
     place.set_xlabel("clips listened to")
-    place.set_title(corpus)
 
 
 if __name__ == "__main__":

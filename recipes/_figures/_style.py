@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -50,3 +50,36 @@ def svg(draw: Callable[[], Figure], *, salt: str, **style: Any) -> str:
         written = io.StringIO()
         draw().savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     return "".join(f"{line.rstrip()}\n" for line in written.getvalue().splitlines())
+
+
+def by_corpus(
+    corpora: Mapping[str, Any],
+    draw: Callable[[Axes, Any], None],
+    *,
+    size: tuple[float, float],
+    label: str,
+    legend: str,
+    salt: str,
+) -> str:
+    """Return a figure as SVG with axes for each corpus.
+
+    Args:
+        corpora: what is drawn of each.
+        draw: draws it.
+        size: of one corpus, in inches.
+        label: of the vertical axis, which all share.
+        legend: title of the legend.
+        salt: of the identifiers in the file.
+    """
+
+    def figure() -> Figure:
+        whole = Figure(figsize=(size[0] * len(corpora), size[1]), layout="constrained")
+        places = whole.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
+        for place, (corpus, rows) in zip(places, corpora.items(), strict=True):
+            draw(place, rows)
+            place.set_title(corpus)
+        places[0].set_ylabel(label)
+        places[0].legend(title=legend, fontsize="small")
+        return whole
+
+    return svg(figure, salt=salt)
