@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 # Before torch is imported: threads that wait for each other cost tests on small tensors several times their work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Before numba is imported: two processes that fill one cache can leave files there that crash whoever reads them
+# (https://github.com/numba/numba/issues/10128).
+CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache"
+os.environ["NUMBA_CACHE_DIR"] = str(CACHE / f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+
 # The same cases on every run, and no judgement of how long they take: machines are noisy.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
