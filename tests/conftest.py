@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,21 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / ".pytest_cache"
+
+# Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE, as in many containers), each process that tests start would
+# compile torch, gradio and transformers anew, which takes as long as many tests.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(CACHE / "bytecode")
+
 # Before torch is imported: threads that wait for each other cost tests on small tensors several times their work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before numba is imported: two processes that fill one cache can leave files there that crash whoever reads them
 # (https://github.com/numba/numba/issues/10128).
-CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache"
 os.environ["NUMBA_CACHE_DIR"] = str(CACHE / f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
 
 # The same cases on every run, and no judgement of how long they take: machines are noisy.
@@ -26,14 +36,9 @@ settings.register_profile("house", deadline=None, derandomize=True, suppress_hea
 settings.load_profile("house")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, which shares its fixtures, and all that open the page in another."""
-    for item in items:
-        group = "page" if item.path.parent.name == "app" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+pytest_plugins = ["scheduler"]
 
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture
