@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -26,19 +27,27 @@ if sys.dont_write_bytecode:
 
 # Before torch is imported: threads that wait for each other cost tests on small tensors several times their work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where a test asks for more, they sleep while they wait, for the cores are those of other tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Before numba is imported: two processes that fill one cache can leave files there that crash whoever reads them
-# (https://github.com/numba/numba/issues/10128).
+# (https://github.com/numba/numba/issues/10128). What it compiles runs on seconds of sound: optimising takes longer.
+os.environ.setdefault("NUMBA_OPT", "0")
 os.environ["NUMBA_CACHE_DIR"] = str(CACHE / f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
 
 # The same cases on every run, and no judgement of how long they take: machines are noisy.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
-
 pytest_plugins = ["scheduler"]
 
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector millions of objects of imported modules, which stay to the end anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -65,6 +65,12 @@ def _few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "validation_predictions", functools.partial(validation_predictions, n_episodes=2))
 
 
+@functools.cache
+def fitted(choice: Choice) -> Model:
+    """The model that a choice makes of the clips; only to be read."""
+    return fit_labels(taught(), clips(), choices=[choice])[0]
+
+
 def encoder_of(model: Model) -> Discriminant:
     encoder = model.learner.get_submodule("encoder")
     assert isinstance(encoder, Discriminant)
@@ -83,6 +89,12 @@ def answers(model: Model) -> Tensor:
         return model.learner.adapt(clips().batch(support), y)(clips().batch(query))
 
 
+def scored(learner: Learner, features: FeatureSet, episodes: Sequence[Episode], score: float, **told: Any) -> Evaluation:
+    """The evaluation of one episode, with another score."""
+    found = evaluate(learner, features, episodes[:1], **told)
+    return replace(found, uar=found.uar * 0 + score)
+
+
 def noted(monkeypatch: pytest.MonkeyPatch, *, scores: dict[float, float] | None = None) -> list[tuple[str, FeatureSet]]:
     """Let choices score what is said of their penalty, and return of which corpus what was judged, as it was seen."""
     seen: list[tuple[str, FeatureSet]] = []
@@ -90,9 +102,9 @@ def noted(monkeypatch: pytest.MonkeyPatch, *, scores: dict[float, float] | None 
     def judged(learner: Learner, features: FeatureSet, episodes: Sequence[Episode], **told: Any) -> Evaluation:
         [name] = {item.corpus for item in features.utterances}
         seen.append((name, features))
-        found = evaluate(learner, features, episodes, **told)
-        score = None if scores is None else scores[round(float(learner.penalty), 6)]  # type: ignore[arg-type]
-        return found if score is None else replace(found, uar=found.uar * 0 + score)
+        if scores is None:
+            return evaluate(learner, features, episodes, **told)
+        return scored(learner, features, episodes, scores[round(float(learner.penalty), 6)], **told)
 
     monkeypatch.setattr(fit, "evaluate", judged)
     return seen
@@ -130,8 +142,7 @@ def test_the_weight_of_functionals_in_the_speaker_view_is_the_best_on_left_out_c
         return find(*parts, weights=weights, **told)
 
     def judged(*parts: Any, spec: Any) -> Evaluation:
-        score = evaluate(*parts, spec=spec)
-        return replace(score, uar=score.uar * 0 + (spec.label == "speaker" and weighed[-1] == best))
+        return scored(*parts, spec.label == "speaker" and weighed[-1] == best, spec=spec)
 
     tasks = [replace(spec, n_way=3) for spec in fit.SPEAKER_TASKS]
     monkeypatch.setattr(fit, "SPEAKER_TASKS", tasks)
@@ -152,8 +163,7 @@ def test_the_limit_of_the_clamp_is_the_best_on_left_out_corpora(best, monkeypatc
         return find(*parts, limit=limit, **told)
 
     def judged(*parts: Any, spec: Any) -> Evaluation:
-        score = evaluate(*parts, spec=spec)
-        return replace(score, uar=score.uar * 0 + (limits[-1] == best))
+        return scored(*parts, limits[-1] == best, spec=spec)
 
     monkeypatch.setattr(fit, "_fitted", found)
     monkeypatch.setattr(fit, "evaluate", judged)
@@ -225,7 +235,7 @@ def test_what_was_taught_is_rounded_to_half_precision_and_not_otherwise_changed_
 
 
 def test_directions_of_both_views_are_those_of_all_the_clips():
-    model, _ = fit_labels(taught(), clips(), choices=[FIRST])
+    model = fitted(FIRST)
     metric, items = encoder_of(model), clips().utterances
     z = seen_by_the_taught()
     z = (z - z.mean(0)) / z.std(0, correction=0)
@@ -243,7 +253,7 @@ def test_directions_of_both_views_are_those_of_all_the_clips():
 
 
 def test_the_functionals_are_scaled_to_the_clips():
-    model, _ = fit_labels(taught(), clips(), choices=[SECOND])
+    model = fitted(SECOND)
     with torch.no_grad():
         z = encoder_of(model).inner(clips().batch(range(len(clips()))))[:, WIDTH:]
     unit = z / (0.5 * (WIDTH / z.shape[1]) ** 0.5)
@@ -252,13 +262,13 @@ def test_the_functionals_are_scaled_to_the_clips():
 
 
 def test_the_model_is_calibrated_on_the_corpora_left_out():
-    model, _ = fit_labels(taught(), clips(), choices=[FIRST])
+    model = fitted(FIRST)
     assert model.config.calibration is not None
     assert taught().config.calibration is None
 
 
 def test_a_model_that_was_saved_and_loaded_gives_the_same_answers(tmp_path):
-    model, _ = fit_labels(taught(), clips(), choices=[SECOND])
+    model = fitted(SECOND)
     save_model(model, tmp_path, card="# A model\n")
     loaded = load_model(tmp_path)
     assert loaded.config == model.config
