@@ -54,7 +54,7 @@ def repeated(clips: Sequence[Utterance], *, content: bool) -> tuple[str, ...]:
     found = []
     if torn:
         found.append(
-            f"{len(torn)} recordings stand under several labels, the first as {_contradiction(torn[0])} in "
+            f"{len(torn)} recordings stand under several labels, the first labelled {_contradiction(torn[0])} in "
             f"{_files(torn[0])}: remove those that are wrong"
         )
     if same:
