@@ -33,7 +33,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--learner", help=f"{' | '.join(plugins.names('learners'))} (default: ridge)")
     add("--tune", type=seed, default=0, metavar="N", help="let 'train' train the last N blocks")
     add("--lora", type=seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
-    add("--bundle", metavar="NAME", help="of torchaudio.pipelines, where shapes do not tell all")
     add("--allow-partial", action="store_true", help="take the weights that match and leave the others random")
     add(
         "--manifest",
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         tune=arguments.tune,
         lora=arguments.lora,
     )
-    imported = import_model(arguments.source, choice, bundle=arguments.bundle, say=note)
+    imported = import_model(arguments.source, choice, say=note)
     checkpoint, report = imported.checkpoint, imported.report
     card = import_card(
         imported.model,

@@ -163,22 +163,10 @@ def test_an_option_that_cannot_be_is_refused(options, complaint, source, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_without_its_torchaudio_all_but_bundles_are_read(tmp_path, run, monkeypatch):
+def test_torchaudio_is_not_needed_for_its_checkpoints(tmp_path, run, monkeypatch):
     source = write_torchaudio(small(), tmp_path / "ta.pt")
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     assert run("import", source, "--out", tmp_path / "out")[0] == 0
-    code, _, complaint = run("import", source, "--out", tmp_path / "other", "--bundle", "HUBERT_LARGE")
-    assert code == 2
-    assert re.search(r"^ser-fewshot: torchaudio: found .*Install the pair: pip install .*torchaudio==", complaint)
-
-
-def test_an_unknown_bundle_is_refused(tmp_path, run):
-    from torchaudio.models.wav2vec2.utils import import_huggingface_model
-
-    torch.save(import_huggingface_model(small()).state_dict(), tmp_path / "ta.pt")
-    code, _, complaint = run("import", tmp_path / "ta.pt", "--out", tmp_path / "out", "--bundle", "BERT")
-    assert code == 2
-    assert "found 'BERT'; expected" in complaint
 
 
 def test_a_source_is_never_written_over(source, run):
