@@ -162,11 +162,7 @@ def _sampler(utterances: Sequence[Utterance], seed: int) -> EpisodeSampler:
 
 
 def _notice(corpus: str | None, features: FeatureSet, n_skipped: int, *, trained_on: str) -> str:
-    """Return what must be said before any score.
-
-    Raises:
-        CorpusError: not one of the clips can be used.
-    """
+    """Return what must be said before any score."""
     if not len(features):
         raise CorpusError(
             corpus or "demo",

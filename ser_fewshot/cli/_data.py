@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,15 @@ from ser_fewshot.cli._console import counted, note, note_random, note_skipped, n
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
-from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Normalization, default_directory, extract
+from ser_fewshot.frontends import (
+    FeatureCache,
+    FeatureSet,
+    FrontEnd,
+    Normalization,
+    content_keys,
+    default_directory,
+    extract,
+)
 from ser_fewshot.models import Model, load_model
 
 CHECK_FILES = "check that the audio files stand where the manifest says"
@@ -25,11 +32,7 @@ CHECK_FILES = "check that the audio files stand where the manifest says"
 
 
 def read_manifests(paths: Sequence[Path]) -> Scan:
-    """Read several manifests as one list of clips, with the rows that are none.
-
-    Raises:
-        CorpusError: a manifest cannot be read, or none of its rows is a clip.
-    """
+    """Read several manifests as one list of clips, with the rows that are none."""
     scans = [read_manifest(path) for path in paths]
     for path, found in zip(paths, scans, strict=True):
         note_warnings(found)
@@ -74,11 +77,7 @@ def features_of(
     normalization: Normalization | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureSet:
-    """Return the features of clips for a model, from the cache or computed on the device.
-
-    Raises:
-        CorpusError: not one of the clips can be used.
-    """
+    """Return the features of clips for a model, from the cache or computed on the device."""
     with moved(model.frontend, device):
         found = extract(
             model.frontend,
@@ -123,9 +122,6 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
 
     A clip whose file is part of an earlier corpus too is left out, since it would not be new to a model. Where there is
     a manifest, folders that do not have the name of a corpus are not read: the manifest describes them.
-
-    Raises:
-        CorpusError: there is none, or two of them have the same id.
     """
     manifests = sorted(root.glob("*.csv")) if root.is_dir() else []
     scans = [read_manifest(path) for path in manifests]
@@ -170,10 +166,10 @@ def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[str, str]]:
     size_of = {clip.path: _size(clip.path) for clip in clips}
     for clip in clips:
         corpora_of.setdefault(size_of[clip.path], set()).add(clip.corpus)
-    known: dict[tuple[bytes, float | None, float | None], Utterance] = {}
-    for clip in clips:
-        digest = _digest(clip.path) if len(corpora_of[size_of[clip.path]]) > 1 else b""
-        first = known.setdefault((digest, clip.start, clip.end), clip) if digest else clip
+    alike = [clip for clip in clips if len(corpora_of[size_of[clip.path]]) > 1]
+    known: dict[str, Utterance] = {}
+    for clip, key in zip(alike, content_keys(alike), strict=True):
+        first = known.setdefault(key, clip) if key else clip
         if first.corpus != clip.corpus:
             yield clip.id, first.id
 
@@ -184,12 +180,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _digest(path: Path) -> bytes:
-    """Return the SHA-256 of a file, or nothing if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return b""

@@ -61,11 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the enrolment file; on any error, nothing is written.
-
-    Raises:
-        EnrollmentError: the options contradict each other, or leave nothing to do.
-    """
+    """Write the enrolment file; on any error, nothing is written."""
     _check(arguments)
     if arguments.to is None or arguments.out.resolve() != arguments.to.resolve():
         require_new("--out", arguments.out, arguments)

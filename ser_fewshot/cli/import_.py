@@ -49,11 +49,7 @@ def _layer(text: str) -> int | str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the model, and its emotion head as an enrolment; on any error, nothing is written.
-
-    Raises:
-        SettingsError: the model would overwrite its source or another program's, or another model without --force.
-    """
+    """Write the model, and its emotion head as an enrolment; on any error, nothing is written."""
     from ser_fewshot.importers import Choice, import_model
     from ser_fewshot.models import save_model
     from ser_fewshot.models.card import import_card
@@ -86,11 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _with_speakers(model: Model, manifest: Sequence[Path] | None) -> Model:
-    """Return the model with statistics of the speakers of some tables, if there are any.
-
-    Raises:
-        SettingsError: the tables do not hold three speakers of several emotions each.
-    """
+    """Return the model with statistics of the speakers of some tables, if there are any."""
     from ser_fewshot.cli._data import features_of, read_manifests
     from ser_fewshot.models.meta_train import with_speakers
 

@@ -25,11 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the mean embedding of the clips, which `predict --voice` takes; on any error, nothing is written.
-
-    Raises:
-        EnrollmentError: the first argument is a clip.
-    """
+    """Write the mean embedding of the clips, which `predict --voice` takes; on any error, nothing is written."""
     from ser_fewshot.classifier import FewShotClassifier
     from ser_fewshot.cli._data import load_clips
     from ser_fewshot.corpora import Utterance

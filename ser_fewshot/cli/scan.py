@@ -29,12 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what was read and what was not, with warnings such as that more than 5 % of the clips are lost.
-
-    Raises:
-        CorpusError: the corpus cannot be read, or not one of its clips can be used.
-        SettingsError: the manifest would be written over another file.
-    """
+    """Print what was read and what was not, with warnings such as that more than 5 % of the clips are lost."""
     from ser_fewshot import corpora
 
     require_new("--out", arguments.out, arguments)

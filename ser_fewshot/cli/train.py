@@ -129,9 +129,6 @@ def _with_frontend(config: ModelConfig, source: Model | None) -> tuple[ModelConf
     """Return a config with the front-end of a model, and the model again if its encoder is to be trained further.
 
     Only blocks of a pretrained encoder are trained further; another encoder is new, as the settings say.
-
-    Raises:
-        SettingsError: the settings name blocks that the model does not have, or another encoder than its blocks.
     """
     tuned = source is not None and source.config.encoder_name == "blocks"
     if config.encoder_name is not None and (config.encoder_name == "blocks" or tuned):
@@ -189,11 +186,7 @@ def _train_settings(sections: Mapping[str, dict[str, Any]], arguments: argparse.
 
 
 def _read_toml(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the sections of a configuration, empty ones where it has none.
-
-    Raises:
-        SettingsError: it cannot be read, is no TOML, or has something else in it.
-    """
+    """Return the sections of a configuration, empty ones where it has none."""
     empty: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
     if path is None:
         return empty

@@ -96,11 +96,7 @@ def _packed(content: bytes) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file holds, unpacked; no more is unpacked than a list may hold.
-
-    Raises:
-        ValueError: it holds more.
-    """
+    """Return what a file holds, unpacked; no more is unpacked than a list may hold."""
     if not path.is_file():
         raise OSError(what_is(path))  # a pipe would be waited for
     with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
@@ -127,11 +123,7 @@ def _digest(lines: Iterator[str] | Sequence[str]) -> str:
 
 
 def _episode(line: Any, spec: EpisodeSpec) -> Episode:
-    """Return the episode of a line of the file.
-
-    Raises:
-        ValueError: it is none, or not one of this kind.
-    """
+    """Return the episode of a line of the file."""
     values = _fields(line, {field.name for field in fields(Episode)}, {"context"})
     classes = _texts(values["classes"], spec.n_way)
     support, query = (
