@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ser_fewshot import corpora
 from ser_fewshot.assets import DEMO
+from ser_fewshot.episodes.partition import codes_of
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import FeatureSet, extract
 from ser_fewshot.frontends.pretrained.frontend import FRONTEND, Pooling, Settings
@@ -137,9 +138,8 @@ def demo_features(model: Model) -> FeatureSet:
 
 def fit_scale(model: Model, features: FeatureSet) -> None:
     """Fit the scale of a model's learner to features: on an encoder that it was not trained on it has none."""
-    emotions = sorted({str(utterance.emotion) for utterance in features.utterances})
-    y = torch.tensor([emotions.index(str(utterance.emotion)) for utterance in features.utterances])
-    model.learner.fit_scale(features.batch(range(len(features))), y)
+    y = codes_of([str(utterance.emotion) for utterance in features.utterances])
+    model.learner.fit_scale(features.batch(range(len(features))), torch.from_numpy(y))
 
 
 def _illegal(error: SettingsError, origin: str) -> CheckpointError:

@@ -24,6 +24,7 @@ from torch.amp.grad_scaler import GradScaler
 from ser_fewshot.compute import distributed
 from ser_fewshot.compute.distributed import Compute
 from ser_fewshot.encoders import Encoder
+from ser_fewshot.episodes.partition import codes_of
 from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import GradientLearner, Learner, Objective
@@ -275,10 +276,9 @@ def fit_scale(learner: Learner, features: FeatureSet, settings: TrainSettings) -
     rows = torch.randperm(len(features), generator=generator)[:_SCALE_CLIPS].tolist()
     kind = settings.tasks[0].label
     labels = [f"{features.utterances[row].corpus}/{features.utterances[row].label(kind) or row}" for row in rows]
-    number = {label: place for place, label in enumerate(sorted(set(labels)))}
     with torch.no_grad():
         clips = stack([features.clips[row][:_SCALE_FRAMES] for row in rows])
-        learner.fit_scale(clips, torch.tensor([number[label] for label in labels]))
+        learner.fit_scale(clips, torch.from_numpy(codes_of(labels)))
 
 
 def _copy(learner: Learner) -> dict[str, Tensor]:
