@@ -18,7 +18,7 @@ from ser_fewshot.errors import SerFewshotError, SettingsError
 from ser_fewshot.evaluation import t_quantile
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.storage.paths import check_is_file, what_is
 
 RESULTS = "results.jsonl"
 CELLS = "cells"
@@ -97,8 +97,7 @@ def read_results(path: Path) -> tuple[Record, ...]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        if not file.is_file():
-            raise OSError(what_is(file))  # a pipe would be waited for
+        check_is_file(file)
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(

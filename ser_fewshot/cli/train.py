@@ -16,7 +16,7 @@ from ser_fewshot.cli._options import add_shared, count, seed
 from ser_fewshot.compute import distributed
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.settings import fill
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.storage.paths import check_is_file
 
 if TYPE_CHECKING:
     from ser_fewshot.corpora import Utterance
@@ -191,8 +191,7 @@ def _read_toml(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
         return empty
     try:
-        if not path.is_file():
-            raise OSError(what_is(path))
+        check_is_file(path)
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(

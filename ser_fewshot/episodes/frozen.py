@@ -19,7 +19,7 @@ from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SerFewshotError
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.storage.paths import check_is_file, what_is
 
 _MOST_BYTES = 2**27  # unpacked; 600 episodes of 20 classes, 5-shot with 5 queries, take 4 MB
 
@@ -109,8 +109,7 @@ def _packed(content: bytes) -> bytes:
 
 def _content(path: Path) -> bytes:
     """Return what a file holds, unpacked; no more is unpacked than a list may hold."""
-    if not path.is_file():
-        raise OSError(what_is(path))  # a pipe would be waited for
+    check_is_file(path)
     with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
         content: bytes = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
