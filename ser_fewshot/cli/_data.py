@@ -16,15 +16,7 @@ from ser_fewshot.cli._console import counted, note, note_random, note_skipped, n
 from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
-from ser_fewshot.frontends import (
-    FeatureCache,
-    FeatureSet,
-    FrontEnd,
-    Normalization,
-    content_keys,
-    default_directory,
-    extract,
-)
+from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Normalization, default_directory, extract
 from ser_fewshot.models import Model, load_model
 
 CHECK_FILES = "check that the audio files stand where the manifest says"
@@ -158,25 +150,11 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
 
 
 def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[str, str]]:
-    """Yield the ids of each clip that is the same part of the same file as one of an earlier corpus, and of that one.
-
-    A file is read only if one of the same size stands in another corpus.
-    """
-    corpora_of: dict[int, set[str]] = {}
-    size_of = {clip.path: _size(clip.path) for clip in clips}
+    """Yield the id of each clip that is the same part of the same file as one of an earlier corpus, and of that one."""
+    digests = corpora.digests_of({clip.path for clip in clips})
+    known: dict[tuple[bytes, float | None, float | None], Utterance] = {}
     for clip in clips:
-        corpora_of.setdefault(size_of[clip.path], set()).add(clip.corpus)
-    alike = [clip for clip in clips if len(corpora_of[size_of[clip.path]]) > 1]
-    known: dict[str, Utterance] = {}
-    for clip, key in zip(alike, content_keys(alike), strict=True):
-        first = known.setdefault(key, clip) if key else clip
-        if first.corpus != clip.corpus:
-            yield clip.id, first.id
-
-
-def _size(path: Path) -> int:
-    """Return the size of a file, or 0: one that is missing is reported when it is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        if digest := digests.get(clip.path):
+            first = known.setdefault((digest, clip.start, clip.end), clip)
+            if first.corpus != clip.corpus:
+                yield clip.id, first.id
