@@ -38,23 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     add = parser.add_argument
     add_shared(parser, "--manifest", "--model")
-    add(
-        "--learner",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="other learners on the same encoder, scored on the same episodes and compared in pairs",
-    )
+    add("--learner", nargs="+", default=[], metavar="NAME", help="others on the same encoder, compared in pairs")
     # No defaults here: beside --replay these would have to be ignored, and that must not go unnoticed.
     add("--n-way", type=count, help="classes of an episode (default: 4)")
     add("--k-shot", type=count, help="support clips of each class (default: 5)")
     add("--n-query", type=count, help="query clips of each class (default: 10)")
     add("--label", choices=("emotion", "speaker", "emotion_x_speaker"), help="default: emotion")
-    add(
-        "--query-speaker",
-        choices=("disjoint", "same", "any"),
-        help="default: disjoint; same where a class is a speaker",
-    )
+    add("--query-speaker", choices=("disjoint", "same", "any"), help="default: disjoint; same if a class is a speaker")
     add("--query-text", choices=("different", "any"), help="default: any")
     add("--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora")
     add("--context", type=count, metavar="N", help="also score with the voice of the query speaker, from N other clips")

@@ -22,9 +22,7 @@ _LISTED = 8
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `import`."""
     add = parser.add_argument
-    add(
-        "source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloads it)"
-    )
+    add("source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloaded)")
     add("--out", type=Path, required=True, help="folder of the model")
     add_shared(parser, "--force")
     add("--layer", type=_layer, help="a number, or 'weighted' for a learned mixture (default)")
@@ -34,13 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--tune", type=seed, default=0, metavar="N", help="let 'train' train the last N blocks")
     add("--lora", type=seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
     add("--allow-partial", action="store_true", help="take the weights that match and leave the others random")
-    add(
-        "--manifest",
-        type=Path,
-        nargs="+",
-        metavar="TABLE",
-        help="labelled clips of several speakers, to fit the statistics of speakers to that voices need",
-    )
+    add("--manifest", type=Path, nargs="+", metavar="TABLE", help="labelled clips, for the statistics of speakers")
     add_shared(parser, "--json")
 
 
@@ -67,12 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
         lora=arguments.lora,
     )
     imported = import_model(arguments.source, choice, say=note)
-    checkpoint, report = imported.checkpoint, imported.report
     card = import_card(
         imported.model,
         source=arguments.source,
-        layout=checkpoint.layout,
-        n_random=len(report.missing),
+        layout=imported.checkpoint.layout,
         labels=tuple(imported.prior[1]) if imported.prior else (),
     )
     save_model(_with_speakers(imported.model, arguments.manifest), arguments.out, card=card)

@@ -84,7 +84,7 @@ def build(checkpoint: Checkpoint, settings: Settings, choice: Choice, *, origin:
     """Return the model with the checkpoint's encoder, and what became of every key."""
     report = _report(checkpoint, settings, origin=origin)
     check_complete(report, origin=origin, allow_partial=choice.allow_partial)
-    settings = replace(settings, random_weights=checkpoint.random + len(report.missing))
+    settings = replace(settings, random_weights=len(report.missing))
     frozen = replace(settings, layer=settings.n_blocks - choice.tune) if choice.tune else settings
     config = ModelConfig(
         learner=choice.learner,

@@ -62,14 +62,13 @@ def training_values(
     }
 
 
-def import_card(model: Model, *, source: str, layout: str, n_random: int = 0, labels: Sequence[str] = ()) -> str:
+def import_card(model: Model, *, source: str, layout: str, labels: Sequence[str] = ()) -> str:
     """Return the README.md of a model whose encoder was imported from `source`, as Markdown.
 
     Args:
         model: the imported one.
         source: as the user named it.
         layout: the format of the source.
-        n_random: how many of its weights the source lacked.
         labels: the classes of its own emotion head; none for no head.
     """
     return (
@@ -79,7 +78,7 @@ def import_card(model: Model, *, source: str, layout: str, n_random: int = 0, la
             config=model.config,
             labels=labels,
             layout=layout,
-            n_random=max(n_random, model.config.frontend_settings.get("random_weights", 0)),
+            n_random=model.config.frontend_settings.get("random_weights", 0),
             source=source,
             version=version("ser-fewshot"),
         )
