@@ -71,18 +71,9 @@ def quickstart(
     say: Callable[[str], None] = print,
     track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
 ) -> QuickstartResult:
-    """Run it on the synthetic clips of the package, or on a real corpus.
+    """Run it on the synthetic clips of the package, or on a real corpus and its root, and write the report page `out`.
 
-    Args:
-        corpus: a corpus, together with its root; the synthetic clips by default.
-        root: the folder of that corpus.
-        model: a saved model.
-        out: path of the report page.
-        n_episodes: of the score.
-        seed: of the episodes.
-        cache: folder of the features.
-        say: is called with each line of the output.
-        track: wraps the clips to show progress while they are analysed.
+    `say` is called with each line of the output; `track` wraps the clips to show progress while they are analysed.
 
     Raises:
         SettingsError: only one of corpus and root is given.

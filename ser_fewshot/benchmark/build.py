@@ -82,14 +82,8 @@ def build_method(
 ) -> BuiltMethod:
     """Return a method for the test clips of a case, and of all others with the same split and kind of label.
 
-    Args:
-        method: which.
-        case: the split, and the kind of label.
-        features: of all clips, by the method's front-end.
-        seed: of weights, training and calibration.
-        smoke: whether to train for two steps only, as a test.
-        folder: of this method on this split; a trained model is kept there and not trained again.
-        device: of the learner.
+    `features` are those of all clips. A trained model is kept in the folder and not trained again; `smoke` trains for
+    two steps only.
 
     Raises:
         EpisodeError: the split lacks clips to train the method on.

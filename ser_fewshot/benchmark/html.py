@@ -74,14 +74,8 @@ def write_report(
 ) -> None:
     """Write the page of an enrolment, of how its queries were recognised and of scores over many such episodes.
 
-    Args:
-        path: of the page.
-        title: its heading.
-        notice: stands before the numbers, such as that the voices are synthetic.
-        steps: what was done, in order.
-        predictions: (clip, true label, prediction) of every query.
-        evaluation: scores over many episodes of the same kind.
-        points: of the map.
+    The notice, such as that voices are synthetic, stands before the numbers; `steps` say what was done, in order, and
+    `predictions` are (clip, true label, prediction) of every query.
 
     Raises:
         SettingsError: the page cannot be written there.

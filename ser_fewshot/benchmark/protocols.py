@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +19,7 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.splits import Parts, split_by_class, split_by_corpus, split_by_speaker
 from ser_fewshot.errors import EpisodeError
+from ser_fewshot.models.training_set import by_corpus
 
 Clips = Sequence[Utterance]
 New = Literal["corpus", "speakers", "classes"]
@@ -176,9 +176,6 @@ def split_of(name: str, train: Clips, test: Clips) -> Split:
 
 
 def _portions(clips: Clips) -> tuple[Portion, ...]:
-    by_corpus: dict[str, list[Utterance]] = defaultdict(list)
-    for clip in clips:
-        by_corpus[clip.corpus].append(clip)
     return tuple(
         Portion(
             corpus=corpus,
@@ -186,7 +183,7 @@ def _portions(clips: Clips) -> tuple[Portion, ...]:
             speakers=len({clip.speaker_key for clip in members} - {None}),
             emotions=tuple(sorted({clip.emotion for clip in members if clip.emotion})),
         )
-        for corpus, members in sorted(by_corpus.items())
+        for corpus, members in by_corpus(clips).items()
     )
 
 
@@ -207,11 +204,9 @@ def _split(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
 
 def _of_several_speakers(train: tuple[Utterance, ...]) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
     """Drop corpora of one speaker, of which meta-validation can hold none out; return their names too."""
-    speakers: dict[str, set[str | None]] = defaultdict(set)
-    for clip in train:
-        speakers[clip.corpus].add(clip.speaker_key)
-    alone = tuple(sorted(corpus for corpus, of in speakers.items() if len(of) < 2))
-    if len(alone) == len(speakers):
+    corpora = by_corpus(train)
+    alone = tuple(name for name, clips in corpora.items() if len({clip.speaker_key for clip in clips}) < 2)
+    if len(alone) == len(corpora):
         raise EpisodeError(
             "training",
             found=f"one speaker in {', '.join(alone)}",

@@ -87,7 +87,7 @@ def extract(
     """Read and analyse utterances, from the cache where it knows them; several processes with a cache share the work.
 
     Args:
-        frontend: the front-end.
+        frontend: analyses the clips.
         utterances: a clip that cannot be used is skipped, counted and listed.
         cache: None analyses everything anew.
         normalization: see `Normalization`.
@@ -134,11 +134,7 @@ def fill(
 ) -> tuple[int, list[Skipped]]:
     """Write the features of utterances to the cache, holding none of them; each of several processes takes a share.
 
-    Args:
-        frontend: the front-end.
-        utterances: a clip that cannot be used is skipped.
-        cache: the cache.
-        track: wraps the utterances of this process to show progress.
+    `track` wraps the utterances of this process to show progress.
 
     Returns:
         How many clips of this process's share are in the cache now, and those that were skipped, with the reason.

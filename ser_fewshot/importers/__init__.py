@@ -73,12 +73,9 @@ def read(source: Source) -> Checkpoint:
 
 
 def import_model(name: str, choice: Choice, *, say: Callable[[str], None] = lambda _: None) -> Imported:
-    """Return the model that a source becomes.
+    """Return the model that a source becomes: a folder, a file, or a hub id, which is downloaded.
 
-    Args:
-        name: a folder, a file, or a hub id, which is downloaded.
-        choice: what to make of it.
-        say: called with a sentence before a download.
+    `say` is called with a sentence before a download.
 
     Raises:
         CheckpointError: it cannot be read, cannot be trusted, or does not fill the model.

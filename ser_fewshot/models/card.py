@@ -63,13 +63,9 @@ def training_values(
 
 
 def import_card(model: Model, *, source: str, layout: str, labels: Sequence[str] = ()) -> str:
-    """Return the README.md of a model whose encoder was imported from `source`, as Markdown.
+    """Return the README.md of a model whose encoder was imported from `source`, as the user named it, as Markdown.
 
-    Args:
-        model: the imported one.
-        source: as the user named it.
-        layout: the format of the source.
-        labels: the classes of its own emotion head; none for no head.
+    `labels` are the classes of its own emotion head, if it has one.
     """
     return (
         environment()

@@ -43,14 +43,9 @@ def write_benchmark_report(
 
     The same records give the same bytes, except for the serial numbers in the sound of clips that can be played.
 
-    Args:
-        folder: of the run.
-        records: of the cells so far.
-        title: of the page.
-        clips: a map of each corpus, from `map_clips`; none by default.
-        model: name of the model of the maps.
-        play: whether clips whose licence forbids copies can be played too; the page warns about it.
-        expected: keys of the finished run; by default, each method on each protocol and corpus that there is.
+    `clips` are a map of each corpus, from `map_clips`, by the model of that name; with `play`, clips whose licence
+    forbids copies can be played too, and the page warns about it. `expected` are the keys of the finished run, by
+    default each method on each protocol and corpus that there is.
 
     Raises:
         SettingsError: a file cannot be written there.
