@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ser_fewshot import audio
 from ser_fewshot.assets import DEFAULT_MODEL, DEMO
 from ser_fewshot.audio import Clip
-from ser_fewshot.benchmark.html import MapPoint, write_report
+from ser_fewshot.benchmark.html import MapMark, write_report
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.corpora import Scan, Utterance, read_manifest, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
@@ -107,7 +109,7 @@ def quickstart(
         steps=steps,
         predictions=predictions,
         evaluation=evaluation,
-        points=_points(classifier, episode, features),
+        **_map(classifier, episode, features),
     )
     say(f"Report: {out}")
     return QuickstartResult(
@@ -215,17 +217,15 @@ def _load(ids: Sequence[str], by_id: dict[str, Utterance]) -> list[Clip]:
     return [audio.load(clip.path, start=clip.start, end=clip.end) for clip in (by_id[name] for name in ids)]
 
 
-def _points(classifier: FewShotClassifier, episode: Episode, features: FeatureSet) -> list[MapPoint]:
-    """Return the clips of an episode on the map; those of a learner without embeddings by their average frames."""
+def _map(classifier: FewShotClassifier, episode: Episode, features: FeatureSet) -> dict[str, Any]:
+    """Return embeddings and marks of the clips of an episode; of a learner without embeddings, their average frames."""
     row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
     named = [
-        (row[name], label, enrolled)
-        for part, enrolled in ((episode.support, True), (episode.query, False))
+        (row[name], MapMark(label, f"{label}, {kind}", filled=kind == "enrolled"))
+        for part, kind in ((episode.support, "enrolled"), (episode.query, "recognised"))
         for label, ids in zip(episode.classes, part, strict=True)
         for name in ids
     ]
-    embedded = embed_clips(classifier.model.learner, [features.clips[number] for number, _, _ in named])
-    return [
-        MapPoint((clip if clip.ndim == 1 else clip.mean(0)).numpy(), label, enrolled)
-        for clip, (_, label, enrolled) in zip(embedded, named, strict=True)
-    ]
+    embedded = embed_clips(classifier.model.learner, [features.clips[number] for number, _ in named])
+    points = np.stack([(clip if clip.ndim == 1 else clip.mean(0)).numpy() for clip in embedded])
+    return {"embeddings": points, "marks": [mark for _, mark in named]}
