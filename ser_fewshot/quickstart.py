@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ser_fewshot.corpora import Scan, Utterance, read_manifest, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate, interval
-from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.frontends import FeatureCache, FeatureSet, Track, default_directory, extract
 from ser_fewshot.learners import embed_clips
 
 DEMO_MANIFEST = DEMO / "clips.csv"
@@ -71,11 +71,11 @@ def quickstart(
     seed: int = 0,
     cache: Path | None = None,
     say: Callable[[str], None] = print,
-    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+    track: Track = iter,
 ) -> QuickstartResult:
     """Run it on the synthetic clips of the package, or on a real corpus and its root, and write the report page `out`.
 
-    `say` is called with each line of the output; `track` wraps the clips to show progress while they are analysed.
+    `say` is called with each line of the output.
 
     Raises:
         SettingsError: only one of corpus and root is given.

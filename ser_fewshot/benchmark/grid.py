@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ from ser_fewshot.compute import distributed
 from ser_fewshot.compute.threads import threads
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, extract
+from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Track, extract
 from ser_fewshot.models.training_set import by_corpus
 
 _TRAINED = "trained"
@@ -137,9 +137,7 @@ class Worker:
         return extract(frontend, clips, cache=FeatureCache(self.plan.cache, frontend.identity))
 
 
-def readable(
-    utterances: Sequence[Utterance], cache: Path, *, track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter
-) -> FeatureSet:
+def readable(utterances: Sequence[Utterance], cache: Path, *, track: Track = iter) -> FeatureSet:
     """Return the clips that can be read, and the others with the reason: episodes must be drawn of the former alone.
 
     All front-ends decode clips the same way, so any of them will do; the features stay in the cache.

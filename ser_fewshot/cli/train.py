@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         held_out=held_out,
         command=shlex.join(["ser-fewshot", *arguments.argv]),
         compute=compute,
-        track=_track_steps,
+        track=lambda steps, epoch: tracker(epoch)(list(steps)),
     )
     if kept and distributed.is_main():
         write_manifest(arguments.out / "held_out.csv", kept)
@@ -170,10 +170,6 @@ def _meta_train_part(arguments: argparse.Namespace) -> tuple[Parts, dict[str, li
     if lost:
         note(f"{counted(lost, 'clip')} without an emotion or a speaker left out: they might be of what is held out")
     return (utterances, tuple(kept)), named
-
-
-def _track_steps(steps: Iterable[int], epoch: str) -> Iterable[int]:
-    return tracker(epoch)(list(steps))
 
 
 def _train_settings(sections: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -> TrainSettings:
