@@ -26,6 +26,7 @@ from typing import Any, cast
 
 import torch
 from default_model import layerwise
+from default_model.card import default_card
 from default_model.distillation import distil
 from default_model.fit import CHOICES, FUNCTIONAL_WEIGHTS, NUISANCE_LIMITS, fit_labels
 from default_model.targets import DistillationSet, load_at_level, prepare_targets
@@ -37,7 +38,6 @@ from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, default_directory, extract
 from ser_fewshot.frontends.pretrained.frontend import Pretrained
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model
-from ser_fewshot.models.card import default_card
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import digest

@@ -20,23 +20,12 @@ if TYPE_CHECKING:
 __version__ = version("ser-fewshot")
 
 _HOME = {
-    "Clip": "audio",
-    "load": "audio",
-    "FewShotClassifier": "classifier",
-    "Prediction": "classifier",
-    "Voice": "classifier",
-    "Utterance": "corpora",
-    "read_manifest": "corpora",
-    "scan": "corpora",
-    "write_manifest": "corpora",
-    "Episode": "episodes",
-    "EpisodeSampler": "episodes",
-    "EpisodeSpec": "episodes",
-    "EmbeddingEstimator": "classifier.sklearn",
-    "FewShotEstimator": "classifier.sklearn",
-    "Evaluation": "evaluation",
-    "compare": "evaluation",
-    "evaluate": "evaluation",
+    "audio": ("Clip", "load"),
+    "classifier": ("FewShotClassifier", "Prediction", "Voice"),
+    "classifier.sklearn": ("EmbeddingEstimator", "FewShotEstimator"),
+    "corpora": ("Utterance", "read_manifest", "scan", "write_manifest"),
+    "episodes": ("Episode", "EpisodeSampler", "EpisodeSpec"),
+    "evaluation": ("Evaluation", "compare", "evaluate"),
 }
 
 __all__ = [
@@ -61,9 +50,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

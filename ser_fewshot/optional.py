@@ -13,14 +13,7 @@ _PAIR = ("torch", "torchaudio")
 def not_installed(
     fault: ImportError, *, extra: str, subject: str, error: type[SerFewshotError] = SettingsError
 ) -> SerFewshotError:
-    """Return the error, of class `error`, for a package of an extra that cannot be imported.
-
-    Args:
-        fault: raised by the import.
-        extra: that brings the package.
-        subject: that needs it.
-        error: its class.
-    """
+    """Return the error, of class `error`, for a package of an extra that a subject needs and cannot be imported."""
     missing = isinstance(fault, ModuleNotFoundError)
     return error(
         subject,

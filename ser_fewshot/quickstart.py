@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ser_fewshot import audio
 from ser_fewshot.assets import DEFAULT_MODEL, DEMO
 from ser_fewshot.audio import Clip
-from ser_fewshot.benchmark.html import MapPoint, write_report
+from ser_fewshot.benchmark.html import MapMark, write_report
 from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.corpora import Scan, Utterance, read_manifest, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate, interval
-from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
+from ser_fewshot.frontends import FeatureCache, FeatureSet, Track, default_directory, extract
 from ser_fewshot.learners import embed_clips
 
 DEMO_MANIFEST = DEMO / "clips.csv"
@@ -69,20 +71,11 @@ def quickstart(
     seed: int = 0,
     cache: Path | None = None,
     say: Callable[[str], None] = print,
-    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+    track: Track = iter,
 ) -> QuickstartResult:
-    """Run it on the synthetic clips of the package, or on a real corpus.
+    """Run it on the synthetic clips of the package, or on a real corpus and its root, and write the report page `out`.
 
-    Args:
-        corpus: a corpus, together with its root; the synthetic clips by default.
-        root: the folder of that corpus.
-        model: a saved model.
-        out: path of the report page.
-        n_episodes: of the score.
-        seed: of the episodes.
-        cache: folder of the features.
-        say: is called with each line of the output.
-        track: wraps the clips to show progress while they are analysed.
+    `say` is called with each line of the output.
 
     Raises:
         SettingsError: only one of corpus and root is given.
@@ -116,7 +109,7 @@ def quickstart(
         steps=steps,
         predictions=predictions,
         evaluation=evaluation,
-        points=_points(classifier, episode, features),
+        **_map(classifier, episode, features),
     )
     say(f"Report: {out}")
     return QuickstartResult(
@@ -162,11 +155,7 @@ def _sampler(utterances: Sequence[Utterance], seed: int) -> EpisodeSampler:
 
 
 def _notice(corpus: str | None, features: FeatureSet, n_skipped: int, *, trained_on: str) -> str:
-    """Return what must be said before any score.
-
-    Raises:
-        CorpusError: not one of the clips can be used.
-    """
+    """Return what must be said before any score."""
     if not len(features):
         raise CorpusError(
             corpus or "demo",
@@ -228,17 +217,15 @@ def _load(ids: Sequence[str], by_id: dict[str, Utterance]) -> list[Clip]:
     return [audio.load(clip.path, start=clip.start, end=clip.end) for clip in (by_id[name] for name in ids)]
 
 
-def _points(classifier: FewShotClassifier, episode: Episode, features: FeatureSet) -> list[MapPoint]:
-    """Return the clips of an episode on the map; those of a learner without embeddings by their average frames."""
+def _map(classifier: FewShotClassifier, episode: Episode, features: FeatureSet) -> dict[str, Any]:
+    """Return embeddings and marks of the clips of an episode; of a learner without embeddings, their average frames."""
     row = {utterance.id: number for number, utterance in enumerate(features.utterances)}
     named = [
-        (row[name], label, enrolled)
-        for part, enrolled in ((episode.support, True), (episode.query, False))
+        (row[name], MapMark(label, f"{label}, {kind}", filled=kind == "enrolled"))
+        for part, kind in ((episode.support, "enrolled"), (episode.query, "recognised"))
         for label, ids in zip(episode.classes, part, strict=True)
         for name in ids
     ]
-    embedded = embed_clips(classifier.model.learner, [features.clips[number] for number, _, _ in named])
-    return [
-        MapPoint((clip if clip.ndim == 1 else clip.mean(0)).numpy(), label, enrolled)
-        for clip, (_, label, enrolled) in zip(embedded, named, strict=True)
-    ]
+    embedded = embed_clips(classifier.model.learner, [features.clips[number] for number, _ in named])
+    points = np.stack([(clip if clip.ndim == 1 else clip.mean(0)).numpy() for clip in embedded])
+    return {"embeddings": points, "marks": [mark for _, mark in named]}

@@ -71,7 +71,7 @@ def test_every_public_name_is_there_and_no_other_is_promised():
         value = getattr(ser_fewshot, name)
         assert getattr(value, "__module__", "").startswith("ser_fewshot."), name
         assert value.__doc__
-    assert set(ser_fewshot.__all__) == set(ser_fewshot._HOME)
+    assert set(ser_fewshot.__all__) == {name for names in ser_fewshot._HOME.values() for name in names}
     assert set(ser_fewshot.__all__) <= set(dir(ser_fewshot))
     assert ser_fewshot.__version__ == version("ser-fewshot")
     assert (ROOT / "ser_fewshot/py.typed").is_file()

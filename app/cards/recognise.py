@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gradio as gr
@@ -56,14 +57,10 @@ def _add_clip(page: Page) -> None:
     answer = gr.HTML(views.answer(Session(), History(), language=DEFAULT), elem_id="answer", js_on_load=views.ACTIONS)
     announcement = _live_region("answer-announcement")
 
-    def recognise_recording(
-        session: Session, history: History, voice: SessionVoice, given: ClipInput
+    def recognise(
+        name: str | None, session: Session, history: History, voice: SessionVoice, given: ClipInput
     ) -> tuple[Any, ...]:
-        answered = handlers.recognise_and_listen(session, history, voice, given, name=RECORDING)
-        return *answered, None  # ready for the next recording
-
-    def recognise_file(session: Session, history: History, voice: SessionVoice, given: ClipInput) -> tuple[Any, ...]:
-        return *handlers.recognise_and_listen(session, history, voice, given), None
+        return *handlers.recognise_and_listen(session, history, voice, given, name=name), None  # ready for the next
 
     def recognise_example(session: Session, history: History) -> History:
         clips = examples.queries()  # of another person than the visitor: alone
@@ -80,8 +77,8 @@ def _add_clip(page: Page) -> None:
         )
 
     for trigger, act, states in (
-        (clip.stop_recording, recognise_recording, [page.history, page.voice, clip]),
-        (file.upload, recognise_file, [page.history, page.voice, file]),
+        (clip.stop_recording, functools.partial(recognise, RECORDING), [page.history, page.voice, clip]),
+        (file.upload, functools.partial(recognise, None), [page.history, page.voice, file]),
         (example.click, recognise_example, [page.history]),
     ):
         page.when(trigger, act, inputs=states, outputs=states, changes_session=False)

@@ -21,6 +21,7 @@ from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import EncoderSettings
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
+from ser_fewshot.episodes.partition import codes_of
 from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.evaluation.calibration import Calibration, fit_calibration
@@ -81,14 +82,8 @@ def build_method(
 ) -> BuiltMethod:
     """Return a method for the test clips of a case, and of all others with the same split and kind of label.
 
-    Args:
-        method: which.
-        case: the split, and the kind of label.
-        features: of all clips, by the method's front-end.
-        seed: of weights, training and calibration.
-        smoke: whether to train for two steps only, as a test.
-        folder: of this method on this split; a trained model is kept there and not trained again.
-        device: of the learner.
+    `features` are those of all clips. A trained model is kept in the folder and not trained again; `smoke` trains for
+    two steps only.
 
     Raises:
         EpisodeError: the split lacks clips to train the method on.
@@ -142,9 +137,8 @@ def _scaled(method: Method, case: Case, features: FeatureSet) -> Learner:
         config = ModelConfig(learner=method.learner, settings={**method.settings, "encoder": encoder})
         learner = build_model(config, frontend=frontend).learner
     clips = features.subset(case.train[::_SCALE_STEP])
-    keys = [clip.speaker_key or "" for clip in clips.utterances]
-    number = {speaker: place for place, speaker in enumerate(sorted(set(keys)))}
-    learner.fit_scale(clips.batch(range(len(clips))), torch.tensor([number[speaker] for speaker in keys]))
+    speakers = codes_of([clip.speaker_key or "" for clip in clips.utterances])
+    learner.fit_scale(clips.batch(range(len(clips))), torch.from_numpy(speakers))
     return learner.eval()
 
 

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -32,21 +32,20 @@ from ser_fewshot.compute import distributed
 from ser_fewshot.compute.threads import threads
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
-from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, extract
+from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Track, extract
+from ser_fewshot.models.training_set import by_corpus
 
 _TRAINED = "trained"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Plan:
+class Plan(RunSettings):
     """Everything that a process needs to know.
 
     Attributes:
         utterances: of all corpora, each with a speaker; `keys` of the audio of each, see `FeatureSet`.
         cache: folder of features.
-        episodes: of every cell.
         smoke: whether training is cut to two steps.
-        command: repeats a cell, without its key and the device.
     """
 
     utterances: tuple[Utterance, ...]
@@ -54,11 +53,7 @@ class Plan:
     protocols: tuple[Protocol, ...]
     out: Path
     cache: Path
-    episodes: int = 600
-    seed: int = 0
     smoke: bool = False
-    device: str = "cpu"
-    command: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
 
     def cases(self) -> list[Case | LeftOut]:
@@ -72,12 +67,6 @@ class Plan:
             content.update(f"{clip.id} {clip.emotion} {clip.speaker_key} {clip.text_key} {key}\n".encode())
         options = {"episodes": self.episodes, "seed": self.seed, "smoke": self.smoke, "device": self.device}
         return {"version": __version__, **options, "clips": len(self.utterances), "clips_sha256": content.hexdigest()}
-
-    @property
-    def settings(self) -> RunSettings:
-        """What all records share."""
-        command = (*self.command, "--device", self.device)  # always, because the default depends on the machine
-        return RunSettings(episodes=self.episodes, seed=self.seed, device=self.device, command=command)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,18 +111,18 @@ class Worker:
             store.write_cell(out, record)
 
     def _records(self, method: Method, pending: Sequence[Case], folder: Path) -> Iterator[Record]:
-        plan, run = self.plan, self.plan.settings
+        plan = self.plan
         options: dict[str, Any] = {"seed": plan.seed, "smoke": plan.smoke, "folder": folder, "device": plan.device}
         try:
             built = build_method(method, pending[0], self.features_of(method), **options)
         except Exception as error:  # whatever it is, it is the result of these cells
-            yield from (score.failed_cell(case, method, error, run=run) for case in pending)
+            yield from (score.failed_cell(case, method, error, run=plan) for case in pending)
             return
         for case in pending:
             try:
-                yield score.score_cell(case, method, built, run=run)
+                yield score.score_cell(case, method, built, run=plan)
             except Exception as error:
-                yield score.failed_cell(case, method, error, run=run)
+                yield score.failed_cell(case, method, error, run=plan)
 
     def features_of(self, method: Method) -> FeatureSet:
         """Return the features of all clips by a method's front-end, from the cache where it has them."""
@@ -148,9 +137,7 @@ class Worker:
         return extract(frontend, clips, cache=FeatureCache(self.plan.cache, frontend.identity))
 
 
-def readable(
-    utterances: Sequence[Utterance], cache: Path, *, track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter
-) -> FeatureSet:
+def readable(utterances: Sequence[Utterance], cache: Path, *, track: Track = iter) -> FeatureSet:
     """Return the clips that can be read, and the others with the reason: episodes must be drawn of the former alone.
 
     All front-ends decode clips the same way, so any of them will do; the features stay in the cache.
@@ -197,7 +184,7 @@ def _write_expected(plan: Plan, every: Sequence[Case | LeftOut]) -> None:
     store.write_expected(plan.out, keys_of(plan.methods, every))
     for case in every:
         if isinstance(case, LeftOut):
-            store.write_cell(plan.out, score.left_out(case, run=plan.settings))
+            store.write_cell(plan.out, score.left_out(case, run=plan))
 
 
 def _single(jobs: Sequence[Job], key: str) -> Job:
@@ -218,9 +205,7 @@ def _in_pool(plan: Plan, jobs: Sequence[Job], *, workers: int, track: Callable[[
     """Fill the cache, then run the jobs, in several processes."""
     context = multiprocessing.get_context("spawn")
     frontends = {job.method.frontend_key: job.method for job in jobs}
-    corpora: dict[str, list[Utterance]] = defaultdict(list)
-    for clip in plan.utterances:
-        corpora[clip.corpus].append(clip)
+    corpora = by_corpus(plan.utterances)
     try:
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(plan,)) as pool:
             for done in [pool.submit(_extract, one, corpora[name]) for one in frontends.values() for name in corpora]:

@@ -53,15 +53,6 @@ class MapMark:
     player: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class MapPoint:
-    """One clip on the map: embedding (width,), true label, and whether it was enrolled or recognised."""
-
-    embedding: NDArray[np.float32]
-    label: str
-    enrolled: bool
-
-
 def write_report(
     path: Path,
     *,
@@ -70,18 +61,13 @@ def write_report(
     steps: Sequence[str],
     predictions: Sequence[tuple[str, str, Prediction]],
     evaluation: Evaluation,
-    points: Sequence[MapPoint],
+    embeddings: NDArray[np.float32],
+    marks: Sequence[MapMark],
 ) -> None:
     """Write the page of an enrolment, of how its queries were recognised and of scores over many such episodes.
 
-    Args:
-        path: of the page.
-        title: its heading.
-        notice: stands before the numbers, such as that the voices are synthetic.
-        steps: what was done, in order.
-        predictions: (clip, true label, prediction) of every query.
-        evaluation: scores over many episodes of the same kind.
-        points: of the map.
+    The notice, such as that voices are synthetic, stands before the numbers; `steps` say what was done, in order, and
+    `predictions` are (clip, true label, prediction) of every query.
 
     Raises:
         SettingsError: the page cannot be written there.
@@ -96,7 +82,7 @@ def write_report(
         uar=str(interval(evaluation.uar)),
         accuracy=str(interval(evaluation.accuracy)),
         confusion=confusion_table(evaluation.labels, evaluation.confusion),
-        map=map_figure(points),
+        map=map_figure(embeddings, marks),
     )
     write_atomically(path, page.encode(errors="replace"))  # a name that is not valid Unicode has no other spelling
 
@@ -108,11 +94,9 @@ def confusion_table(labels: Sequence[str], counts: NDArray[np.int64]) -> Markup:
     return render("confusion.html.j2", labels=labels, rows=list(rows), dark=_DARK)
 
 
-def map_figure(points: Sequence[MapPoint]) -> Markup:
-    """Return a map of embeddings as SVG with a legend and a caption."""
-    plane, share = principal_plane(np.stack([point.embedding for point in points]))
-    kinds = {True: "enrolled", False: "recognised"}
-    marks = [MapMark(point.label, f"{point.label}, {kinds[point.enrolled]}", filled=point.enrolled) for point in points]
+def map_figure(embeddings: NDArray[np.float32], marks: Sequence[MapMark]) -> Markup:
+    """(n, width) embeddings of n marks, enrolled ones filled -> their map as SVG with a legend and a caption."""
+    plane, share = principal_plane(embeddings)
     caption = (
         f"The first two principal components of the embeddings ({100 * share:.0f} % of the variance). "
         "Filled: enrolled. Hollow: recognised."

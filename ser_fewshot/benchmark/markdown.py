@@ -37,7 +37,7 @@ def write_page(out: Path, keys: Sequence[str]) -> tuple[list[Record], list[str]]
         _section("Left out, because the corpus cannot serve the protocol", left_out),
         _section("Failed", failed),
         _section("Missing: start the same command again", [plain(f"- `{key}`") for key in missing]),
-        _section("Cost", _cost(found, store.wall_time(out))),
+        _section("Cost", _cost(found)),
         _section("Repeat one row", _command(found)),
     ]
     write_atomically(out / PAGE, "\n".join(part for part in parts if part))
@@ -103,17 +103,16 @@ def _notes(results: ProtocolResults) -> list[str]:
     return [plain(f"- {note}: {', '.join(names[:_LISTED])}{rest[note]}") for note, names in cells.items()]
 
 
-def _cost(records: Sequence[Record], wall_time: str) -> list[str]:
+def _cost(records: Sequence[Record]) -> list[str]:
     """Return the minutes of all cells; a training that several cells share counts once."""
     done = [one for one in records if one.done]
     trained = {(one.method, one.split.name if one.split else "", one.spec["label"]): one for one in done}
     training = sum(one.origin.minutes_to_train for one in trained.values())
     scoring = sum(one.origin.minutes_to_score for one in done)
-    minutes = (
+    return [
         f"{len(done)} cells: {training:.0f} minutes of one core to train and calibrate, {scoring:.0f} to score. "
         "Features are analysed once and kept; that time is not in it."
-    )
-    return [minutes, *([wall_time] if wall_time else [])]
+    ]
 
 
 def _command(records: Sequence[Record]) -> list[str]:

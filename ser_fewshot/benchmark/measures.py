@@ -81,11 +81,8 @@ def _curve(known: Array, right: NDArray[np.bool_], unknown: Array) -> tuple[tupl
 def audit(case: Case, episodes: Sequence[Episode], *, trained: bool, independent: bool = True) -> Audit:
     """Return what support and query, and training and test, have in common.
 
-    Args:
-        case: the split, and the promises of its protocol.
-        episodes: of its test clips.
-        trained: whether the method used the training side at all.
-        independent: whether it was trained on nothing else: no ceiling, no model trained on the corpus.
+    A method is `trained` if it used the training side at all, and `independent` if it was trained on nothing else: no
+    ceiling, no model trained on the corpus.
     """
     clips = {clip.id: clip for clip in case.test}
     shared: Counter[str] = Counter()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +19,7 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.splits import Parts, split_by_class, split_by_corpus, split_by_speaker
 from ser_fewshot.errors import EpisodeError
+from ser_fewshot.models.training_set import by_corpus
 
 Clips = Sequence[Utterance]
 New = Literal["corpus", "speakers", "classes"]
@@ -33,7 +33,7 @@ _QUERIES = (10, 5, 3)  # of a class of emotions, where a corpus is too small for
 _PREFIX = {"corpus": "without", "speakers": "speakers-of", "classes": "classes-of"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Protocol:
     """What is new at the test, and the episodes; `name` stands in keys and files, `title` in headings.
 
@@ -41,9 +41,9 @@ class Protocol:
     """
 
     name: str
-    title: str
     new: New
     spec: EpisodeSpec
+    title: str
     session: bool = False
 
     @property
@@ -89,67 +89,47 @@ _SPEAKERS = EpisodeSpec(n_way=5, k_shot=1, n_query=5, label="speaker", query_spe
 _UNSEEN = replace(_EMOTIONS, n_way=N_UNSEEN)
 _VOICE = replace(_EMOTIONS, n_query=5)  # all of one speaker
 
+_PERSONAL = replace(_EMOTIONS, n_query=3, query_speaker="same")  # few speakers have more than eight clips of an emotion
+
+_MET = "a corpus that was trained on"
 PROTOCOLS = (
+    Protocol("cross-corpus-1-shot", "corpus", replace(_EMOTIONS, k_shot=1), "A corpus never heard, 1 clip an emotion"),
+    Protocol("cross-corpus-5-shot", "corpus", _EMOTIONS, "A corpus never heard, 5 clips an emotion"),
+    Protocol("unseen-speakers-5-shot", "speakers", _EMOTIONS, f"New speakers of {_MET}, 5 clips an emotion"),
+    *(
+        Protocol(name, "classes", spec, f"Emotions and speakers never met, of {_MET}, {clips} an emotion")
+        for name, spec, clips in (
+            ("unseen-classes-1-shot", replace(_UNSEEN, k_shot=1), "1 clip"),
+            ("unseen-classes-5-shot", _UNSEEN, "5 clips"),
+        )
+    ),
+    Protocol("speakers-5-way-1-shot", "corpus", _SPEAKERS, "Speakers of a corpus never heard as classes, 1 clip each"),
     Protocol(
-        name="cross-corpus-1-shot",
-        title="A corpus never heard, 1 clip an emotion",
-        new="corpus",
-        spec=replace(_EMOTIONS, k_shot=1),
+        "speakers-20-way-5-shot",
+        "corpus",
+        replace(_SPEAKERS, n_way=20, k_shot=5),
+        "20 speakers of a corpus never heard as classes, 5 clips each",
     ),
     Protocol(
-        name="cross-corpus-5-shot", title="A corpus never heard, 5 clips an emotion", new="corpus", spec=_EMOTIONS
-    ),
-    Protocol(
-        name="unseen-speakers-5-shot",
-        title="New speakers of a corpus that was trained on, 5 clips an emotion",
-        new="speakers",
-        spec=_EMOTIONS,
-    ),
-    Protocol(
-        name="unseen-classes-1-shot",
-        title="Emotions and speakers never met, of a corpus that was trained on, 1 clip an emotion",
-        new="classes",
-        spec=replace(_UNSEEN, k_shot=1),
-    ),
-    Protocol(
-        name="unseen-classes-5-shot",
-        title="Emotions and speakers never met, of a corpus that was trained on, 5 clips an emotion",
-        new="classes",
-        spec=_UNSEEN,
-    ),
-    Protocol(
-        name="speakers-5-way-1-shot",
-        title="Speakers of a corpus never heard as classes, 1 clip each",
-        new="corpus",
-        spec=_SPEAKERS,
-    ),
-    Protocol(
-        name="speakers-20-way-5-shot",
-        title="20 speakers of a corpus never heard as classes, 5 clips each",
-        new="corpus",
-        spec=replace(_SPEAKERS, n_way=20, k_shot=5),
-    ),
-    Protocol(
-        name="personal-5-shot",
-        title="One person of a corpus never heard enrols 5 clips an emotion and is recognised",
-        new="corpus",
-        # One speaker rarely has more than eight clips of an emotion.
-        spec=replace(_EMOTIONS, n_query=3, query_speaker="same"),
+        "personal-5-shot",
+        "corpus",
+        _PERSONAL,
+        "One person of a corpus never heard enrols 5 clips an emotion and is recognised",
     ),
     *(
         Protocol(
-            name=f"new-voice-context-{n}",
-            title=f"One speaker of another corpus, with {n} unlabelled clip{'' if n == 1 else 's'} of the voice",
-            new="corpus",
-            spec=replace(_VOICE, context=n),
+            f"new-voice-context-{n}",
+            "corpus",
+            replace(_VOICE, context=n),
+            f"One speaker of another corpus, with {n} unlabelled clip{'' if n == 1 else 's'} of the voice",
         )
         for n in (1, 4, 8)
     ),
     Protocol(
-        name="new-voice-session",
-        title="One speaker of another corpus, whose queries are one session",
-        new="corpus",
-        spec=replace(_VOICE, context=1),  # which makes it one speaker
+        "new-voice-session",
+        "corpus",
+        replace(_VOICE, context=1),  # which makes it one speaker
+        "One speaker of another corpus, whose queries are one session",
         session=True,
     ),
 )
@@ -196,9 +176,6 @@ def split_of(name: str, train: Clips, test: Clips) -> Split:
 
 
 def _portions(clips: Clips) -> tuple[Portion, ...]:
-    by_corpus: dict[str, list[Utterance]] = defaultdict(list)
-    for clip in clips:
-        by_corpus[clip.corpus].append(clip)
     return tuple(
         Portion(
             corpus=corpus,
@@ -206,7 +183,7 @@ def _portions(clips: Clips) -> tuple[Portion, ...]:
             speakers=len({clip.speaker_key for clip in members} - {None}),
             emotions=tuple(sorted({clip.emotion for clip in members if clip.emotion})),
         )
-        for corpus, members in sorted(by_corpus.items())
+        for corpus, members in by_corpus(clips).items()
     )
 
 
@@ -227,11 +204,9 @@ def _split(new: New, corpus: str, utterances: Clips, *, seed: int) -> Parts:
 
 def _of_several_speakers(train: tuple[Utterance, ...]) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
     """Drop corpora of one speaker, of which meta-validation can hold none out; return their names too."""
-    speakers: dict[str, set[str | None]] = defaultdict(set)
-    for clip in train:
-        speakers[clip.corpus].add(clip.speaker_key)
-    alone = tuple(sorted(corpus for corpus, of in speakers.items() if len(of) < 2))
-    if len(alone) == len(speakers):
+    corpora = by_corpus(train)
+    alone = tuple(name for name, clips in corpora.items() if len({clip.speaker_key for clip in clips}) < 2)
+    if len(alone) == len(corpora):
         raise EpisodeError(
             "training",
             found=f"one speaker in {', '.join(alone)}",

@@ -24,12 +24,12 @@ from ser_fewshot.evaluation.runner import Predictions, adapted, evaluation_of
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What all cells of a run share: `episodes` of each cell, and the `command` that repeats one, without its key."""
+    """What all records share: `episodes` of a cell, and the `command` that repeats one, without its key and device."""
 
-    episodes: int
-    seed: int
-    device: str
-    command: tuple[str, ...]
+    episodes: int = 600
+    seed: int = 0
+    device: str = "cpu"
+    command: tuple[str, ...] = ()
 
 
 def score_cell(case: Case, method: Method, built: BuiltMethod, *, run: RunSettings) -> Record:
@@ -132,7 +132,7 @@ def _identity(case: Case, method: Method) -> dict[str, Any]:
 def _origin(key: str, run: RunSettings, *, minutes: tuple[float, float] = (0.0, 0.0)) -> Origin:
     """Return how a record was computed; minutes are those to train and those to score."""
     return Origin(
-        command=shlex.join([*run.command, "--only", key]),
+        command=shlex.join([*run.command, "--device", run.device, "--only", key]),
         seed=run.seed,
         device=run.device,
         threads=torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The folder of a run: a file per cell, `results.jsonl`, the settings of the run, its expected cells and wall time.
+"""The folder of a run: a file per cell, `results.jsonl`, the settings of the run, and its expected cells.
 
 A cell is written whole and at once, so that a run that was killed continues where it stopped.
 """
@@ -7,29 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import time
-import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ser_fewshot.benchmark.record import FORMAT, Record, Score
-from ser_fewshot.compute import distributed
 from ser_fewshot.errors import SerFewshotError, SettingsError
 from ser_fewshot.evaluation import t_quantile
 from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.storage.paths import check_is_file, what_is
 
 RESULTS = "results.jsonl"
 CELLS = "cells"
 RUN = "run.json"
 EXPECTED = "asked.json"
-SESSIONS = "sessions"
 _OLDEST = 1
 _Z = 1.96  # standard errors in the half-width of an interval of format 1
 _LONGEST = 200  # bytes of a file's name, of which most systems take 255
@@ -103,8 +97,7 @@ def read_results(path: Path) -> tuple[Record, ...]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        if not file.is_file():
-            raise OSError(what_is(file))  # a pipe would be waited for
+        check_is_file(file)
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
@@ -198,47 +191,3 @@ def read_expected(out: Path) -> list[str]:
     except (OSError, ValueError):
         return []
     return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """The wall time of one start of the command, saved after each job, so that a killed start counts too.
-
-    Attributes:
-        workers: processes of this start.
-        place: rank of this process among those of a launcher, which work at the same time.
-        since: when it began, in seconds of `time.monotonic`.
-    """
-
-    workers: int
-    place: int = field(default_factory=distributed.rank)
-    since: float = field(default_factory=time.monotonic)
-    _name: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def save(self, out: Path) -> None:
-        """Store the minutes until now."""
-        minutes = round((time.monotonic() - self.since) / 60, 2)
-        values = {"place": self.place, "workers": self.workers, "cores": os.cpu_count(), "minutes": minutes}
-        write_atomically(out / SESSIONS / f"{self._name}.json", json.dumps(values) + "\n")
-
-
-def wall_time(out: Path) -> str:
-    """Return the wall time of a run over all its sessions as a sentence; "" where there is none."""
-    minutes: dict[int, float] = defaultdict(float)
-    workers: dict[int, int] = defaultdict(int)
-    n_starts = 0
-    for path in sorted((out / SESSIONS).glob("*.json")):
-        try:
-            values = json.loads(path.read_bytes())
-            place, spent, number = int(values["place"]), float(values["minutes"]), int(values["workers"])
-        except (ValueError, KeyError, TypeError):
-            continue  # a damaged file: no result depends on it
-        n_starts += 1
-        minutes[place] += spent
-        workers[place] = max(workers[place], number)
-    if not n_starts:
-        return ""
-    total = sum(workers.values())
-    started = "one start" if n_starts == 1 else f"{n_starts} starts"
-    processes = "one process" if total == 1 else f"{total} processes"
-    return f"By the clock: {max(minutes.values()):.0f} minutes of {processes}, in {started}, reading and analysing too."

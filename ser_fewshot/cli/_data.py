@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,11 +24,7 @@ CHECK_FILES = "check that the audio files stand where the manifest says"
 
 
 def read_manifests(paths: Sequence[Path]) -> Scan:
-    """Read several manifests as one list of clips, with the rows that are none.
-
-    Raises:
-        CorpusError: a manifest cannot be read, or none of its rows is a clip.
-    """
+    """Read several manifests as one list of clips, with the rows that are none."""
     scans = [read_manifest(path) for path in paths]
     for path, found in zip(paths, scans, strict=True):
         note_warnings(found)
@@ -74,11 +69,7 @@ def features_of(
     normalization: Normalization | None = None,
     device: torch.device | str = "cpu",
 ) -> FeatureSet:
-    """Return the features of clips for a model, from the cache or computed on the device.
-
-    Raises:
-        CorpusError: not one of the clips can be used.
-    """
+    """Return the features of clips for a model, from the cache or computed on the device."""
     with moved(model.frontend, device):
         found = extract(
             model.frontend,
@@ -123,9 +114,6 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
 
     A clip whose file is part of an earlier corpus too is left out, since it would not be new to a model. Where there is
     a manifest, folders that do not have the name of a corpus are not read: the manifest describes them.
-
-    Raises:
-        CorpusError: there is none, or two of them have the same id.
     """
     manifests = sorted(root.glob("*.csv")) if root.is_dir() else []
     scans = [read_manifest(path) for path in manifests]
@@ -162,34 +150,11 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
 
 
 def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[str, str]]:
-    """Yield the ids of each clip that is the same part of the same file as one of an earlier corpus, and of that one.
-
-    A file is read only if one of the same size stands in another corpus.
-    """
-    corpora_of: dict[int, set[str]] = {}
-    size_of = {clip.path: _size(clip.path) for clip in clips}
-    for clip in clips:
-        corpora_of.setdefault(size_of[clip.path], set()).add(clip.corpus)
+    """Yield the id of each clip that is the same part of the same file as one of an earlier corpus, and of that one."""
+    digests = corpora.digests_of({clip.path for clip in clips})
     known: dict[tuple[bytes, float | None, float | None], Utterance] = {}
     for clip in clips:
-        digest = _digest(clip.path) if len(corpora_of[size_of[clip.path]]) > 1 else b""
-        first = known.setdefault((digest, clip.start, clip.end), clip) if digest else clip
-        if first.corpus != clip.corpus:
-            yield clip.id, first.id
-
-
-def _size(path: Path) -> int:
-    """Return the size of a file, or 0: one that is missing is reported when it is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _digest(path: Path) -> bytes:
-    """Return the SHA-256 of a file, or nothing if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return b""
+        if digest := digests.get(clip.path):
+            first = known.setdefault((digest, clip.start, clip.end), clip)
+            if first.corpus != clip.corpus:
+                yield clip.id, first.id

@@ -56,12 +56,7 @@ def add_shared(parser: argparse.ArgumentParser, *options: str) -> None:
 
 
 def require_new(option: str, path: Path | None, arguments: argparse.Namespace, *, folder: bool = False) -> None:
-    """Refuse, before the work begins, to write over what exists.
-
-    Raises:
-        SettingsError: a folder is there and a file is to be written; or a file is there, or a folder that is not empty,
-            and --force was not given.
-    """
+    """Refuse, before the work begins, to write over what exists."""
     if path is not None and path.is_dir() and not folder:
         raise SettingsError(option, found=f"the folder {path}", expected="a file", remedy="Add the name of a file.")
     if path is None or arguments.force or not path.exists() or (path.is_dir() and not any(path.iterdir())):
@@ -75,11 +70,7 @@ def require_new(option: str, path: Path | None, arguments: argparse.Namespace, *
 
 
 def check_order(arguments: argparse.Namespace) -> None:
-    """Refuse a clip in the place of the enrolment, which would otherwise only be called damaged.
-
-    Raises:
-        EnrollmentError: the first argument is a clip.
-    """
+    """Refuse a clip in the place of the enrolment, which would otherwise only be called damaged."""
     enrollment = arguments.enrollment
     if what_is(enrollment) != "a sound file":
         return

@@ -53,11 +53,7 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def check_paths(arguments: argparse.Namespace) -> None:
-    """Refuse web addresses, which would become folders, and empty paths, which would be the current folder.
-
-    Raises:
-        SettingsError: there is one.
-    """
+    """Refuse web addresses, which would become folders, and empty paths, which would be the current folder."""
     values = [item for value in vars(arguments).values() for item in (value if isinstance(value, list) else [value])]
     for path in (value for value in values if isinstance(value, Path)):
         url, empty = url_in(path), path == Path() and "" in arguments.argv and "." not in arguments.argv

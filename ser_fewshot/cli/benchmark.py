@@ -53,33 +53,19 @@ def run(arguments: argparse.Namespace) -> None:
     """Compute the missing cells, and write the tables and the report of all cells.
 
     Leaves with exit code 1 if one of the requested cells failed.
-
-    Raises:
-        SettingsError: an option is wrong, or the folder holds another run.
     """
     from ser_fewshot.benchmark.grid import run_grid
-    from ser_fewshot.benchmark.store import Session
     from ser_fewshot.compute.threads import threads
 
-    session = Session(workers=arguments.workers or _workers())
     plan = _plan(arguments)
     with _progress() as track:
-
-        def finished(total: int, done: str) -> None:
-            session.save(plan.out)
-            track(total, done)
-
-        run_grid(plan, workers=session.workers, only=arguments.only, track=finished)
+        run_grid(plan, workers=arguments.workers or _workers(), only=arguments.only, track=track)
     with distributed.alone(), threads(1):  # the others may have ended; one thread gives the page the bits of the cells
         _report(plan, arguments)
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    """Check the options, read the corpora, and return what is to be computed.
-
-    Raises:
-        SettingsError: an option is wrong.
-    """
+    """Check the options, read the corpora, and return what is to be computed."""
     from ser_fewshot.benchmark.build import frontend_of
     from ser_fewshot.benchmark.grid import Plan
     from ser_fewshot.frontends import default_directory
@@ -139,11 +125,7 @@ def _methods(arguments: argparse.Namespace) -> tuple[Method, ...]:
 
 
 def _protocols(arguments: argparse.Namespace) -> tuple[Protocol, ...]:
-    """Return the protocols of --only or --protocols; all of them by default.
-
-    Raises:
-        SettingsError: there is no protocol of a name.
-    """
+    """Return the protocols of --only or --protocols; all of them by default."""
     from ser_fewshot.benchmark.protocols import PROTOCOLS
 
     names = [arguments.only.partition("/")[0]] if arguments.only else arguments.protocols
@@ -229,11 +211,7 @@ def _write(plan: Plan, keys: Sequence[str], arguments: argparse.Namespace) -> tu
 
 
 def _compare(records: Sequence[Record], other: Path) -> None:
-    """Print that cells equal those of another run: to the bit or, of another kind of processor, within rounding.
-
-    Raises:
-        SettingsError: one does not.
-    """
+    """Print that cells equal those of another run: to the bit or, of another kind of processor, within rounding."""
     from ser_fewshot.benchmark.reproduce import differences, same_bins, unexplained
     from ser_fewshot.benchmark.store import read_results
 

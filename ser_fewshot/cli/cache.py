@@ -16,11 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the number of cached clips and their size; with --clear, remove them.
-
-    Raises:
-        SettingsError: the cache is a file.
-    """
+    """Print the number of cached clips and their size; with --clear, remove them."""
     from ser_fewshot import frontends
 
     directory = arguments.cache or frontends.default_directory()

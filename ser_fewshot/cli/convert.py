@@ -28,12 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the clips in another format, which `scan` reads back.
-
-    Raises:
-        SettingsError: something is at that place already, or an option does not belong to the format.
-        CorpusError: the manifest cannot be read, or the format cannot hold its clips.
-    """
+    """Write the clips in another format, which `scan` reads back."""
     from ser_fewshot.cli._data import read_manifests
     from ser_fewshot.corpora import write_audformat
 

@@ -80,11 +80,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _launch() -> Any:
-    """Import the launcher of the demo: a part of an installed package, or the folder `app` beside it in a checkout.
-
-    Raises:
-        SettingsError: the demo is at neither place.
-    """
+    """Import the launcher of the demo: a part of an installed package, or the folder `app` beside it in a checkout."""
     name, folder = "ser_fewshot.app", _PACKAGE.parent / "app"
     if importlib.util.find_spec(name) is None:
         spec = importlib.util.spec_from_file_location(
@@ -103,11 +99,7 @@ def _launch() -> Any:
 
 
 def _accounts(given: list[str], file: Path | None, variable: str) -> list[tuple[str, str]]:
-    """Return (user, password) of every account that was named by option, file (one a line) or variable.
-
-    Raises:
-        SettingsError: one of them is no USER:PASSWORD, or the file cannot be read.
-    """
+    """Return (user, password) of every account that was named by option, file (one a line) or variable."""
     lines = [*given, *variable.splitlines()]
     if file is not None:
         try:

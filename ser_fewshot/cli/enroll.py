@@ -33,21 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `enroll`."""
     add = parser.add_argument
     add("folder", nargs="?", type=Path, help="a folder with one folder of clips for each emotion: angry/maria/a.wav")
+    add("--manifest", nargs="+", type=Path, default=[], metavar="TABLE", help="tables of file, emotion and speaker")
     add(
-        "--manifest",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="TABLE",
-        help="tables of clips, with the columns file, emotion and speaker",
-    )
-    add(
-        "--emotion",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("NAME", "CLIP"),
-        help="an emotion, or a speaker, and its clips; may be repeated",
+        "--emotion", nargs="+", action="append", default=[], metavar=("NAME", "CLIP"), help="its clips; may be repeated"
     )
     add("--speaker", metavar="NAME", help="who speaks in all clips of the folder and of --emotion")
     add("--out", type=Path, required=True, help="the enrolment file; with --to it may be the same")
@@ -61,11 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the enrolment file; on any error, nothing is written.
-
-    Raises:
-        EnrollmentError: the options contradict each other, or leave nothing to do.
-    """
+    """Write the enrolment file; on any error, nothing is written."""
     _check(arguments)
     if arguments.to is None or arguments.out.resolve() != arguments.to.resolve():
         require_new("--out", arguments.out, arguments)

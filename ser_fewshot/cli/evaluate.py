@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,7 @@ if TYPE_CHECKING:
     from ser_fewshot.frontends import FeatureSet
     from ser_fewshot.models import Model
 
-_DEFAULTS = {
-    "n_way": 4,
-    "k_shot": 5,
-    "n_query": 10,
-    "query_text": "any",
-    "mix_corpora": False,
-    "context": 0,
-    "context_of": "any",
-    "support_speakers": "any",
-}
+_DEFAULTS = {"n_way": 4, "k_shot": 5, "n_query": 10}  # where they are not those of EpisodeSpec
 _EPISODES = 600
 _PRINTED_CLASSES = 12  # more columns than that are no table for people
 
@@ -38,23 +30,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate`."""
     add = parser.add_argument
     add_shared(parser, "--manifest", "--model")
-    add(
-        "--learner",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="other learners on the same encoder, scored on the same episodes and compared in pairs",
-    )
+    add("--learner", nargs="+", default=[], metavar="NAME", help="others on the same encoder, compared in pairs")
     # No defaults here: beside --replay these would have to be ignored, and that must not go unnoticed.
     add("--n-way", type=count, help="classes of an episode (default: 4)")
     add("--k-shot", type=count, help="support clips of each class (default: 5)")
     add("--n-query", type=count, help="query clips of each class (default: 10)")
     add("--label", choices=("emotion", "speaker", "emotion_x_speaker"), help="default: emotion")
-    add(
-        "--query-speaker",
-        choices=("disjoint", "same", "any"),
-        help="default: disjoint; same where a class is a speaker",
-    )
+    add("--query-speaker", choices=("disjoint", "same", "any"), help="default: disjoint; same if a class is a speaker")
     add("--query-text", choices=("different", "any"), help="default: any")
     add("--mix-corpora", action="store_true", default=None, help="let one episode hold clips of several corpora")
     add("--context", type=count, metavar="N", help="also score with the voice of the query speaker, from N other clips")
@@ -133,6 +115,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse to write over a file, and options beside --replay that would have to be ignored."""
+    from ser_fewshot.episodes import EpisodeSpec
+
     require_new("--json", None if arguments.json == Path("-") else arguments.json, arguments)
     require_new("--save-episodes", arguments.save_episodes, arguments)
     if arguments.json is not None and arguments.json == arguments.save_episodes:
@@ -149,7 +133,7 @@ def _check(arguments: argparse.Namespace) -> None:
             expected="--context N",
             remedy="Say how many clips: --context 5.",
         )
-    drawn = (*_DEFAULTS, "label", "query_speaker", "episodes", "seed", "save_episodes")
+    drawn = (*(one.name for one in fields(EpisodeSpec)), "episodes", "seed", "save_episodes")
     given = [f"--{name.replace('_', '-')}" for name in drawn if getattr(arguments, name) is not None]
     if arguments.replay is not None and given:
         raise SettingsError(
@@ -171,10 +155,10 @@ def _write(path: Path | None, report: Mapping[str, object]) -> None:
 def _spec(arguments: argparse.Namespace) -> EpisodeSpec:
     from ser_fewshot.episodes import EpisodeSpec
 
-    label = arguments.label or "emotion"
-    settings: dict[str, Any] = {**_DEFAULTS, "label": label}
-    settings["query_speaker"] = "disjoint" if label == "emotion" else "same"
-    settings.update({name: getattr(arguments, name) for name in settings if getattr(arguments, name) is not None})
+    given = {one.name: getattr(arguments, one.name) for one in fields(EpisodeSpec)}
+    speaker = "disjoint" if given["label"] in (None, "emotion") else "same"
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings: dict[str, Any] = {**_DEFAULTS, "query_speaker": speaker, **chosen}
     return EpisodeSpec(**settings)
 
 

@@ -16,12 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     add("--format", choices=("onnx",), default="onnx", help="default: onnx")
     add("--out", type=Path, required=True, help="the file, such as model.onnx")
-    add(
-        "--voice",
-        type=Path,
-        metavar="VOICE",
-        help="whose offset the graph subtracts by default, a file of 'listen'",
-    )
+    add("--voice", type=Path, metavar="VOICE", help="whose offset the graph subtracts by default, a file of 'listen'")
     add_shared(parser, "--force", "--json")
 
 

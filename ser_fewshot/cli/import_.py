@@ -22,9 +22,7 @@ _LISTED = 8
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `import`."""
     add = parser.add_argument
-    add(
-        "source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloads it)"
-    )
+    add("source", metavar="SOURCE", help="its folder or file, or a hub id such as facebook/wav2vec2-base (downloaded)")
     add("--out", type=Path, required=True, help="folder of the model")
     add_shared(parser, "--force")
     add("--layer", type=_layer, help="a number, or 'weighted' for a learned mixture (default)")
@@ -33,15 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--learner", help=f"{' | '.join(plugins.names('learners'))} (default: ridge)")
     add("--tune", type=seed, default=0, metavar="N", help="let 'train' train the last N blocks")
     add("--lora", type=seed, default=0, metavar="RANK", help="low-rank adapters in them, from peft")
-    add("--bundle", metavar="NAME", help="of torchaudio.pipelines, where shapes do not tell all")
     add("--allow-partial", action="store_true", help="take the weights that match and leave the others random")
-    add(
-        "--manifest",
-        type=Path,
-        nargs="+",
-        metavar="TABLE",
-        help="labelled clips of several speakers, to fit the statistics of speakers to that voices need",
-    )
+    add("--manifest", type=Path, nargs="+", metavar="TABLE", help="labelled clips, for the statistics of speakers")
     add_shared(parser, "--json")
 
 
@@ -50,11 +41,7 @@ def _layer(text: str) -> int | str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the model, and its emotion head as an enrolment; on any error, nothing is written.
-
-    Raises:
-        SettingsError: the model would overwrite its source or another program's, or another model without --force.
-    """
+    """Write the model, and its emotion head as an enrolment; on any error, nothing is written."""
     from ser_fewshot.importers import Choice, import_model
     from ser_fewshot.models import save_model
     from ser_fewshot.models.card import import_card
@@ -71,13 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
         tune=arguments.tune,
         lora=arguments.lora,
     )
-    imported = import_model(arguments.source, choice, bundle=arguments.bundle, say=note)
-    checkpoint, report = imported.checkpoint, imported.report
+    imported = import_model(arguments.source, choice, say=note)
     card = import_card(
         imported.model,
         source=arguments.source,
-        layout=checkpoint.layout,
-        n_random=len(report.missing),
+        layout=imported.checkpoint.layout,
         labels=tuple(imported.prior[1]) if imported.prior else (),
     )
     save_model(_with_speakers(imported.model, arguments.manifest), arguments.out, card=card)
@@ -87,11 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _with_speakers(model: Model, manifest: Sequence[Path] | None) -> Model:
-    """Return the model with statistics of the speakers of some tables, if there are any.
-
-    Raises:
-        SettingsError: the tables do not hold three speakers of several emotions each.
-    """
+    """Return the model with statistics of the speakers of some tables, if there are any."""
     from ser_fewshot.cli._data import features_of, read_manifests
     from ser_fewshot.models.meta_train import with_speakers
 

@@ -14,22 +14,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("enrollment", type=Path, metavar="FILE", help="an enrolment file that 'enroll' wrote")
     add("clips", nargs="+", type=Path, metavar="CLIP", help="clips of one speaker")
-    add(
-        "--out",
-        type=Path,
-        required=True,
-        help="the file of the voice, such as anna.voice; with --voice may be the same",
-    )
+    add("--out", type=Path, required=True, help="the file, such as anna.voice; with --voice may be the same")
     add("--voice", type=Path, metavar="VOICE", help="a voice of the same speaker, to which the clips are added")
     add_shared(parser, "--force", "--json")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the mean embedding of the clips, which `predict --voice` takes; on any error, nothing is written.
-
-    Raises:
-        EnrollmentError: the first argument is a clip.
-    """
+    """Write the mean embedding of the clips, which `predict --voice` takes; on any error, nothing is written."""
     from ser_fewshot.classifier import FewShotClassifier
     from ser_fewshot.cli._data import load_clips
     from ser_fewshot.corpora import Utterance

@@ -25,11 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the most probable emotion of each clip, or that it is unknown, and the enrolled clip most alike.
-
-    Raises:
-        EnrollmentError: the first argument is a clip.
-    """
+    """Print the most probable emotion of each clip, or that it is unknown, and the enrolled clip most alike."""
     from ser_fewshot.classifier import FewShotClassifier
 
     check_order(arguments)

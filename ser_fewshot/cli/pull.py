@@ -11,9 +11,7 @@ from ser_fewshot.cli._options import add_shared
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `pull`."""
-    parser.add_argument(
-        "id", metavar="USER/NAME", help="USER/NAME, or USER/NAME@REVISION for one commit, branch or tag"
-    )
+    parser.add_argument("id", metavar="USER/NAME", help="USER/NAME, or USER/NAME@REVISION for a commit, branch or tag")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder (default: the cache of huggingface_hub)")
     add_shared(parser, "--json")
 

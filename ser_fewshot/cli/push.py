@@ -23,11 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Send a model that can be loaded, and print its address.
-
-    Raises:
-        SettingsError: folder and id are swapped.
-    """
+    """Send a model that can be loaded, and print its address."""
     from ser_fewshot.cli._data import read_model
     from ser_fewshot.storage.hub import is_id, push
     from ser_fewshot.storage.tensors import read_config

@@ -27,11 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read the cells that are there, and write the page.
-
-    Raises:
-        SettingsError: the folder holds no run, or clips are to be played of which no folder is given.
-    """
+    """Read the cells that are there, and write the page."""
     from ser_fewshot.benchmark.store import read_cells, read_results
     from ser_fewshot.cli._data import clips_of
 

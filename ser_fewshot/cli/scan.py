@@ -18,23 +18,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("root", metavar="ROOT", type=Path, help="its folder (or file, for a table)")
     add("--out", type=Path, help="the manifest, a CSV table")
     add_shared(parser, "--force")
-    add(
-        "--audio-root",
-        type=Path,
-        help="where relative audio paths begin (emobox, table), or clips are unpacked to (hf_dataset)",
-    )
+    add("--audio-root", type=Path, help="where relative paths begin (emobox, table) or clips are unpacked (hf_dataset)")
     add("--fold", type=seed, help="one fold of several (emobox)")
     add("--no-check", action="store_true", help="do not open each clip to see whether it can be read")
     add_shared(parser, "--json")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what was read and what was not, with warnings such as that more than 5 % of the clips are lost.
-
-    Raises:
-        CorpusError: the corpus cannot be read, or not one of its clips can be used.
-        SettingsError: the manifest would be written over another file.
-    """
+    """Print what was read and what was not, with warnings such as that more than 5 % of the clips are lost."""
     from ser_fewshot import corpora
 
     require_new("--out", arguments.out, arguments)

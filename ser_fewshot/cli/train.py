@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ser_fewshot.cli._options import add_shared, count, seed
 from ser_fewshot.compute import distributed
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.settings import fill
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.storage.paths import check_is_file
 
 if TYPE_CHECKING:
     from ser_fewshot.corpora import Utterance
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         held_out=held_out,
         command=shlex.join(["ser-fewshot", *arguments.argv]),
         compute=compute,
-        track=_track_steps,
+        track=lambda steps, epoch: tracker(epoch)(list(steps)),
     )
     if kept and distributed.is_main():
         write_manifest(arguments.out / "held_out.csv", kept)
@@ -129,9 +129,6 @@ def _with_frontend(config: ModelConfig, source: Model | None) -> tuple[ModelConf
     """Return a config with the front-end of a model, and the model again if its encoder is to be trained further.
 
     Only blocks of a pretrained encoder are trained further; another encoder is new, as the settings say.
-
-    Raises:
-        SettingsError: the settings name blocks that the model does not have, or another encoder than its blocks.
     """
     tuned = source is not None and source.config.encoder_name == "blocks"
     if config.encoder_name is not None and (config.encoder_name == "blocks" or tuned):
@@ -175,10 +172,6 @@ def _meta_train_part(arguments: argparse.Namespace) -> tuple[Parts, dict[str, li
     return (utterances, tuple(kept)), named
 
 
-def _track_steps(steps: Iterable[int], epoch: str) -> Iterable[int]:
-    return tracker(epoch)(list(steps))
-
-
 def _train_settings(sections: Mapping[str, dict[str, Any]], arguments: argparse.Namespace) -> TrainSettings:
     """Return the defaults, changed by the file, changed by the command line."""
     from ser_fewshot.training import TrainSettings
@@ -189,17 +182,12 @@ def _train_settings(sections: Mapping[str, dict[str, Any]], arguments: argparse.
 
 
 def _read_toml(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the sections of a configuration, empty ones where it has none.
-
-    Raises:
-        SettingsError: it cannot be read, is no TOML, or has something else in it.
-    """
+    """Return the sections of a configuration, empty ones where it has none."""
     empty: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
     if path is None:
         return empty
     try:
-        if not path.is_file():
-            raise OSError(what_is(path))
+        check_is_file(path)
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(

@@ -47,14 +47,14 @@ def repeated(clips: Sequence[Utterance], *, content: bool) -> tuple[str, ...]:
         clips: whose ids differ.
         content: whether to compare what is in the files, not only their paths.
     """
-    digests = _digests({clip.path for clip in clips}) if content else {}
+    digests = digests_of({clip.path for clip in clips}) if content else {}
     groups = _groups(clips, lambda clip: (digests.get(clip.path, clip.path), clip.start, clip.end))
     torn = [group for group in groups if _contradiction(group)]
     same = [group for group in groups if len(group) > 1 and not _contradiction(group)]
     found = []
     if torn:
         found.append(
-            f"{len(torn)} recordings stand under several labels, the first as {_contradiction(torn[0])} in "
+            f"{len(torn)} recordings stand under several labels, the first labelled {_contradiction(torn[0])} in "
             f"{_files(torn[0])}: remove those that are wrong"
         )
     if same:
@@ -83,8 +83,8 @@ def _files(clips: Sequence[Utterance]) -> str:
     return " and ".join(dict.fromkeys(str(clip.path) for clip in clips))
 
 
-def _digests(paths: Iterable[Path]) -> dict[Path, bytes]:
-    """Return a digest of each file that another may be equal to.
+def digests_of(paths: Iterable[Path]) -> dict[Path, bytes]:
+    """Return a digest of each file to which another of them may be equal.
 
     Only files of one size are read, and as a whole only where their middles are the same too.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_fewshot.corpora._utterance import LabelKind, Utterance
 
-_NOT_LOST = frozenset({"song", "film only", "second copy", "hidden file", "link"})
+_NOT_LOST = frozenset({"song", "film only", "no speech", "second copy", "hidden file", "link"})
 """Kinds of what is skipped on purpose: nobody wanted it as a clip."""
 _MOST_LOST = 0.05
 """Share of the clips that may be lost before a scan warns of it."""
@@ -39,7 +39,7 @@ class CorpusCard:
 
     Attributes:
         title: its usual name.
-        language: ISO 639-3; "mul" is several, "und" is unknown.
+        language: ISO 639-3; "mul" is several, "und" is unknown, "zxx" is none.
         language_name: the same for people.
         licence: an SPDX identifier, or words where there is none.
         commercial_use: whether the licence allows it; None where it does not say.

@@ -10,18 +10,29 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ser_fewshot.episodes import Episode, EpisodeSpec
-from ser_fewshot.episodes.spec import LATER
-from ser_fewshot.errors import EpisodeError
+from ser_fewshot.errors import EpisodeError, SerFewshotError
+from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
-from ser_fewshot.storage.paths import what_is
+from ser_fewshot.storage.paths import check_is_file, what_is
 
 _MOST_BYTES = 2**27  # unpacked; 600 episodes of 20 classes, 5-shot with 5 queries, take 4 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """The first line of a file; `sha256` is of all else in it, `episodes_sha256` of the episodes alone."""
+
+    spec: EpisodeSpec
+    seed: int
+    episodes: int
+    episodes_sha256: str
+    sha256: str
 
 
 def episodes_hash(episodes: Sequence[Episode]) -> str:
@@ -62,25 +73,26 @@ def load_episodes(path: Path) -> tuple[tuple[Episode, ...], EpisodeSpec]:
     try:
         rows = map(json.loads, io.StringIO(_content(path).decode(), newline=None))
         header: Any = next(rows, None)
-        promised = _text(_fields(header, {"spec", "seed", "episodes", "episodes_sha256", "sha256"}).pop("sha256"))
-        spec = EpisodeSpec(**_fields(header["spec"], {field.name for field in fields(EpisodeSpec)}, LATER))
-        episodes = tuple(_episode(line, spec) for line in rows)
-    except (OSError, ValueError, EOFError, zlib.error, RecursionError, EpisodeError) as error:
+        stated = fill(_Header, header, where="the first line")
+        episodes = tuple(_episode(line, stated.spec) for line in rows)
+    except (OSError, ValueError, EOFError, zlib.error, RecursionError, SerFewshotError) as error:
+        fault = f"{error.subject}: {error.found}" if isinstance(error, SerFewshotError) else str(error)
         raise EpisodeError(
             str(path),
-            found=f"{error}" if what_is(path).startswith(("a text", "an archive", "a file")) else what_is(path),
+            found=fault if what_is(path).startswith(("a text", "an archive", "a file")) else what_is(path),
             expected="a list of episodes frozen by this program",
             remedy="Correct the path, or freeze the list again with: ser-fewshot evaluate --save-episodes FILE.",
         ) from error
+    del header["sha256"]
     found = _digest([_line(header), *_lines(episodes)])
-    if found != promised:
+    if found != stated.sha256:
         raise EpisodeError(
             str(path),
             found=f"content with the hash {found[:12]}",
-            expected=f"the hash {promised[:12]} that the file states",
+            expected=f"the hash {stated.sha256[:12]} that the file states",
             remedy="The file was changed: take it from its source again.",
         )
-    return episodes, spec
+    return episodes, stated.spec
 
 
 def _is_packed(path: Path) -> bool:
@@ -96,13 +108,8 @@ def _packed(content: bytes) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file holds, unpacked; no more is unpacked than a list may hold.
-
-    Raises:
-        ValueError: it holds more.
-    """
-    if not path.is_file():
-        raise OSError(what_is(path))  # a pipe would be waited for
+    """Return what a file holds, unpacked; no more is unpacked than a list may hold."""
+    check_is_file(path)
     with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
         content: bytes = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
@@ -127,45 +134,16 @@ def _digest(lines: Iterator[str] | Sequence[str]) -> str:
 
 
 def _episode(line: Any, spec: EpisodeSpec) -> Episode:
-    """Return the episode of a line of the file.
-
-    Raises:
-        ValueError: it is none, or not one of this kind.
-    """
-    values = _fields(line, {field.name for field in fields(Episode)}, {"context"})
-    classes = _texts(values["classes"], spec.n_way)
-    support, query = (
-        tuple(_texts(clips, length) for clips in _list(values[part], spec.n_way))
-        for part, length in (("support", spec.k_shot), ("query", spec.n_query))
-    )
-    context = tuple(_text(clip) for clip in values.get("context", ()))
-    clips = [*context, *(clip for members in (*support, *query) for clip in members)]
-    if type(values["index"]) is not int:
-        raise ValueError(f"{values['index']!r:.60} instead of a whole number")
-    if len(context) > spec.context:
-        raise ValueError(f"episode {values['index']}, with {len(context)} clips of context instead of {spec.context}")
-    if len(set(classes)) < len(classes) or len(set(clips)) < len(clips):
-        raise ValueError(f"episode {values['index']}, in which a class or a clip occurs twice")
-    return Episode(values["index"], classes, support, query, context)
-
-
-def _fields(value: Any, names: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
-    if not isinstance(value, dict) or not names - optional <= set(value) <= names:
-        raise ValueError(f"{value!r:.60} instead of an object with {', '.join(sorted(names))}")
-    return value
-
-
-def _list(value: Any, length: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) != length:
-        raise ValueError(f"{value!r:.60} instead of a list of {length}")
-    return value
-
-
-def _texts(value: Any, length: int) -> tuple[str, ...]:
-    return tuple(map(_text, _list(value, length)))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r:.60} instead of a text")
-    return value
+    """Return the episode of a line of the file; raise an error if it is none, or not one of this kind."""
+    episode = fill(Episode, line, where="episode")
+    sizes = [(len(support), len(query)) for support, query in zip(episode.support, episode.query, strict=True)]
+    if sizes != [(spec.k_shot, spec.n_query)] * spec.n_way or len(episode.classes) != spec.n_way:
+        raise ValueError(f"episode {episode.index}, with other numbers of classes or clips than the first line states")
+    if len(episode.context) > spec.context:
+        raise ValueError(
+            f"{len(episode.context)} clips of context in episode {episode.index}, of at most {spec.context}"
+        )
+    clips = [*episode.context, *(clip for members in (*episode.support, *episode.query) for clip in members)]
+    if len(set(episode.classes)) < spec.n_way or len(set(clips)) < len(clips):
+        raise ValueError(f"episode {episode.index}, in which a class or a clip occurs twice")
+    return episode

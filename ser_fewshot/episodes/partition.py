@@ -47,12 +47,7 @@ def one_query_speaker(
 ) -> Sides | None:
     """Draw the speaker of all queries and, with `one_support`, another of the whole support.
 
-    Args:
-        rng: draws them.
-        counts: (n_way, n_speakers) clips.
-        k_shot: support clips of each class.
-        n_query: query clips of each class.
-        one_support: whether one speaker speaks the support; otherwise all others may.
+    `counts` are the clips (n_way, n_speakers). Without `one_support`, all other speakers may speak the support.
 
     Returns:
         Sides as `random_sides` has them; None where no speaker has enough clips of every class.

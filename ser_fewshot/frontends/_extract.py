@@ -23,6 +23,9 @@ from ser_fewshot.frontends._normalization import Normalization, check_normalizat
 HELD_BYTES = 2**31
 """Features that are held in memory; more than that are read from the cache at every access."""
 
+Track = Callable[[Sequence[Utterance]], Iterable[Utterance]]
+"""Wraps the clips that are read, to show progress."""
+
 _WAITING_SAMPLES = 640 * audio.SAMPLE_RATE  # read before they are analysed: 40 MB
 
 
@@ -82,17 +85,17 @@ def extract(
     cache: FeatureCache | None = None,
     normalization: Normalization = "none",
     hold: int = HELD_BYTES,
-    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+    track: Track = iter,
 ) -> FeatureSet:
     """Read and analyse utterances, from the cache where it knows them; several processes with a cache share the work.
 
     Args:
-        frontend: the front-end.
+        frontend: analyses the clips.
         utterances: a clip that cannot be used is skipped, counted and listed.
         cache: None analyses everything anew.
         normalization: see `Normalization`.
         hold: bytes of features to hold in memory; if there are more, and a cache, they stay there.
-        track: wraps the utterances to show progress.
+        track: see `Track`.
 
     Raises:
         SettingsError: the normalisation is unknown or needs a speaker that a clip does not have; the cache is that of
@@ -130,15 +133,9 @@ def fill(
     utterances: Sequence[Utterance],
     *,
     cache: FeatureCache,
-    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+    track: Track = iter,
 ) -> tuple[int, list[Skipped]]:
     """Write the features of utterances to the cache, holding none of them; each of several processes takes a share.
-
-    Args:
-        frontend: the front-end.
-        utterances: a clip that cannot be used is skipped.
-        cache: the cache.
-        track: wraps the utterances of this process to show progress.
 
     Returns:
         How many clips of this process's share are in the cache now, and those that were skipped, with the reason.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends._feature_set import Standardization, StoredClips
+from ser_fewshot.settings import check_choice
 
 Normalization = Literal["none", "clip", "speaker"]
 """Whose mean and standard deviation each band is standardized by: the clip's own, or those of all the speaker's clips.
@@ -43,9 +44,7 @@ def normalize(
 
 def check_normalization(how: str, speakers: Sequence[str | None]) -> None:
     """Refuse an unknown normalisation, or one by speakers where one of them is unknown."""
-    if how not in get_args(Normalization):
-        expected = " | ".join(get_args(Normalization))
-        raise SettingsError("normalisation", found=repr(how), expected=expected, remedy="Choose one of these.")
+    check_choice("normalisation", how, Normalization)
     known = sum(speaker is not None for speaker in speakers)
     if how == "speaker" and known < len(speakers):
         raise SettingsError(

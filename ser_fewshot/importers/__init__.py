@@ -61,13 +61,6 @@ def read(source: Source) -> Checkpoint:
     for name in plugins.names("importers"):
         layout = plugins.load("importers", name)
         if layout.recognises(source):
-            if source.bundle is not None and name != "torchaudio":
-                raise CheckpointError(
-                    source.name,
-                    found=f"--bundle {source.bundle} for the layout {name}",
-                    expected="a bundle for weights of torchaudio's layout alone",
-                    remedy="Leave --bundle out.",
-                )
             checkpoint: Checkpoint = layout.read(source)
             return checkpoint
     kind = what_is(source.path)
@@ -79,23 +72,17 @@ def read(source: Source) -> Checkpoint:
     )
 
 
-def import_model(
-    name: str, choice: Choice, *, bundle: str | None = None, say: Callable[[str], None] = lambda _: None
-) -> Imported:
-    """Return the model that a source becomes.
+def import_model(name: str, choice: Choice, *, say: Callable[[str], None] = lambda _: None) -> Imported:
+    """Return the model that a source becomes: a folder, a file, or a hub id, which is downloaded.
 
-    Args:
-        name: a folder, a file, or a hub id, which is downloaded.
-        choice: what to make of it.
-        bundle: the torchaudio bundle that its weights are of.
-        say: called with a sentence before a download.
+    `say` is called with a sentence before a download.
 
     Raises:
         CheckpointError: it cannot be read, cannot be trusted, or does not fill the model.
         SettingsError: the learner does not exist or does not fit.
     """
     settings_of(choice.learner, {})  # a wrong name is refused before anything is read
-    checkpoint = read(find(name, bundle=bundle, say=say))
+    checkpoint = read(find(name, say=say))
     head, notes = checkpoint.head, checkpoint.notes
     if head is not None:
         layer = layer_of(head, frontend_settings(checkpoint, Choice(), origin=name).n_blocks)

@@ -41,7 +41,6 @@ class Checkpoint:
         dropped: name in the file -> why it is left out.
         head: its emotion head, if it has one that can be carried over.
         notes: what had to be assumed, one sentence each.
-        random: how many of its tensors were random already.
     """
 
     layout: str
@@ -51,7 +50,6 @@ class Checkpoint:
     dropped: dict[str, str] = field(default_factory=dict)
     head: Head | None = None
     notes: tuple[str, ...] = ()
-    random: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.errors import CheckpointError
+from ser_fewshot.storage.paths import check_is_file
 from ser_fewshot.storage.tensors import read_config, read_tensors
 
 _ZIP = b"PK"  # how a file begins that torch.save wrote since version 1.6
@@ -104,8 +105,7 @@ def read_pickled(path: Path) -> Any:
 
 def _check_unpacked_size(path: Path) -> None:
     """Refuse a zip that claims more than its own size: torch stores, never compresses."""
-    if not path.is_file():
-        raise OSError("a folder" if path.is_dir() else "no such file")
+    check_is_file(path)
     with path.open("rb") as file:
         if file.read(len(_ZIP)) != _ZIP:
             return

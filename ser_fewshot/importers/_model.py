@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ser_fewshot import corpora
 from ser_fewshot.assets import DEMO
+from ser_fewshot.episodes.partition import codes_of
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import FeatureSet, extract
 from ser_fewshot.frontends.pretrained.frontend import FRONTEND, Pooling, Settings
@@ -83,7 +84,7 @@ def build(checkpoint: Checkpoint, settings: Settings, choice: Choice, *, origin:
     """Return the model with the checkpoint's encoder, and what became of every key."""
     report = _report(checkpoint, settings, origin=origin)
     check_complete(report, origin=origin, allow_partial=choice.allow_partial)
-    settings = replace(settings, random_weights=checkpoint.random + len(report.missing))
+    settings = replace(settings, random_weights=len(report.missing))
     frozen = replace(settings, layer=settings.n_blocks - choice.tune) if choice.tune else settings
     config = ModelConfig(
         learner=choice.learner,
@@ -137,9 +138,8 @@ def demo_features(model: Model) -> FeatureSet:
 
 def fit_scale(model: Model, features: FeatureSet) -> None:
     """Fit the scale of a model's learner to features: on an encoder that it was not trained on it has none."""
-    emotions = sorted({str(utterance.emotion) for utterance in features.utterances})
-    y = torch.tensor([emotions.index(str(utterance.emotion)) for utterance in features.utterances])
-    model.learner.fit_scale(features.batch(range(len(features))), y)
+    y = codes_of([str(utterance.emotion) for utterance in features.utterances])
+    model.learner.fit_scale(features.batch(range(len(features))), torch.from_numpy(y))
 
 
 def _illegal(error: SettingsError, origin: str) -> CheckpointError:

@@ -27,12 +27,10 @@ class Source:
     Attributes:
         name: as the user gave it.
         path: a folder or a file.
-        bundle: the bundle of torchaudio.pipelines whose architecture it has, if the user names one.
     """
 
     name: str
     path: Path
-    bundle: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -98,11 +96,11 @@ class Source:
         return read_config(inside(self.folder, name)) if (self.folder / name).exists() else {}
 
 
-def find(name: str, *, bundle: str | None = None, say: Callable[[str], None] = lambda _: None) -> Source:
+def find(name: str, *, say: Callable[[str], None] = lambda _: None) -> Source:
     """Return the source of a name; what is no path here but looks like a hub id is downloaded."""
     path = Path(name).expanduser()
     if path.exists():
-        return Source(name, path, bundle)
+        return Source(name, path)
     if not is_id(name):
         remedy = "Name a model of the hub by its account and name, and download others first."
         raise CheckpointError(
@@ -115,4 +113,4 @@ def find(name: str, *, bundle: str | None = None, say: Callable[[str], None] = l
     folder = fetch(name, ["*.json", "*.safetensors"])
     if not any(folder.glob("*.safetensors")):  # only then, since most models have pickled weights too
         folder = fetch(name, ["*.json", "pytorch_model*.bin", *_SPEECHBRAIN])
-    return Source(name, folder, bundle)
+    return Source(name, folder)

@@ -110,15 +110,10 @@ def waveform_checkpoint(
 ) -> Checkpoint:
     """Return a checkpoint with the architecture of the config.json beside it, or else the one that `deduce` finds.
 
-    Args:
-        layout: the plug-in.
-        source: where the weights are from.
-        tensors: by their names in transformers.
-        dropped: name in the file -> why it is left out.
-        stated: what the file states of the architecture.
-        normalize: whether clips are brought to mean 0 and variance 1, if the file states it; otherwise as the
-            architecture suggests: encoders with layer norm in their convolutions were trained so, and to those with
-            group norm it hardly matters.
+    `tensors` have their names in transformers, `dropped` those of the file, and `stated` is what the file states.
+    Clips are brought to mean 0 and variance 1 if the file states it by `normalize`; otherwise as the architecture
+    suggests: encoders with layer norm in their convolutions were trained so, and to those with group norm it hardly
+    matters.
     """
     found = (dict(source.config), ()) if source.config else deduce(tensors, stated=stated, origin=source.name)
     architecture, notes = found

@@ -31,8 +31,7 @@ _CODE = "it brings code of its own (auto_map), which is not run: its weights go 
 
 def recognises(source: Source) -> bool:
     """Whether it is a folder with a configuration of transformers."""
-    own = source.config.get("model_type") == "ser_fewshot"
-    return source.path.is_dir() and bool(source.config) and not own and source.state_file is None
+    return source.path.is_dir() and bool(source.config) and source.state_file is None
 
 
 def read(source: Source) -> Checkpoint:

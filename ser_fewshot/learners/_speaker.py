@@ -7,10 +7,11 @@ multivariate Gaussian mixture observations of Markov chains", 1994, https://doi.
 normalisation for emotions: Busso et al., "Iterative feature normalization scheme for automatic emotion detection from
 speech", 2013, https://doi.org/10.1109/T-AFFC.2013.26.
 
-Clips without labels may be of any emotion, so for them W holds the covariance of the class means too. They may also be
-of the speaker who is enrolled, whose offset is zero: the estimate is weighed by the probability of another speaker, by
-the likelihood ratio of the two (Prince and Elder, "Probabilistic linear discriminant analysis for inferences about
-identity", 2007, https://doi.org/10.1109/ICCV.2007.4409052).
+Clips without labels may be of any emotion, so for them W holds the covariance of the class means too; and as they may
+all be of one, a part of that does not shrink with n. They may also be of the speaker who is enrolled, whose offset is
+zero: the estimate is weighed by the probability of another speaker, by the likelihood ratio of the two (Prince and
+Elder, "Probabilistic linear discriminant analysis for inferences about identity", 2007,
+https://doi.org/10.1109/ICCV.2007.4409052).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _RANK = 256  # principal components: 64 lose a third of the gain
 _SHRINKAGE = 0.3  # of the within covariance towards equal variances
 _LEAST_SPEAKERS = 3  # of a corpus that counts
 _ROUNDS = 10  # of alternating class means and offsets: they no longer move
-_FEW_CLASSES = 0.25  # of the covariance of class means: what a mean over clips of a few classes keeps of it
+_FEW_CLASSES = 0.3  # of the covariance of class means: what a mean over clips of a few classes keeps of it
 _TINY = 1e-12
 
 
@@ -61,9 +62,8 @@ class SpeakerModel:
             n_support: clips of the support.
         """
         d = deviation @ self.basis
-        noise = (self.within + self.classes) / n
-        # The enrolled speaker deviates too: by the clips of the support, and by clips of a few emotions alone.
-        enrolled = noise + _FEW_CLASSES * self.classes + self.within / n_support
+        noise = (self.within + self.classes) / n + _FEW_CLASSES * self.classes
+        enrolled = noise + self.within / n_support  # the enrolled speaker deviates too
         new = (_log_density(d, self.between + enrolled) - _log_density(d, enrolled)).sigmoid()
         offset: Tensor = new * (self.basis @ (self.between @ torch.linalg.solve(self.between + noise, d)))
         return offset

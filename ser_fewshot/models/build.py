@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, replace
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -15,7 +15,7 @@ from ser_fewshot.frontends import FrontEnd, check_frames
 from ser_fewshot.learners import LARGEST_SIZE, EmbeddingLearner, build_learner, settings_of
 from ser_fewshot.models.config import Model, ModelConfig
 from ser_fewshot.models.training_set import TrainingSet
-from ser_fewshot.settings import fill
+from ser_fewshot.settings import check_choice, fill
 from ser_fewshot.storage.tensors import load_weights
 
 
@@ -113,10 +113,7 @@ def with_view(model: Model, view: View) -> Model:
     Raises:
         SettingsError: there is no such view.
     """
-    if view not in get_args(View):
-        raise SettingsError(
-            "view", found=f"{view!r:.40}", expected=" | ".join(get_args(View)), remedy="Choose one of these."
-        )
+    check_choice("view", view, View)
     if model.config.view in (None, view):
         return model
     tensors = (*model.learner.parameters(), *model.learner.buffers())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 from ser_fewshot.encoders import View
-from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.frontends import FrontEnd, Normalization
 from ser_fewshot.learners import Learner, SpeakerModel
 from ser_fewshot.models.training_set import UNKNOWN, TrainingSet
+from ser_fewshot.settings import check_choice, require
 
 FORMAT = 2
 """Format 1, that of version 0.1.0, had other names of weights and is read too: `_renamed`."""
@@ -36,20 +36,14 @@ class ModelConfig:
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        if self.normalization not in get_args(Normalization):
-            raise SettingsError(
-                "normalization",
-                found=repr(self.normalization),
-                expected=" | ".join(get_args(Normalization)),
-                remedy="Choose one of these.",
-            )
-        if self.normalization != "none" and self.encoder_name == "blocks":
-            raise SettingsError(
-                "normalization",
-                found=f"{self.normalization!r} before blocks of a pretrained encoder",
-                expected="none: they were trained on frames as they are",
-                remedy="Leave it out.",
-            )
+        check_choice("normalization", self.normalization, Normalization)
+        require(
+            self.normalization == "none" or self.encoder_name != "blocks",
+            "normalization",
+            found=f"{self.normalization!r} before blocks of a pretrained encoder",
+            expected="none: they were trained on frames as they are",
+            remedy="Leave it out.",
+        )
 
     @property
     def encoder_name(self) -> str | None:

@@ -77,7 +77,7 @@ class TrainingSet:
     @classmethod
     def of(cls, utterances: Iterable[Utterance], *, labelled: bool = True) -> TrainingSet:
         """Return the record of clips that a model is trained, or selected, on."""
-        return cls(corpora={name: Part.of(clips, labelled=labelled) for name, clips in _by_corpus(utterances).items()})
+        return cls(corpora={name: Part.of(clips, labelled=labelled) for name, clips in by_corpus(utterances).items()})
 
     def __or__(self, other: TrainingSet) -> TrainingSet:
         """Return the record of a model that was trained on both."""
@@ -94,7 +94,7 @@ class TrainingSet:
         """Return which of some clips, and of their corpora, a model of this record was trained on."""
         files = {key: name for name, part in self.corpora.items() for key in part.files}
         names = {key: name for name, part in self.corpora.items() for key in part.names}
-        corpora, found = _by_corpus(utterances), Counter[str]()
+        corpora, found = by_corpus(utterances), Counter[str]()
         for clips in corpora.values() if files or names else ():
             by_file = {clip: name for clip in clips if (name := files.get(_file_key(clip) or b""))}
             rest = [clip for clip in clips if clip not in by_file]
@@ -235,7 +235,8 @@ def _listed(training_set: TrainingSet) -> str:
     return "; ".join(filter(None, words)) or "which is empty"
 
 
-def _by_corpus(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
+def by_corpus(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
+    """Return the clips of each corpus, by its name."""
     found: dict[str, list[Utterance]] = {}
     for clip in utterances:
         found.setdefault(clip.corpus, []).append(clip)

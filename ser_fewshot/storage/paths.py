@@ -37,6 +37,16 @@ def what_is(path: Path) -> str:
     return next(kinds, other if head else "an empty file")
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse what is not a file; a pipe would be read for ever.
+
+    Raises:
+        OSError: it is something else, which the error names.
+    """
+    if not path.is_file():
+        raise OSError(what_is(path))
+
+
 def remedy_for(path: Path, otherwise: str) -> str:
     """Return the remedy for a wrong path: addresses have to be downloaded first."""
     return "Addresses are not read: download it first, and give the file." if url_in(path) else otherwise

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ser_fewshot.errors import CheckpointError, SettingsError
-from ser_fewshot.storage.paths import remedy_for, what_is
+from ser_fewshot.storage.paths import check_is_file, remedy_for, what_is
 
 _CONFIG_BYTES = 1_000_000  # a config is a page of text
 _REMEDIES = {
@@ -50,7 +50,7 @@ def read_config(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, too large or no JSON object.
     """
     try:
-        _check_is_file(path)
+        check_is_file(path)
         if path.stat().st_size > _CONFIG_BYTES:
             raise ValueError(f"{path.stat().st_size} bytes")
         config = json.loads(path.read_text(encoding="utf-8-sig"))  # an editor on Windows may have put a BOM there
@@ -89,7 +89,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]
 def _opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file."""
     try:
-        _check_is_file(path)
+        check_is_file(path)
         with safe_open(str(path), framework="pt") as file:
             yield file
     except (OSError, SafetensorError, ValueError) as error:
@@ -177,12 +177,6 @@ def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *,
 def listed(names: Sequence[str]) -> str:
     """Return the first three names, and how many more there are."""
     return ", ".join(f"{name:.80}" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _check_is_file(path: Path) -> None:
-    """Refuse what is not a file; a pipe would be read for ever."""
-    if not path.is_file():
-        raise OSError(what_is(path))
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A training run on disk: the checkpoint, an atomic file with all that the next epoch depends on, and logs."""
+"""A training run on disk: the checkpoint, an atomic file with all that the next epoch depends on, and a log."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ser_fewshot.compute import distributed
 from ser_fewshot.errors import CheckpointError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 from ser_fewshot.storage.files import TEMPORARY, write_atomically
 from ser_fewshot.storage.tensors import load_weights, read_tensors
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 _FORMAT = "2"
 """Format 1, of version 0.1, identified a run by the classes of its learner, and clips by their ids."""
@@ -55,7 +49,10 @@ def save_run(
     progress: Progress,
     identity: Mapping[str, str],
 ) -> None:
-    """Write the objective's state, the learner's best weights so far, the optimiser's state and the progress."""
+    """Write the objective's state, the learner's best weights so far, the optimiser's state and the progress.
+
+    `log.jsonl` beside it, with a record of each epoch, comes second: it can be restored from the checkpoint.
+    """
     tensors = {f"goal/{name}": tensor for name, tensor in objective.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for number, slots in optimizer.state_dict()["state"].items():
@@ -63,6 +60,7 @@ def save_run(
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = {**identity, "format": _FORMAT, "progress": json.dumps(asdict(progress))}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
+    _write_log(path.parent, progress)
 
 
 def load_run(
@@ -156,47 +154,13 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
-class Journal:
-    """Writes the folder of a run: `checkpoint.safetensors`, `log.jsonl`, and TensorBoard's files in `tensorboard`.
+def tidy_run(run: Path, progress: Progress) -> None:
+    """Bring the folder of a run to the state of the checkpoint, as a kill may have interrupted a write."""
+    for leftover in sorted(run.glob(f".*{TEMPORARY}")):
+        leftover.unlink(missing_ok=True)
+    _write_log(run, progress)
 
-    Of several processes the first one writes. `progress` is updated by the training loop.
-    """
 
-    def __init__(self, run: Path, progress: Progress) -> None:
-        self.run = run
-        self.progress = progress
-        self._board: SummaryWriter | None = None
-
-    def __enter__(self) -> Journal:
-        """Bring the folder to the state of the checkpoint, as a kill may have interrupted a write."""
-        if distributed.is_main():
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - for the one process that writes
-
-            for leftover in sorted(self.run.glob(f".*{TEMPORARY}")):
-                leftover.unlink(missing_ok=True)
-            self._write_log()
-            self._board = SummaryWriter(str(self.run / "tensorboard"), purge_step=self.progress.epoch + 1)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()
-
-    def record_epoch(
-        self, objective: nn.Module, *, optimizer: Optimizer, best: Mapping[str, Tensor], identity: Mapping[str, str]
-    ) -> None:
-        """Write an epoch: first the checkpoint, from which the logs can be restored."""
-        if self._board is None:
-            return
-        path = self.run / "checkpoint.safetensors"
-        save_run(path, objective, optimizer=optimizer, best=best, progress=self.progress, identity=identity)
-        self._write_log()
-        for name, value in self.progress.history[-1].items():
-            self._board.add_scalar(name, value, self.progress.epoch)
-
-    def _write_log(self) -> None:
-        lines = (json.dumps(record) + "\n" for record in self.progress.history)
-        write_atomically(self.run / "log.jsonl", "".join(lines))
+def _write_log(run: Path, progress: Progress) -> None:
+    lines = (json.dumps(record) + "\n" for record in progress.history)
+    write_atomically(run / "log.jsonl", "".join(lines))

@@ -24,11 +24,13 @@ from torch.amp.grad_scaler import GradScaler
 from ser_fewshot.compute import distributed
 from ser_fewshot.compute.distributed import Compute
 from ser_fewshot.encoders import Encoder
+from ser_fewshot.episodes.partition import codes_of
 from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureSet, stack
 from ser_fewshot.learners import GradientLearner, Learner, Objective
 from ser_fewshot.settings import require
-from ser_fewshot.training.checkpoint import Journal, Progress, fingerprint, learner_identity, load_run, trainable
+from ser_fewshot.training import checkpoint
+from ser_fewshot.training.checkpoint import Progress, trainable
 from ser_fewshot.training.objectives import Classes, Episodes, TrainingObjective, validation_sampler
 from ser_fewshot.training.settings import SEED_STRIDE, TrainSettings
 
@@ -64,7 +66,7 @@ def train(
         validation: of the meta-validation clips, whose speakers or classes the caller keeps disjoint. Without, as for
             clips without labels, the epoch of the lowest training loss is kept.
         settings: of training.
-        run: folder of this run: `checkpoint.safetensors`, `log.jsonl`, and TensorBoard's files in `tensorboard`.
+        run: folder of this run, with `checkpoint.safetensors` and `log.jsonl`.
         objective: the name of one, or a function that builds your own.
         config: anything else that learner and features depend on; a run is resumed under the same only.
         resume: continue from the run's checkpoint, if there is one.
@@ -96,23 +98,32 @@ def train(
     trainer = _Trainer(make(learner, features, settings), compute)
     identity = {
         "settings": json.dumps({"objective": name, **asdict(settings)}),
-        "learner": learner_identity(learner),
+        "learner": checkpoint.learner_identity(learner),
         "config": config,
-        "clips": fingerprint(*(part for part in (features, validation) if part is not None)),
+        "clips": checkpoint.fingerprint(*(part for part in (features, validation) if part is not None)),
     }
     distributed.check_alike("clips or settings", hashlib.sha256(json.dumps(identity).encode()).digest())
     validate = _validation(learner, validation, settings)
     if path.exists():
-        trainer.best, trainer.progress = load_run(
+        trainer.best, trainer.progress = checkpoint.load_run(
             path, trainer.objective, learner, optimizer=trainer.optimizer, identity=identity
         )
     progress = trainer.progress
-    with Journal(run, progress) as journal:
-        while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
-            steps = track(range(settings.steps), f"epoch {progress.epoch + 1}")
-            loss = sum(trainer.step(progress.epoch * settings.steps + step) for step in steps) / settings.steps
-            trainer.finish_epoch(loss, validate())
-            journal.record_epoch(trainer.objective, optimizer=trainer.optimizer, best=trainer.best, identity=identity)
+    if distributed.is_main():
+        checkpoint.tidy_run(run, progress)
+    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
+        steps = track(range(settings.steps), f"epoch {progress.epoch + 1}")
+        loss = sum(trainer.step(progress.epoch * settings.steps + step) for step in steps) / settings.steps
+        trainer.finish_epoch(loss, validate())
+        if distributed.is_main():
+            checkpoint.save_run(
+                path,
+                trainer.objective,
+                optimizer=trainer.optimizer,
+                best=trainer.best,
+                progress=progress,
+                identity=identity,
+            )
     learner.load_state_dict(trainer.best)
     learner.cpu().eval()
     return progress.history
@@ -275,10 +286,9 @@ def fit_scale(learner: Learner, features: FeatureSet, settings: TrainSettings) -
     rows = torch.randperm(len(features), generator=generator)[:_SCALE_CLIPS].tolist()
     kind = settings.tasks[0].label
     labels = [f"{features.utterances[row].corpus}/{features.utterances[row].label(kind) or row}" for row in rows]
-    number = {label: place for place, label in enumerate(sorted(set(labels)))}
     with torch.no_grad():
         clips = stack([features.clips[row][:_SCALE_FRAMES] for row in rows])
-        learner.fit_scale(clips, torch.tensor([number[label] for label in labels]))
+        learner.fit_scale(clips, torch.from_numpy(codes_of(labels)))
 
 
 def _copy(learner: Learner) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ all of a step, and augments and computes its share: their gradients add up to th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -18,13 +17,14 @@ from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.encoders import Encoder
 from ser_fewshot.episodes import Episode, EpisodeSampler, class_numbers
 from ser_fewshot.episodes.feasible import feasible_sampler
+from ser_fewshot.episodes.partition import codes_of
 from ser_fewshot.errors import EpisodeError
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner, Task, device_of, evaluating
 from ser_fewshot.training.augmentation import augment, skip
 from ser_fewshot.training.settings import SEED_STRIDE, VALIDATION_SEED, TrainSettings
 
-_NO_CLASS = -100  # ignored by the cross-entropy
+_NO_CLASS = -1  # of `codes_of`; ignored by the cross-entropy
 
 
 class TrainingObjective(nn.Module):
@@ -244,8 +244,7 @@ def _class_numbers(utterances: Sequence[Utterance], kind: str) -> list[tuple[str
         labels = {kind: [item.label(cast(LabelKind, kind)) for item in utterances]}
     heads = []
     for name, column in labels.items():
-        number = {label: place for place, label in enumerate(sorted(Counter(filter(None, column))))}
-        if len(number) > 1:
-            y = torch.tensor([_NO_CLASS if label is None else number[label] for label in column])
-            heads.append((name, y, len(number)))
+        codes = codes_of(column)
+        if (n_classes := int(codes.max(initial=_NO_CLASS)) + 1) > 1:
+            heads.append((name, torch.from_numpy(codes), n_classes))
     return heads

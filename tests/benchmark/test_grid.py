@@ -88,7 +88,7 @@ def test_the_device_in_use_is_recorded(root, tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["device"] == device
     for name in ("cpu", "cuda"):  # always, because the default depends on the machine
         task = plan(root, tmp_path, device=name, command=("ser-fewshot",))
-        assert task.settings.command == ("ser-fewshot", "--device", name)
+        assert score._origin("a/b/c", task).command == f"ser-fewshot --device {name} --only a/b/c"
 
 
 def test_a_saved_model_is_marked_on_clips_of_its_training_set_and_the_probe_has_no_promise(root, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from html_reader import Reader
 
-from ser_fewshot.benchmark.html import MapPoint, confusion_table, map_figure, write_report
+from ser_fewshot.benchmark.html import MapMark, confusion_table, map_figure, write_report
 from ser_fewshot.classifier import NearestClip, Prediction
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
@@ -29,13 +29,15 @@ def prediction(label: str, *, nearest: str = "near.wav", sure: float = 0.625) ->
     return Prediction(label, {label: sure, "other": 1 - sure}, NearestClip(nearest, label, 1.5))
 
 
-def points(labels: tuple[str, ...] = LABELS, *, width: int = 8) -> list[MapPoint]:
-    rng = np.random.default_rng(0)
-    return [
-        MapPoint(rng.normal(size=width).astype(np.float32) + number, label, enrolled)
-        for number, label in enumerate(labels)
-        for enrolled in (True, False, False)
-    ]
+def points(labels: tuple[str, ...] = LABELS, *, width: int = 8) -> dict[str, object]:
+    kinds = ("enrolled", "recognised", "recognised")
+    marks = [MapMark(label, f"{label}, {kind}", filled=kind == "enrolled") for label in labels for kind in kinds]
+    noise = np.random.default_rng(0).normal(size=(len(marks), width)).astype(np.float32)
+    return {"embeddings": noise + np.arange(len(marks), dtype=np.float32)[:, None] // 3, "marks": marks}
+
+
+def map_of(embeddings: np.ndarray) -> str:
+    return map_figure(embeddings.astype(np.float32), [MapMark("a", "a, enrolled", filled=True)] * len(embeddings))
 
 
 def page(path: Path, **changes: object) -> str:
@@ -45,7 +47,7 @@ def page(path: Path, **changes: object) -> str:
         "steps": ["Step one", "Step two"],
         "predictions": [("a.wav", "fear", prediction("fear")), ("b.wav", "joy", prediction("anger"))],
         "evaluation": evaluation(),
-        "points": points(),
+        **points(),
     }
     write_report(path, **{**content, **changes})
     return path.read_text(encoding="utf-8")
@@ -114,7 +116,7 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
         steps=[HOSTILE],
         predictions=[(HOSTILE, HOSTILE, prediction(HOSTILE, nearest=HOSTILE))],
         evaluation=evaluation(labels),
-        points=points(labels),
+        **points(labels),
     )
     reader = Reader(text)
     assert not {"script", "img"} & {tag for tag, _ in reader.tags}
@@ -126,7 +128,7 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
 
 def test_names_of_every_script_survive_and_characters_without_encoding_are_replaced(tmp_path):
     labels = ("怒り", "غضب", "jalousie é", "😀")
-    text = page(tmp_path / "r.html", evaluation=evaluation(labels), points=points(labels), steps=["a \udcff b"])
+    text = page(tmp_path / "r.html", evaluation=evaluation(labels), **points(labels), steps=["a \udcff b"])
     assert all(text.count(label) >= 6 for label in labels)
     assert "a ? b" in text
 
@@ -140,7 +142,7 @@ def test_the_same_content_gives_the_same_page(tmp_path):
 
 def test_any_number_of_classes_has_marks_of_its_own_inside_the_frame():
     for count in (1, 2, 40):
-        figure = map_figure(points(tuple(f"emotion {i}" for i in range(count))))
+        figure = map_figure(**points(tuple(f"emotion {i}" for i in range(count))))
         legend = re.findall(r'<li>.*?d="([^"]+)" fill="([^"]+)"', figure)
         assert len(set(legend)) == len(legend) == count
         places = [(float(x), float(y)) for x, y in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)]
@@ -153,7 +155,7 @@ def test_any_number_of_classes_has_marks_of_its_own_inside_the_frame():
 def test_the_map_keeps_distances_of_a_plane():
     flat = np.array([[0, 0], [3, 0], [0, 1], [3, 1]], dtype=np.float32)
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0][:2].astype(np.float32)
-    figure = map_figure([MapPoint(row, "a", True) for row in flat @ rotation])
+    figure = map_of(flat @ rotation)
     marks = np.array([tuple(map(float, found)) for found in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)])
     lengths = [np.linalg.norm(marks[0] - marks[other]) for other in (1, 2, 3)]
     assert np.allclose(np.array(lengths) / lengths[1], [3, 1, 10**0.5], atol=0.01)
@@ -163,7 +165,7 @@ def test_the_map_keeps_distances_of_a_plane():
 def test_the_map_does_not_depend_on_the_signs_of_a_decomposition():
     for seed in range(6):
         cloud = np.random.default_rng(seed).normal(size=(9, 5)).astype(np.float32)
-        figure = map_figure([MapPoint(row, "a", True) for row in cloud])
+        figure = map_of(cloud)
         marks = [tuple(map(float, found)) for found in re.findall(r"translate\(([\d.]+) ([\d.]+)\) s", figure)]
         # The clip farthest from the mean lies right of it and below it, so the mean lies left of the middle and above.
         assert (np.array(marks).mean(0) <= np.array([320, 210]) + 0.1).all()
@@ -171,7 +173,7 @@ def test_the_map_does_not_depend_on_the_signs_of_a_decomposition():
 
 def test_a_map_of_hardly_anything_is_still_a_map():
     for embeddings in (np.zeros((1, 4)), np.ones((5, 1)), np.arange(5.0)[:, None], np.full((3, 2), 1e30)):
-        figure = map_figure([MapPoint(row.astype(np.float32), "a", True) for row in embeddings])
+        figure = map_of(embeddings)
         assert "nan" not in figure
         assert "inf" not in figure
         assert figure.count("enrolled</title>") == len(embeddings)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import time
 
 import pytest
 
 from ser_fewshot.benchmark import store
-from ser_fewshot.benchmark.store import SESSIONS, Session, read_record, read_results, write_results
+from ser_fewshot.benchmark.store import read_record, read_results, write_results
 from ser_fewshot.episodes import EpisodeSpec
 from ser_fewshot.errors import SettingsError
 
@@ -100,15 +99,3 @@ def test_a_folder_of_another_program_is_refused(tmp_path):
         (tmp_path / store.RUN).write_text(content)
         with pytest.raises(SettingsError, match=r"run\.json: found something else.*Give another folder"):
             store.check_run(tmp_path, {"version": "1"})
-
-
-def test_wall_time_is_summed_over_sessions_in_turn_and_damaged_files_are_ignored(tmp_path):
-    assert store.wall_time(tmp_path) == ""
-    for minutes, place in ((3, 0), (4, 0), (5, 1)):
-        session = Session(workers=2, place=place, since=time.monotonic() - 60 * minutes)
-        session.save(tmp_path)  # a killed start leaves its last file
-        session.save(tmp_path)
-    for number, damaged in enumerate(("", '["x"', '["x"]', '{"place": 0}', '{"place": 0, "minutes": "x"}')):
-        (tmp_path / SESSIONS / f"{number}.json").write_text(damaged)
-    # Ranks work side by side, the starts of a rank one after the other.
-    assert "By the clock: 7 minutes of 4 processes, in 3 starts" in store.wall_time(tmp_path)

@@ -14,6 +14,9 @@ from ser_fewshot.errors import CorpusError
 
 from .trees import plant
 
+UNKNOWN_USER = "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f"
+USER = "3d9d3e0eb86e940eb4b15e5b1fe903aa01080f176dffc7547c677ce3"
+
 # corpus, path: emotion, speaker, gender, text
 CODES = [
     ("emodb", "wav/03a01Fa.wav", "happiness", "03", "male", "a01"),
@@ -102,6 +105,31 @@ CODES = [
     ("baved", "0/10-f-20-0-0-0.wav", "low", "10", "female", "0"),
     ("baved", "4/46-m-20-4-1-1239.wav", "neutral", "46", "male", "4"),
     ("baved", "6/100-f-6-6-2-2.wav", "high", "100", "female", "6"),
+    ("baved", "0/53-m-20-0-2-211.wav", "high", "46", "male", "0"),
+    ("tess", "testnew/289testOAF_such_fear7.wav", "fear", "OAF", "female", "such"),
+    ("tess", "testnew/20testYAF_page_happy50.wav", "happiness", "YAF", "female", "page"),
+    ("casia", "liuchanhg/angry/201.wav", "anger", "liuchanhg", "female", "201"),
+    ("casia", "zhaoquanyin/fear/201.wav", "fear", "zhaoquanyin", "female", "201"),
+    ("casia", "wangzhe/happy/250.wav", "happiness", "wangzhe", "male", "250"),
+    ("casia", "ZhaoZuoxiang/neutral/202.wav", "neutral", "zhaozuoxiang", "male", "202"),
+    ("casia", "ZhaoZuoxiang/sad/300.wav", "sadness", "zhaozuoxiang", "male", "300"),
+    ("casia", "wangzhe/surprise/001.wav", "surprise", "wangzhe", "male", "001"),
+    ("emospeech", f"House/bacho-safe-angry-1562907046662-{UNKNOWN_USER}.wav", "anger", None, None, "bacho"),
+    ("emospeech", f"Near Lake/go-glass break-fearful-20190710134810-{UNKNOWN_USER}.wav", "fear", None, None, "go"),
+    ("emospeech", f"webservice/help-safe-happy-1563176322441-{USER}.wav", "happiness", USER, None, "help"),
+    ("emospeech", f"webservice/yes-scream-calm-xx-{USER}.wav", "calm", USER, None, "yes"),
+    ("emospeech", f"Misc/unknown-gunshots-calm-1561964985.764769-{UNKNOWN_USER}.wav", "calm", None, None, None),
+    ("emospeech", f"Misc/unknown-safe-None-20190618164021 copy-{UNKNOWN_USER}.wav", None, None, None, None),
+    ("emogator", "data/mp3/000001-01-1.mp3", "adoration", "000001", None, None),
+    ("emogator", "data/mp3/000357-03-3.mp3", "anger", "000357", None, None),
+    ("emogator", "data/mp3/000002-10-2.mp3", "disgust", "000002", None, None),
+    ("emogator", "data/mp3/000002-15-2.mp3", "fear", "000002", None, None),
+    ("emogator", "data/mp3/000002-18-2.mp3", "neutral", "000002", None, None),
+    ("emogator", "data/mp3/000002-23-2.mp3", "romantic love", "000002", None, None),
+    ("emogator", "data/mp3/000002-24-2.mp3", "sadness", "000002", None, None),
+    ("emogator", "data/mp3/000002-27-2.mp3", "negative surprise", "000002", None, None),
+    ("emogator", "data/mp3/000002-28-2.mp3", "positive surprise", "000002", None, None),
+    ("emogator", "data/mp3/000002-30-2.mp3", "triumph", "000002", None, None),
 ]
 
 WRONG = [
@@ -139,6 +167,19 @@ WRONG = [
     ("baved", "10-x-20-0-1-0.wav"),
     ("baved", "10-f-20-0-3-0.wav"),
     ("baved", "10-f-20-7-1-0.wav"),
+    ("tess", "289testOAF_such_fear.wav"),
+    ("tess", "OAF_such_fear7.wav"),
+    ("casia", "201.wav"),
+    ("casia", "liuchanhg/bored/201.wav"),
+    ("casia", "liuchanhg/angry/301.wav"),
+    ("casia", "somebody/angry/201.wav"),
+    ("emospeech", f"hello-safe-calm-20190710134810-{USER}.wav"),
+    ("emospeech", f"go-safe-bored-20190710134810-{USER}.wav"),
+    ("emospeech", "go-safe-calm-20190710134810-d14a028c.wav"),
+    ("emogator", "000001-00-1.wav"),
+    ("emogator", "000001-31-1.wav"),
+    ("emogator", "000001-01-4.wav"),
+    ("emogator", "000400-01-1.wav"),
 ]
 
 
@@ -158,7 +199,7 @@ def test_documented_names_are_read_and_any_others_listed_as_skipped(tmp_path, co
 @BY_CORPUS
 def test_a_folder_of_other_names_only_is_refused_with_the_layout(tmp_path, corpus):
     wrong = [name for code, name in WRONG if code == corpus]
-    with pytest.raises(CorpusError, match=r"expected files such as .*\.wav") as caught:
+    with pytest.raises(CorpusError, match=r"expected files such as .*\.(wav|mp3)") as caught:
         scan(corpus, plant(tmp_path, wrong))
     assert any(name in caught.value.found for name in wrong)
 
@@ -188,6 +229,30 @@ def test_esd_has_two_languages_and_its_split_where_there_is_one(tmp_path):
         ("eng", "test"),
         ("eng", "train"),
     ]
+
+
+def test_a_clip_of_emospeech_has_the_language_of_its_keyword_and_noise_alone_is_skipped(tmp_path):
+    words = ("bacho", "stop", "unknown", "background")
+    found = scan("emospeech", plant(tmp_path, [f"House/{word}-safe-calm-1-{UNKNOWN_USER}.wav" for word in words]))
+    assert [(clip.text, clip.language) for clip in found.utterances] == [
+        ("bacho", "hin"),
+        ("stop", "eng"),
+        (None, None),
+    ]
+    assert found.skipped_kinds() == {"no speech": 1}
+    assert not any("lost" in warning for warning in found.warnings)  # though one in four is skipped
+
+
+def test_a_clip_of_casia_is_named_after_its_folders(tmp_path):
+    found = scan("casia", plant(tmp_path, ["wangzhe/sad/201.wav", "ZhaoZuoxiang/sad/201.wav", "201.wav"]))
+    assert [clip.id for clip in found.utterances] == ["casia/zhaozuoxiang_sad_201", "casia/wangzhe_sad_201"]
+    assert [(item.path.name, item.kind) for item in found.skipped] == [("201.wav", "file name")]
+
+
+def test_a_renamed_copy_of_tess_gives_the_same_ids(tmp_path):
+    original = scan("tess", plant(tmp_path / "own", ["OAF_neutral/OA_bite_neutral.wav"])).utterances
+    renamed = scan("tess", plant(tmp_path / "copy", ["testnew/751testOA_bite_neutral48.wav"])).utterances
+    assert [clip.id for clip in (*original, *renamed)] == ["tess/OAF_bite_neutral"] * 2
 
 
 def test_both_layouts_of_savee_give_the_same_ids(tmp_path):

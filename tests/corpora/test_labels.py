@@ -81,8 +81,8 @@ def test_one_recording_under_several_ids_is_named(tmp_path):
     torn = scan("folder", plant(tmp_path / "torn", ["sad/a.wav", "happy/b.wav"]))
     assert len(torn.utterances) == 2
     assert torn.warnings == (
-        f"1 recordings stand under several labels, the first as happiness and sadness in {tmp_path}/torn/happy/b.wav "
-        f"and {tmp_path}/torn/sad/a.wav: remove those that are wrong",
+        "1 recordings stand under several labels, the first labelled happiness and sadness in "
+        f"{tmp_path}/torn/happy/b.wav and {tmp_path}/torn/sad/a.wav: remove those that are wrong",
     )
     (same,) = scan("folder", plant(tmp_path / "same", ["sad/a.wav", "sad/b.wav"])).warnings
     assert same.startswith("1 recordings are there more than once")

@@ -13,9 +13,9 @@ from ser_fewshot.importers._source import find
 from ser_fewshot.models import Model
 
 
-def built(path: Path, *, bundle: str | None = None, **choice) -> tuple[Checkpoint, Model, KeyReport]:
+def built(path: Path, **choice) -> tuple[Checkpoint, Model, KeyReport]:
     """Import without taking measure on speech, which these tests do not need."""
-    checkpoint = read(find(str(path), bundle=bundle))
+    checkpoint = read(find(str(path)))
     asked = Choice(**{"layer": 2, "pooling": "frames", **choice})
     return checkpoint, *build(checkpoint, frontend_settings(checkpoint, asked, origin="here"), asked, origin="here")
 

@@ -127,22 +127,10 @@ def test_an_emotion_head_is_written_beside_the_model_and_refined(tmp_path, run):
     assert FewShotClassifier.load(refined).enrolled["anger"] == ("imported head", "anger_en-f1_1.ogg")
 
 
-def test_our_own_model_is_read_at_another_layer(source, tmp_path, run):
-    run("import", source, "--out", tmp_path / "all")
-    code, printed, complaint = run("import", tmp_path / "all", "--out", tmp_path / "one", "--layer", 1, "--json")
-    assert code == 0, complaint
-    result = json.loads(printed)
-    assert result["layout"] == "ser_fewshot"
-    assert result["dropped"]["learner"]
-    assert result["unexpected"] == []
-    wanted = features(built(source, layer=1, pooling="mean_std")[1], clip())
-    assert_near(features(load_model(tmp_path / "one"), clip()), wanted)
-
-
-def test_our_own_model_without_an_encoder_has_nothing_to_import(tmp_path, run):
+def test_our_own_model_has_nothing_to_import(tmp_path, run):
     code, _, complaint = run("import", DEMO.parent / "default", "--out", tmp_path / "out")
     assert code == 2
-    assert "front-end 'logmel'" in complaint
+    assert "found the model_type 'ser_fewshot'; expected wav2vec2 |" in complaint
 
 
 @pytest.mark.parametrize(
@@ -163,22 +151,10 @@ def test_an_option_that_cannot_be_is_refused(options, complaint, source, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_without_its_torchaudio_all_but_bundles_are_read(tmp_path, run, monkeypatch):
+def test_torchaudio_is_not_needed_for_its_checkpoints(tmp_path, run, monkeypatch):
     source = write_torchaudio(small(), tmp_path / "ta.pt")
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     assert run("import", source, "--out", tmp_path / "out")[0] == 0
-    code, _, complaint = run("import", source, "--out", tmp_path / "other", "--bundle", "HUBERT_LARGE")
-    assert code == 2
-    assert re.search(r"^ser-fewshot: torchaudio: found .*Install the pair: pip install .*torchaudio==", complaint)
-
-
-def test_an_unknown_bundle_is_refused(tmp_path, run):
-    from torchaudio.models.wav2vec2.utils import import_huggingface_model
-
-    torch.save(import_huggingface_model(small()).state_dict(), tmp_path / "ta.pt")
-    code, _, complaint = run("import", tmp_path / "ta.pt", "--out", tmp_path / "out", "--bundle", "BERT")
-    assert code == 2
-    assert "found 'BERT'; expected" in complaint
 
 
 def test_a_source_is_never_written_over(source, run):

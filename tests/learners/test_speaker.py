@@ -41,12 +41,12 @@ def test_the_session_offset_is_the_shrunk_deviation():
 def test_the_offset_counts_the_covariance_of_classes_and_the_chance_of_the_enrolled_speaker():
     far, near = torch.tensor([40.0]), torch.tensor([0.0])
     model = one_value(between=3.0, within=6.0, classes=2.0)
-    assert model.offset(far, 4, n_support=20).item() == pytest.approx(40 * 3 / (3 + 8 / 4), rel=1e-4)
+    assert model.offset(far, 4, n_support=20).item() == pytest.approx(40 * 3 / (3 + 8 / 4 + 0.3 * 2), rel=1e-4)
     assert model.offset(near, 4, n_support=20).item() == 0
-    # In between, the likelihood ratio of N(0, 2.8) and N(0, 5.8): noise 2 + 0.25 * 2 + 6 / 20.
+    # In between, the likelihood ratio of N(0, 2.9) and N(0, 5.9): noise 8 / 4 + 0.3 * 2, and 6 / 20.
     d = torch.tensor([1.0])
-    log_ratio = (1 / 2.8 - 1 / 5.8) / 2 + torch.tensor(2.8 / 5.8).log() / 2
-    assert model.offset(d, 4, n_support=20).item() == pytest.approx(float(log_ratio.sigmoid()) * 3 / 5, rel=1e-5)
+    log_ratio = (1 / 2.9 - 1 / 5.9) / 2 + torch.tensor(2.9 / 5.9).log() / 2
+    assert model.offset(d, 4, n_support=20).item() == pytest.approx(float(log_ratio.sigmoid()) * 3 / 5.6, rel=1e-5)
 
 
 def test_variances_are_found_again_and_offsets_recovered():
@@ -60,7 +60,7 @@ def test_variances_are_found_again_and_offsets_recovered():
     )
     for speaker in ("speaker 3", "speaker 20"):
         mine = [row for row, name in enumerate(speakers) if name == speaker]
-        found = model.offset(z[mine].mean(0) - means.mean(0), len(mine), n_support=500)
+        found = model.session_offset(z[mine].mean(0) - means.mean(0), len(mine))
         assert (found - (offsets[mine[0]] - offsets.mean(0))).norm() < 0.3 * offsets[mine[0]].norm()
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from default_model.card import default_card
 from synthetic import CALIBRATION
 from views import model_of_two_views
 
@@ -15,7 +16,7 @@ from ser_fewshot import corpora
 from ser_fewshot.corpora import CorpusCard, Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.models import ModelConfig, build_model
-from ser_fewshot.models.card import default_card, training_card
+from ser_fewshot.models.card import training_card
 from ser_fewshot.models.training_set import Part, TrainingSet, by_card
 from ser_fewshot.training import TrainSettings
 from ser_fewshot.training.augmentation import Augmentation

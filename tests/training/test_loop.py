@@ -131,7 +131,7 @@ def assert_ends_like(run: Path, unbroken: Path) -> None:
     assert_equal(found[0], expected[0])
     assert found[1] == expected[1]
     assert (run / "log.jsonl").read_text() == (unbroken / "log.jsonl").read_text()
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint.safetensors", "log.jsonl", "tensorboard"]
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoint.safetensors", "log.jsonl"]
 
 
 def test_the_loss_falls_and_the_learner_that_is_left_scores_what_the_best_record_says(tmp_path):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ser_fewshot.benchmark.html import Look, looks, render
 from ser_fewshot.benchmark.markdown import legend
@@ -19,6 +19,7 @@ from ser_fewshot.benchmark.report.provenance import audit_blocks, command_blocks
 from ser_fewshot.benchmark.report.scores import score_blocks, shots_blocks
 from ser_fewshot.benchmark.report.table import TABLES, write_tables
 from ser_fewshot.benchmark.results import ProtocolResults, results_of
+from ser_fewshot.settings import fill
 from ser_fewshot.storage.files import write_atomically
 
 __all__ = ["PAGE", "ClipMap", "map_clips", "select_clips", "write_benchmark_report"]
@@ -42,14 +43,9 @@ def write_benchmark_report(
 
     The same records give the same bytes, except for the serial numbers in the sound of clips that can be played.
 
-    Args:
-        folder: of the run.
-        records: of the cells so far.
-        title: of the page.
-        clips: a map of each corpus, from `map_clips`; none by default.
-        model: name of the model of the maps.
-        play: whether clips whose licence forbids copies can be played too; the page warns about it.
-        expected: keys of the finished run; by default, each method on each protocol and corpus that there is.
+    `clips` are a map of each corpus, from `map_clips`, by the model of that name; with `play`, clips whose licence
+    forbids copies can be played too, and the page warns about it. `expected` are the keys of the finished run, by
+    default each method on each protocol and corpus that there is.
 
     Raises:
         SettingsError: a file cannot be written there.
@@ -87,17 +83,10 @@ def write_benchmark_report(
     return folder / PAGE
 
 
-def _printable(value: Any) -> Any:
-    """Return a value without characters that cannot be encoded, as in a folder name that is not UTF-8."""
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode()
-    if isinstance(value, Mapping):
-        return {_printable(key): _printable(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_printable, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _printable(getattr(value, one.name)) for one in fields(value)})
-    return value
+def _printable(record: Record) -> Record:
+    """Return a record without characters that cannot be encoded, as in a folder name that is not UTF-8."""
+    text = json.dumps(asdict(record), ensure_ascii=False)
+    return fill(Record, json.loads(text.encode(errors="replace")), where="record")
 
 
 def _looks(records: Sequence[Record], protocols: Sequence[ProtocolResults]) -> dict[str, Look]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
 
@@ -19,7 +19,7 @@ from ser_fewshot.benchmark.report.charts import Figure
 from ser_fewshot.benchmark.report.table import Block
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import AudioError, SettingsError
-from ser_fewshot.frontends import FeatureCache, extract
+from ser_fewshot.frontends import FeatureCache, Track, extract
 from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model
 
@@ -60,11 +60,7 @@ def select_clips(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
 
 
 def map_clips(
-    model: Model,
-    clips: Sequence[Utterance],
-    *,
-    cache: FeatureCache | None = None,
-    track: Callable[[Sequence[Utterance]], Iterable[Utterance]] = iter,
+    model: Model, clips: Sequence[Utterance], *, cache: FeatureCache | None = None, track: Track = iter
 ) -> ClipMap:
     """Embed clips with a model, or average their frames where its learner has no embeddings, and project them.
 
