@@ -7,10 +7,12 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import plot_concepts
 import pytest
+import soundfile
 from doc_blocks import Block, blocks_of, commands_of, faults_of, run_page
 from importers.layouts import encoder, write_huggingface
 
@@ -36,10 +38,16 @@ def page(name: str) -> list[Block]:
     return blocks_of((ROOT / name).read_text(encoding="utf-8"))
 
 
-def demo_clips() -> dict[str, list[Utterance]]:
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory) -> dict[str, list[Utterance]]:
+    """0.8 s of each synthetic clip, by emotion: the pages have them recognised thousands of times."""
+    folder = tmp_path_factory.mktemp("speech")
     clips: dict[str, list[Utterance]] = {}
     for clip in read_manifest(DEMO_MANIFEST).utterances:
-        clips.setdefault(clip.emotion, []).append(clip)
+        path = folder / f"{clip.path.stem}.wav"
+        samples, rate = soundfile.read(clip.path)
+        soundfile.write(path, samples[rate // 4 :][: round(0.8 * rate)], rate)
+        clips.setdefault(clip.emotion, []).append(replace(clip, path=path))
     return clips
 
 
@@ -52,21 +60,21 @@ def renamed(clip: Utterance, corpus: str, speaker: str, take: int = 0) -> Uttera
     return Utterance(f"{corpus}/{speaker}/{clip.id}/{take}", clip.path, corpus, clip.emotion, speaker=speaker)
 
 
-def larger(corpus: str) -> list[Utterance]:
+def larger(corpus: str, speech: dict[str, list[Utterance]]) -> list[Utterance]:
     """Four emotions by ten speakers, five times each, as training wants them; some clips go by several names."""
     return [
         renamed(clips[(speaker + take) % len(clips)], corpus, f"{speaker + 1:02}", take)
-        for clips in list(demo_clips().values())[:4]
+        for clips in list(speech.values())[:4]
         for speaker in range(10)
         for take in range(5)
     ]
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory):
+def stage(speech, tmp_path_factory):
     """What the pages take for granted: clips, corpora under their own file names, manifests, an encoder."""
     folder = tmp_path_factory.mktemp("reader")
-    for emotion, clips in demo_clips().items():
+    for emotion, clips in speech.items():
         speakers = sorted({clip.speaker for clip in clips})
         for number, clip in enumerate(clips):
             voice, text = speakers.index(clip.speaker), number % 2
@@ -80,17 +88,17 @@ def stage(tmp_path_factory):
                 word = {"anger": "angry", "sadness": "sad"}.get(emotion, emotion)
                 place(clip, folder / f"my_corpus/{word}/{'maria' if number < 2 else 'jan'}/{number}.wav")
     for label, emotion in NAMED.items():
-        for number, clip in enumerate(demo_clips()[emotion][:3], start=1):
+        for number, clip in enumerate(speech[emotion][:3], start=1):
             place(clip, folder / f"{label}_{number}.wav")
             place(clip, folder / f"recordings/{label}/{number}.wav")
-    place(demo_clips()["fear"][-1], folder / "new.wav")
+    place(speech["fear"][-1], folder / "new.wav")
     for number in (1, 2):
-        place(demo_clips()["anger"][number], folder / f"recording_{number}.wav")
-    everything = [clip for clips in demo_clips().values() for clip in clips]
+        place(speech["anger"][number], folder / f"recording_{number}.wav")
+    everything = [clip for clips in speech.values() for clip in clips]
     for corpus in ("emodb", "emovo"):
         write_manifest(folder / f"{corpus}.csv", [renamed(clip, corpus, clip.speaker) for clip in everything])
     for corpus in ("ravdess", "ased"):
-        write_manifest(folder / f"{corpus}.csv", larger(corpus))
+        write_manifest(folder / f"{corpus}.csv", larger(corpus, speech))
     write_huggingface(encoder(), folder / "path/to/wav2vec2-base")
     return folder
 
