@@ -33,7 +33,7 @@ from ser_fewshot.cli import demo
 pytest_plugins = ["pages"]
 
 VISITORS = 4
-PREDICTIONS = 24
+PREDICTIONS = 12
 EMOTIONS = ("anger", "fear", "sadness", "boredom")
 TWO = enrolled({"low": 2, "high": 2})
 ANGER = str(DEMO / "anger_en-us-Annie_2.ogg")

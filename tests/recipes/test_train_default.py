@@ -128,6 +128,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(train_default, "RESULTS", tmp_path / "none")
     monkeypatch.setattr(train_default, "fit_labels", functools.partial(fit_labels, choices=[ONE, OTHER]))
     monkeypatch.setattr(fit, "_EPISODES", 3)
+    monkeypatch.setattr(fit, "NUISANCE_LIMITS", (1.0,))
     monkeypatch.setattr(fit, "validation_predictions", functools.partial(validation_predictions, n_episodes=2))
     monkeypatch.setenv("SER_FEWSHOT_CACHE", str(tmp_path / "cache"))
     scans = tuple(Scan(name, tuple(labelled(tmp_path / name)), ()) for name in NAMES)

@@ -90,7 +90,7 @@ def copy_of(run: Path, to: Path) -> Path:
 # Jobs run in children of a fork server, which has everything imported, down to what an optimiser's first step imports:
 # a child starts in milliseconds.
 CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
-CONTEXT.set_forkserver_preload(["ser_fewshot.training", "torch._dynamo"])
+CONTEXT.set_forkserver_preload(["ser_fewshot.training", "torch._dynamo", "accelerate"])
 
 
 def job(run: Path, kill_at: int | None, moment: str) -> None:
