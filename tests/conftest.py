@@ -39,9 +39,14 @@ os.environ["NUMBA_CACHE_DIR"] = str(CACHE / f"numba-{os.environ.get('PYTEST_XDIS
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
-pytest_plugins = ["scheduler"]
-
 SHARED = ROOT.parent / "shared"
+
+LONGEST_FIRST = {"test_page.py", "test_docs.py", "test_recipes.py", "test_onnx.py", "test_loop.py"}
+"""Files that a worker of pytest-xdist begins with, so that the other does not wait for one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
 
 
 def pytest_collection_finish() -> None:

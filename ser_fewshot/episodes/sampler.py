@@ -189,8 +189,10 @@ class EpisodeSampler:
 
     def _clips(self, rng: np.random.Generator, classes: Sequence[Rows]) -> list[tuple[Ids, Ids]] | None:
         """Return support and query ids of each class; None if no split of speakers and sentences serves them all."""
+        n = int(self._speakers.max(initial=-1)) + 1
+        counts = np.stack([np.bincount(self._speakers[rows] + 1, minlength=n + 1)[1:] for rows in classes])
         for _ in range(_SPLITS if self._disjoint else 1):
-            sides = [(codes, self._sides(rng, what, classes)) for what, codes in self._disjoint.items()]
+            sides = [(codes, self._sides(rng, what, counts)) for what, codes in self._disjoint.items()]
             clips: list[tuple[Ids, Ids]] = []
             for rows in classes:
                 if (picked := self._pick(rng, rows, sides)) is None:
@@ -200,15 +202,15 @@ class EpisodeSampler:
                 return clips
         return None
 
-    def _sides(self, rng: np.random.Generator, what: str, classes: Sequence[Rows]) -> Sides:
+    def _sides(self, rng: np.random.Generator, what: str, counts: Rows) -> Sides:
+        """Return which speakers, or sentences, may stand on each side; `counts` are the clips (n_way, n_speakers)."""
         if what != "speaker" or not self._one_voice:
             return random_sides(rng, self._sizes[what])
-        n, spec = self._sizes[what], self.spec
-        counts = np.stack([np.bincount(self._speakers[rows] + 1, minlength=n + 1)[1:] for rows in classes])
+        spec = self.spec
         sides = one_query_speaker(
             rng, counts, k_shot=spec.k_shot, n_query=spec.n_query, one_support=spec.support_speakers == "one"
         )
-        return np.zeros((2, n + 1), dtype=bool) if sides is None else sides
+        return np.zeros((2, self._sizes[what] + 1), dtype=bool) if sides is None else sides
 
     def _pick(
         self, rng: np.random.Generator, rows: Rows, sides: Sequence[tuple[Rows, Sides]]

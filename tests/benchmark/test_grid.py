@@ -156,11 +156,8 @@ class Frontend:
 def test_features_of_one_frame_a_clip_are_whitened_for_speakers_unless_too_wide(root, monkeypatch):
     given = []
     monkeypatch.setattr(build, "build_model", lambda config, **_: given.append(config) or 1 / 0)
-    case = next(
-        one
-        for one in plan(root, root, protocols=PROTOCOLS).cases()
-        if isinstance(one, Case) and one.spec.label == "speaker"
-    )
+    of_speakers = [protocol for protocol in PROTOCOLS if protocol.spec.label == "speaker"]
+    case = next(one for one in plan(root, root, protocols=of_speakers).cases() if isinstance(one, Case))
     for name in ("egemaps-ridge", "compare-ridge"):
         monkeypatch.setattr(build, "frontend_of", lambda method: Frontend(6373 if "compare" in method.name else 88))
         with pytest.raises(ZeroDivisionError):

@@ -89,7 +89,9 @@ def answers(model: Model) -> Tensor:
         return model.learner.adapt(clips().batch(support), y)(clips().batch(query))
 
 
-def scored(learner: Learner, features: FeatureSet, episodes: Sequence[Episode], score: float, **told: Any) -> Evaluation:
+def scored(
+    learner: Learner, features: FeatureSet, episodes: Sequence[Episode], score: float, **told: Any
+) -> Evaluation:
     """The evaluation of one episode, with another score."""
     found = evaluate(learner, features, episodes[:1], **told)
     return replace(found, uar=found.uar * 0 + score)

@@ -37,7 +37,7 @@ ENGLISH, ACTORS = ("03", "04", "05", "06"), range(1, 11)
 ASKS_ONE = {
     name for name in QUESTIONS if name not in ("leave_one_corpus_out", "pretrained_features", "split_protocols")
 }
-LESS = {"noise_robustness": ("--clips", 150), "shots_curve": ("--shots", 1, 5)}
+LESS = {"noise_robustness": ("--clips", 100), "shots_curve": ("--shots", 1, 5)}
 """Options that make the smoke test of a recipe shorter."""
 SPEC = EpisodeSpec(n_way=2, k_shot=1, n_query=2)
 
