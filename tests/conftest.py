@@ -53,6 +53,7 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector millions of objects of imported modules, which stay to the end anyway."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture
