@@ -18,7 +18,7 @@ from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model
 from ser_fewshot.models.meta_train import with_speakers
 
-NUMBERS = (1, 2, 4, 8, 16)
+NUMBERS = (0, 1, 2, 4, 8, 16)  # with none, the speakers of the support are known and no more
 CLIPS = 8
 KINDS: dict[ContextOf, str] = {"neutral": f"{CLIPS} neutral clips", "one": f"{CLIPS} clips of one emotion"}
 
@@ -42,12 +42,17 @@ class Voices:
         return replace(self, own=FeatureSet(self.own.utterances + renamed, (*self.own.clips, *found.clips)))
 
     def rows(self, recipe: Recipe, support: str, spec: EpisodeSpec) -> Rows:
-        """Return a row for each number and kind of clips, and for sessions; none where the corpus has too few clips."""
+        """Return a row for each number and kind of clips, and for sessions; none where the corpus has too few clips.
+
+        Where nobody speaks several classes, the row of no clips is of queries by several speakers, and the only one.
+        """
         try:
             episodes = recipe.draw(self.own, spec)
         except EpisodeError as error:
             print(f"{support}: {error.found}", flush=True)
-            return {}
+            return self.rows(recipe, support, replace(spec, context=0)) if spec.context else {}
+        if not spec.context:
+            return {f"{support}, {clips_of(0)}": self.row(episodes, spec, self.score(episodes, spec))}
         if spec.query_speaker == "same":
             return self.few(support, episodes, spec)
         plain = self.score(episodes, spec)

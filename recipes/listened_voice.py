@@ -1,10 +1,12 @@
 r"""What is it worth to know a voice, from clips of the query speaker without labels? By number, kind and recording.
 
-4-way 5-shot by emotion; one speaker, new to the support, speaks all queries of an episode. The embeddings of his
-queries are shifted by the MAP offset of his voice (`ser_fewshot.learners.SpeakerModel`, fitted on the other corpora),
+4-way 5-shot by emotion; one speaker, new to the support, speaks all queries of an episode. The embeddings of these
+queries are shifted by the MAP offset of the voice (`ser_fewshot.learners.SpeakerModel`, fitted on the other corpora),
 which is estimated from clips beside the queries or, in a session, from the queries themselves. In a skewed session one
-class has five queries and each other class one. All rows give UAR with the offset, without it, and the paired gain on
-the same queries. Peers are other embeddings with offsets of their own, so that the gain is not that of one model.
+class has five queries and each other class one. With no clips, only the offsets of support speakers are subtracted;
+where nobody speaks several classes, as in URDU, nothing else can be measured. All rows give UAR with the offset and
+without it, and the paired gain on the same queries. Peers are other embeddings with offsets of their own, so that the
+gain is not that of one model.
 
     uv run ser-fewshot import path/to/whisper-base-encoder --layer 1 --out runs/whisper
     uv run python recipes/listened_voice.py --corpora ../shared/corpora \
@@ -57,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for support, spec in SUPPORTS.items():
             rows |= voices.rows(recipe, support, spec)
         recipe.write(corpus, rows, headline=HEADLINE)
+        if HEADLINE[0] not in rows:
+            continue
         episodes = recipe.draw(voices.own, MANY)
         for condition in CONDITIONS:
             drawn = {clip for one in episodes for part in (*one.query, one.context) for clip in part}
