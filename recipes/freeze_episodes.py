@@ -2,6 +2,8 @@
 
     uv run python recipes/freeze_episodes.py --corpora ../shared/corpora
 
+EmoGator, which holds no speech, has protocols of its own, on emotions that no training has (`_emogator.py`).
+
 The lists are committed in recipes/episodes; the command writes them again, and without a change to the corpora or the
 sampler they are the same. `ser-fewshot evaluate --replay LIST` scores any model on one.
 """
@@ -9,15 +11,18 @@ sampler they are the same. `ser-fewshot evaluate --replay LIST` scores any model
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
+import _emogator
 from _protocols import PROTOCOLS, list_of
 
 from ser_fewshot import audio, corpora
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.episodes import EpisodeSampler
+from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.frozen import episodes_hash, save_episodes
 from ser_fewshot.errors import AudioError, EpisodeError
+from ser_fewshot.storage.files import write_atomically
 
 
 def main() -> None:
@@ -27,12 +32,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     for scan in corpora.scan_all(arguments.corpora):
-        freeze(scan.corpus, [clip for clip in scan.utterances if usable(clip)], arguments.episodes, arguments.seed)
+        clips = [clip for clip in scan.utterances if usable(clip)]
+        protocols = {name: (clips, spec) for name, spec in PROTOCOLS.items()}
+        if scan.corpus == _emogator.CORPUS:
+            split = _emogator.parted(clips)
+            write_atomically(_emogator.SPLIT, split.text())
+            protocols = _emogator.protocols(split, clips)
+        freeze(scan.corpus, protocols, arguments.episodes, arguments.seed)
 
 
-def freeze(corpus: str, clips: list[Utterance], n_episodes: int, seed: int) -> None:
+def freeze(
+    corpus: str, protocols: Mapping[str, tuple[list[Utterance], EpisodeSpec]], n_episodes: int, seed: int
+) -> None:
     """Write the list of every protocol that a corpus has enough clips for, and print which it has not."""
-    for name, spec in PROTOCOLS.items():
+    for name, (clips, spec) in protocols.items():
         try:
             episodes = EpisodeSampler(clips, spec, seed=seed).draw_many(n_episodes)
         except EpisodeError as error:

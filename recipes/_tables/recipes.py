@@ -11,6 +11,7 @@ from _tables._text import RESULTS, percent, read, table
 QUESTIONS = (
     "within_corpus",
     "unseen_classes",
+    "new_emotions",
     "leave_one_corpus_out",
     "speakers_as_classes",
     "emotion_speaker_classes",

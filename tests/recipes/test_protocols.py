@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import _emogator
 import _protocols
 import freeze_episodes
 import pytest
@@ -36,8 +37,24 @@ def test_every_corpus_has_600_episodes_of_each_protocol_that_it_can_give_on_whic
         result = json.loads((ROOT / "recipes" / "results" / f"leave_out_{corpus}.json").read_text(encoding="utf-8"))
         hashes = {score["episodes_sha256"] for score in result["learners"].values()}
         assert hashes == {episodes_hash(lists["emotions"][0])}
-    assert len(LISTS) == sum(map(len, GIVES.values())) == len(list(EPISODES.iterdir()))
+    of_emogator = {*_emogator.UNSEEN, *_emogator.ALL_EMOTIONS}
+    assert len(LISTS) == sum(map(len, GIVES.values())) + len(of_emogator) == len(list(EPISODES.iterdir())) - 1
     assert sum(path.stat().st_size for path in LISTS) < 3_000_000
+
+
+def test_emogator_is_parted_into_disjoint_emotions_and_speakers_and_its_lists_are_of_the_test_part():
+    split = _emogator.Split.read()
+    for parts, sizes in ((split.emotions, (18, 4, 8)), (split.speakers, (214, 72, 71))):
+        assert tuple(len(parts[part]) for part in _emogator.PARTS) == sizes
+        assert len({name for part in parts.values() for name in part}) == sum(sizes)
+    for name, spec in {**_emogator.UNSEEN, **_emogator.ALL_EMOTIONS}.items():
+        episodes, drawn_by = load_episodes(_protocols.list_of("emogator", name))
+        assert len(episodes) == 600
+        assert drawn_by == spec
+        speakers = {clip.split("/")[1].split("-")[0] for one in episodes for part in one.support for clip in part}
+        assert speakers <= set(split.speakers["test"])
+        classes = {label.removeprefix("emogator/") for one in episodes for label in one.classes}
+        assert classes <= set(split.emotions["test"]) if name in _emogator.UNSEEN else len(classes) == 30
 
 
 def test_a_list_is_frozen_where_it_is_looked_for_and_what_cannot_be_drawn_is_said(tmp_path, monkeypatch, capsys):
@@ -45,7 +62,7 @@ def test_a_list_is_frozen_where_it_is_looked_for_and_what_cannot_be_drawn_is_sai
     clips = list(
         grid(corpora=("small",), emotions=4, speakers=6, texts=4, takes=2)
     )  # eight of each speaker and emotion
-    freeze_episodes.freeze("small", clips, 3, 7)
+    freeze_episodes.freeze("small", {name: (clips, spec) for name, spec in PROTOCOLS.items()}, 3, 7)
     lists = _protocols.frozen("small")
     assert set(lists) == {"emotions", "emotions_same_speaker", "speakers_5_way"}
     assert lists["emotions"][0] == EpisodeSampler(clips, PROTOCOLS["emotions"], seed=7).draw_many(3)

@@ -81,7 +81,7 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("SER_FEWSHOT_CACHE", str(tmp_path_factory.getbasetemp() / "features"))
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if name != "new_emotions"])  # of EmoGator alone
 def test_every_recipe_runs_and_its_result_says_how_to_repeat_it(name, small_corpora, encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # for what a run leaves beside its result
     told = ["--corpora", small_corpora, "--smoke", "--out", tmp_path]
