@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ser_fewshot.audio.checks import SAMPLE_RATE
+from ser_fewshot.compute.threads import small_work
 
 FRAME = 512
 """Samples at SAMPLE_RATE to which one probability belongs: 32 ms."""
@@ -27,6 +28,7 @@ _FLOOR = 1e-10  # of power, -100 dBFS
 _LOCK = threading.Lock()  # the network keeps its state between frames
 
 
+@small_work()  # frame after frame: two threads wait for each other, on a busy machine for seconds
 def speech_probability(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how probable speech is in each frame: (samples,) at SAMPLE_RATE -> (n_frames,) in [0, 1]."""
     with _LOCK:

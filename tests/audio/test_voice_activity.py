@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from conftest import tone
 
 from ser_fewshot import audio
+from ser_fewshot.audio import voice_activity
 from ser_fewshot.audio.voice_activity import FRAME, is_voice, signal_to_background, speech_probability
 from ser_fewshot.quickstart import DEMO_MANIFEST
 
@@ -35,6 +37,24 @@ def test_a_voice_is_one_at_any_level_and_in_noise(gain, noise):
 )
 def test_what_is_no_voice_is_not_taken_for_one(sound):
     assert not is_voice(sound)
+
+
+def test_the_network_computes_on_one_thread_whatever_torch_may_use(monkeypatch):
+    seen: list[int] = []
+
+    class Network:
+        def audio_forward(self, wave: torch.Tensor, _: int) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return torch.zeros(1, wave.shape[1] // FRAME)
+
+    monkeypatch.setattr(voice_activity, "_network", Network)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        speech_probability(NOISE)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_probabilities_are_of_frames_and_the_same_from_several_threads_at_once():
