@@ -1,7 +1,8 @@
-"""EmoGator's emotions and speakers, parted once and for all, and the protocols on the parts that no training has.
+"""EmoGator's emotions and speakers, parted once and for all, and the protocols on the test part.
 
 30 categories of vocal bursts by 357 speakers: 18 for meta-training, 4 for meta-validation, 8 for meta-test, and three
-fifths, one fifth and one fifth of the speakers. `parted` drew them by a fixed seed; the file SPLIT holds them.
+fifths, one fifth and one fifth of the speakers. `parted` drew them once from all clips; the file SPLIT holds them,
+whatever clips are there later.
 """
 
 from __future__ import annotations
@@ -45,9 +46,6 @@ class Split:
         kept = json.loads(path.read_text(encoding="utf-8"))
         emotions, speakers = ({part: tuple(kept[name][part]) for part in PARTS} for name in ("emotions", "speakers"))
         return cls(emotions, speakers)
-
-    def text(self) -> str:
-        return json.dumps({"emotions": self.emotions, "speakers": self.speakers}, indent=1) + "\n"
 
     def clips(self, part: str, utterances: Sequence[Utterance], *, every_emotion: bool = False) -> list[Utterance]:
         """Return the clips of a part's speakers, of its emotions or of every one."""

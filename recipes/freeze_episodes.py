@@ -2,7 +2,7 @@
 
     uv run python recipes/freeze_episodes.py --corpora ../shared/corpora
 
-EmoGator, which holds no speech, has protocols of its own, on emotions that no training has (`_emogator.py`).
+EmoGator, which holds no speech, has protocols of its own, on the test part of its split (`_emogator.py`).
 
 The lists are committed in recipes/episodes; the command writes them again, and without a change to the corpora or the
 sampler they are the same. `ser-fewshot evaluate --replay LIST` scores any model on one.
@@ -22,7 +22,6 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.frozen import episodes_hash, save_episodes
 from ser_fewshot.errors import AudioError, EpisodeError
-from ser_fewshot.storage.files import write_atomically
 
 
 def main() -> None:
@@ -35,9 +34,7 @@ def main() -> None:
         clips = [clip for clip in scan.utterances if usable(clip)]
         protocols = {name: (clips, spec) for name, spec in PROTOCOLS.items()}
         if scan.corpus == _emogator.CORPUS:
-            split = _emogator.parted(clips)
-            write_atomically(_emogator.SPLIT, split.text())
-            protocols = _emogator.protocols(split, clips)
+            protocols = _emogator.protocols(_emogator.Split.read(), clips)
         freeze(scan.corpus, protocols, arguments.episodes, arguments.seed)
 
 

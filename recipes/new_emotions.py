@@ -1,10 +1,10 @@
-"""How well are emotions recognised that no training had, from one vocal burst of each or from five? 30 categories.
+"""How well are new emotions recognised from one vocal burst of each, or from five? 30 categories, split by emotion.
 
 Emotions and speakers of EmoGator's meta-train, -validation and -test parts are disjoint (`_emogator.py`). 5-way 1-shot
 and 5-shot are on the eight emotions of the test part. 20-way 5-shot asks for more than eight, so it is on all emotions,
 and only its speakers are new. The episodes are frozen in recipes/episodes. Learners on log-mel frames are trained on
-the train part, and the epoch is chosen on the validation part. The default model and ridge regression on functionals
-are not trained on EmoGator.
+the train part, and the epoch is chosen on the validation part. The default model, trained on acted speech with disgust,
+fear and surprise, and ridge regression on functionals are not trained on EmoGator.
 
     uv run python recipes/new_emotions.py --corpora DIR --learners protonet ridge
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -95,7 +95,7 @@ class Enrollment:
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
         with evaluating(model.learner):
             if model.speakers is not None:
-                names = [name for members in enrolled.values() for name in members.speakers]
+                names = [name and class_key(name) for members in enrolled.values() for name in members.speakers]
                 support, means = centred_support(support, y, names, model.speakers)
             classifier, statistics = model.learner.adapt(support, y), SupportStatistics.of(support, y)
         return cls(enrolled, support, classifier, statistics, calibration, model.speakers, means)
@@ -147,9 +147,9 @@ class Enrollment:
 def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> dict[str, Enrolled]:
     """Return the enrolled classes with further clips of one, and warn of duplicates.
 
-    A clip that its own class has is left out: one recording is one shot. One that another class has is added, since
-    nobody can know which of the two labels is wrong. "Anger" and "anger" are one class, under the name that was
-    enrolled first.
+    A clip that its own class has is left out: one recording is one shot. Its speaker is kept where none was known. One
+    that another class has is added, since nobody can know which of the two labels is wrong. "Anger" and "anger" are one
+    class, under the name that was enrolled first.
     """
     alike = [known for known in enrolled if class_key(known) == class_key(label)]
     label = alike[0] if alike and label not in alike else label  # a file of version 0.1.0 may have both spellings
@@ -158,6 +158,7 @@ def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> d
     for shot in _shots(label, new):
         if twin := _twin(shot, own):
             _warn(f"{shot.name} is the same sound as {twin.name} in {label!r}: it counts once")
+            own[own.index(twin)] = replace(twin, speaker=twin.speaker or shot.speaker)
             continue
         if twin := _twin(shot, others):
             _warn(f"{shot.name} in {label!r} is the same sound as {twin.name} in {twin.label!r}: one label is wrong")

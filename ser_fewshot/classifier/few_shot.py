@@ -201,7 +201,7 @@ class FewShotClassifier:
             clips: one, or a list.
             voice: that of the speaker, made by `listen`; its offset is subtracted from every clip.
             same_speaker: whether one speaker speaks in all of a list, of the enrolled classes: the clips together are
-                listened to first. More clips of more classes help more.
+                listened to first. More clips of more classes help more; clips of a single class lose.
 
         Raises:
             EnrollmentError: fewer than two classes are enrolled, the voice is of another model, or there are both a

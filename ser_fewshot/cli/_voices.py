@@ -23,7 +23,7 @@ def check_voices(models: Mapping[str, Model], spec: EpisodeSpec, *, session: boo
             "--session",
             found="queries of several speakers in an episode",
             expected="emotions as classes, and --context N or --query-speaker same",
-            remedy="Add --context 1: the queries are then of one speaker.",
+            remedy="Add --context 1, with --query-speaker disjoint or same: the queries are then of one speaker.",
         )
     if (session or spec.context) and (without := [name for name, model in models.items() if model.speakers is None]):
         raise SettingsError(

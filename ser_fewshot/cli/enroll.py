@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         note(f"warning: {classifier.labels[0]} alone is enrolled: add another emotion before you recognise clips")
     counts = {label: counted(len(names), "clip") for label, names in classifier.enrolled.items()}
     speakers = {label: members.speakers for label, members in classifier.members.items()}
-    known = {name for names in speakers.values() for name in names} - {None}
+    known = {name.casefold() for names in speakers.values() for name in names if name is not None}
     of = f"; {counted(len(known), 'speaker')}" if known else ""
     line = f"enrolled {words(counts)}{of}; file: {arguments.out}"
     report = {"enrollment": str(arguments.out), "classes": classifier.enrolled, "speakers": speakers}

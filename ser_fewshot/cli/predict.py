@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     voice.add_argument(
         "--same-speaker",
         action="store_true",
-        help="one speaker speaks in all clips, of the enrolled emotions: estimate the voice from them",
+        help="one speaker speaks in all clips, of several enrolled emotions: estimate the voice from them",
     )
     add_shared(parser, "--json")
 

@@ -77,6 +77,13 @@ class EpisodeSpec:
                 expected="the label 'emotion', because a class is a speaker",
                 remedy="Leave context and support_speakers as they are by default.",
             )
+        if (self.context or self.support_speakers == "one") and self.query_speaker == "any":
+            raise EpisodeError(
+                "query_speaker",
+                found="'any' with a context or one support speaker",
+                expected="'disjoint' or 'same': one speaker then speaks all queries",
+                remedy="Choose query_speaker='disjoint'.",
+            )
         if self.label != "emotion" and self.query_speaker == "disjoint":
             raise EpisodeError(
                 "query_speaker",

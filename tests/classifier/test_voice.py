@@ -123,6 +123,17 @@ def test_speakers_of_an_enrolment_are_kept_and_center_the_support(tmp_path):
     assert named.members["low"].speakers == ("anna", None)
 
 
+def test_a_speaker_is_one_whatever_the_letter_case_and_is_learned_of_a_clip_that_is_enrolled_already():
+    query = clips("low", 5) + clips("high", 5)
+    named = enrolled(low="anna", high="anna")
+    assert enrolled(low="Anna", high="anna").predict(query) == named.predict(query)
+    later = enrolled(low="anna")
+    with pytest.warns(DataWarning, match="it counts once"):
+        later.add("high", clips("high", 0, 1, 2), speakers="anna")
+    assert later.members["high"].speakers == ("anna",) * 3
+    assert later.predict(query) == named.predict(query)
+
+
 @pytest.mark.parametrize(
     ("speakers", "fault"),
     [

@@ -64,6 +64,8 @@ def test_a_context_where_classes_are_speakers_and_what_no_speaker_can_give_are_r
         {"context": -1},
         {"context_of": "two"},
         {"context": 0, "context_of": "one"},
+        {"query_speaker": "any"},
+        {"query_speaker": "any", "context": 0, "support_speakers": "one"},
     ):
         with pytest.raises(EpisodeError):
             spec(**wrong)
