@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = with_models(options(__doc__, corpus=(CORPUS,)))
     parser.add_argument("--learners", nargs="*", default=[], help="to train on the train part")
     recipe = Recipe(__file__, __doc__, parser.parse_args(argv))
+    if recipe.arguments.corpus != [CORPUS]:
+        parser.error(f"--corpus: the split and the episodes are those of {CORPUS} alone; leave it out")
     clips = recipe.utterances(others=False)
     split = _emogator.parted(clips) if recipe.arguments.smoke else Split.read()
     default, words = recipe.pretrained(CORPUS, clips)

@@ -152,9 +152,9 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
 def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[str, str]]:
     """Yield the id of each clip that is the same part of the same file as one of an earlier corpus, and of that one."""
     digests = corpora.digests_of({clip.path for clip in clips})
-    known: dict[tuple[bytes, float | None, float | None], Utterance] = {}
+    known: dict[tuple[bytes | Path, float | None, float | None], Utterance] = {}
     for clip in clips:
-        if digest := digests.get(clip.path):
-            first = known.setdefault((digest, clip.start, clip.end), clip)
-            if first.corpus != clip.corpus:
-                yield clip.id, first.id
+        # A file that no other one equals has no digest, but several manifests may name it.
+        first = known.setdefault((digests.get(clip.path, clip.path), clip.start, clip.end), clip)
+        if first.corpus != clip.corpus:
+            yield clip.id, first.id

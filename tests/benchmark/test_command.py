@@ -19,6 +19,7 @@ from ser_fewshot.benchmark.markdown import PAGE
 from ser_fewshot.benchmark.store import path_of, write_cell, write_results
 from ser_fewshot.cli import main
 from ser_fewshot.cli._data import clips_of
+from ser_fewshot.corpora import write_manifest
 from ser_fewshot.errors import CorpusError
 
 from .small_runs import RATE, make_corpora, protocols, results
@@ -177,6 +178,15 @@ def test_manifests_say_what_the_folders_beside_them_are(root, tmp_path, capsys):
         shutil.copy(path, tmp_path)  # whose clips stand elsewhere
     assert {clip.corpus for clip in clips_of(tmp_path)} == {"one", "two"}
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_two_corpora_list_counts_once(root, tmp_path, capsys):
+    clips = clips_of(root)[:6]
+    for corpus in ("first", "second"):
+        renamed = [dataclasses.replace(clip, id=f"{corpus}/{clip.path.stem}", corpus=corpus) for clip in clips]
+        write_manifest(tmp_path / f"{corpus}.csv", renamed)
+    assert {clip.corpus for clip in clips_of(tmp_path)} == {"first"}
+    assert "6 files skipped: second copy" in capsys.readouterr().err
 
 
 def test_a_clip_of_two_corpora_counts_once_and_two_manifests_of_the_same_clips_are_refused(root, tmp_path, capsys):
