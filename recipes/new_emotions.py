@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = _emogator.parted(clips) if recipe.arguments.smoke else Split.read()
     default, words = recipe.pretrained(CORPUS, clips)
     scored = {**trained(recipe, split, clips), words: default}
+    test = split.clips("test", clips, every_emotion=True)
+    of_learners, of_default = features_of(build_model(LOGMEL), test), features_of(default, test)
     rows: Rows = {}
     for name, (drawn, spec) in _emogator.protocols(split, clips).items():
         try:
@@ -48,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         except EpisodeError as error:
             print(f"{name}: {error.found}", flush=True)
             continue
-        scores = {label: score(model, features_of(model, drawn), episodes, spec) for label, model in scored.items()}
+        scores = {
+            label: score(model, (of_default if model is default else of_learners).subset(drawn), episodes, spec)
+            for label, model in scored.items()
+        }
         rows |= {f"{name}: {label}": row for label, row in rows_of(scores).items()}
     recipe.write(CORPUS, rows, headline=HEADLINE)
 

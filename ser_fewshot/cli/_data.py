@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -151,10 +151,8 @@ def clips_of(root: Path) -> tuple[Utterance, ...]:
 
 def _copies(clips: Sequence[Utterance]) -> Iterator[tuple[str, str]]:
     """Yield the id of each clip that is the same part of the same file as one of an earlier corpus, and of that one."""
-    digests = corpora.digests_of({clip.path for clip in clips})
-    known: dict[tuple[bytes | Path, float | None, float | None], Utterance] = {}
+    sounds, known = corpora.sounds_of(clips), dict[Hashable, Utterance]()
     for clip in clips:
-        # A file that no other one equals has no digest, but several manifests may name it.
-        first = known.setdefault((digests.get(clip.path, clip.path), clip.start, clip.end), clip)
+        first = known.setdefault(sounds[clip.id], clip)
         if first.corpus != clip.corpus:
             yield clip.id, first.id

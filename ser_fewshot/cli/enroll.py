@@ -50,6 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the enrolment file; on any error, nothing is written."""
+    from ser_fewshot.classifier.inputs import class_key
+
     _check(arguments)
     if arguments.to is None or arguments.out.resolve() != arguments.to.resolve():
         require_new("--out", arguments.out, arguments)
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         note(f"warning: {classifier.labels[0]} alone is enrolled: add another emotion before you recognise clips")
     counts = {label: counted(len(names), "clip") for label, names in classifier.enrolled.items()}
     speakers = {label: members.speakers for label, members in classifier.members.items()}
-    known = {name.casefold() for names in speakers.values() for name in names if name is not None}
+    known = {class_key(name) for names in speakers.values() for name in names if name is not None}
     of = f"; {counted(len(known), 'speaker')}" if known else ""
     line = f"enrolled {words(counts)}{of}; file: {arguments.out}"
     report = {"enrollment": str(arguments.out), "classes": classifier.enrolled, "speakers": speakers}

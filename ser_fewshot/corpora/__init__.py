@@ -13,7 +13,7 @@ from pathlib import Path
 from ser_fewshot.corpora import _manifest
 from ser_fewshot.corpora._audformat_out import write_audformat
 from ser_fewshot.corpora._coded import looks_like
-from ser_fewshot.corpora._copies import digests_of
+from ser_fewshot.corpora._copies import sounds_of
 from ser_fewshot.corpora._corpus import CorpusCard, Scan, Skipped
 from ser_fewshot.corpora._hf_dataset_out import to_dataset
 from ser_fewshot.corpora._manifest import segment_suffix
@@ -39,7 +39,6 @@ __all__ = [
     "canonical_emotion",
     "card",
     "checked_utterances",
-    "digests_of",
     "from_dataset",
     "looks_like",
     "named_folders",
@@ -49,6 +48,7 @@ __all__ = [
     "scan",
     "scan_all",
     "segment_suffix",
+    "sounds_of",
     "to_dataset",
     "write_audformat",
     "write_manifest",

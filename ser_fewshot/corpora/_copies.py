@@ -47,8 +47,8 @@ def repeated(clips: Sequence[Utterance], *, content: bool) -> tuple[str, ...]:
         clips: whose ids differ.
         content: whether to compare what is in the files, not only their paths.
     """
-    digests = digests_of({clip.path for clip in clips}) if content else {}
-    groups = _groups(clips, lambda clip: (digests.get(clip.path, clip.path), clip.start, clip.end))
+    sounds = sounds_of(clips, content=content)
+    groups = _groups(clips, lambda clip: sounds[clip.id])
     torn = [group for group in groups if _contradiction(group)]
     same = [group for group in groups if len(group) > 1 and not _contradiction(group)]
     found = []
@@ -83,7 +83,16 @@ def _files(clips: Sequence[Utterance]) -> str:
     return " and ".join(dict.fromkeys(str(clip.path) for clip in clips))
 
 
-def digests_of(paths: Iterable[Path]) -> dict[Path, bytes]:
+def sounds_of(clips: Sequence[Utterance], *, content: bool = True) -> dict[str, Hashable]:
+    """Return a key of what each clip holds, by its id: equal for the same part of one file, or of copies of it.
+
+    Without `content`, files are compared by their paths alone.
+    """
+    digests = _digests({clip.path for clip in clips}) if content else {}
+    return {clip.id: (digests.get(clip.path, clip.path), clip.start, clip.end) for clip in clips}
+
+
+def _digests(paths: Iterable[Path]) -> dict[Path, bytes]:
     """Return a digest of each file to which another of them may be equal.
 
     Only files of one size are read, and as a whole only where their middles are the same too.

@@ -136,8 +136,9 @@ def _digest(lines: Iterator[str] | Sequence[str]) -> str:
 def _episode(line: Any, spec: EpisodeSpec) -> Episode:
     """Return the episode of a line of the file; raise an error if it is none, or not one of this kind."""
     episode = fill(Episode, line, where="episode")
-    sizes = [(len(support), len(query)) for support, query in zip(episode.support, episode.query, strict=True)]
-    if sizes != [(spec.k_shot, spec.n_query)] * spec.n_way or len(episode.classes) != spec.n_way:
+    sizes = [[len(clips) for clips in part] for part in (episode.support, episode.query)]
+    stated = [[spec.k_shot] * spec.n_way, [spec.n_query] * spec.n_way]
+    if sizes != stated or len(episode.classes) != spec.n_way:
         raise ValueError(f"episode {episode.index}, with other numbers of classes or clips than the first line states")
     if len(episode.context) > spec.context:
         raise ValueError(

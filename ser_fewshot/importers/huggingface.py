@@ -43,6 +43,8 @@ def read(source: Source) -> Checkpoint:
     model_type = source.config.get("model_type")
     if model_type not in KNOWN:
         found, remedy = f"the model_type {model_type!r:.80}", "Import an encoder of one of these families."
+        if model_type == "ser_fewshot":
+            remedy = "It is a model of this program: use it as it is, with 'enroll --model' or 'train --model'."
         raise CheckpointError(source.name, found=found, expected=" | ".join(KNOWN), remedy=remedy)
     raw = read_folder(source.path)
     tensors, dropped = translate(raw, KeyMap(prefix=prefix_of(str(model_type))), origin=source.name)

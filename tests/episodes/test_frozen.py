@@ -143,6 +143,7 @@ LINE_CHANGES = {
     "a clip too many": lambda line: line["support"][0].append("c/more"),
     "a clip too few": lambda line: line["support"][0].pop(),
     "a class too few": lambda line: line["classes"].pop(),
+    "a query class too few": lambda line: line["query"].pop(),
     "a number for a clip": lambda line: line["query"][0].__setitem__(0, 3),
     "a text for a list": lambda line: line["support"].__setitem__(0, "ab"),
     "no query": lambda line: line.pop("query"),

@@ -131,6 +131,7 @@ def test_our_own_model_has_nothing_to_import(tmp_path, run):
     code, _, complaint = run("import", DEMO.parent / "default", "--out", tmp_path / "out")
     assert code == 2
     assert "found the model_type 'ser_fewshot'; expected wav2vec2 |" in complaint
+    assert "use it as it is, with 'enroll --model'" in complaint
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import _emogator
@@ -9,7 +10,7 @@ import _protocols
 import freeze_episodes
 import pytest
 from _protocols import EPISODES, PROTOCOLS
-from manifests import grid
+from manifests import grid, utterance
 
 from ser_fewshot import corpora
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
@@ -47,6 +48,9 @@ def test_emogator_is_parted_into_disjoint_emotions_and_speakers_and_its_lists_ar
     for parts, sizes in ((split.emotions, (18, 4, 8)), (split.speakers, (214, 72, 71))):
         assert tuple(len(parts[part]) for part in _emogator.PARTS) == sizes
         assert len({name for part in parts.values() for name in part}) == sum(sizes)
+    emotions, speakers = (sorted(itertools.chain(*parts.values())) for parts in (split.emotions, split.speakers))
+    whole = [utterance(number, *pair) for number, pair in enumerate(itertools.product(emotions, speakers))]
+    assert _emogator.parted(whole) == split
     for name, spec in {**_emogator.UNSEEN, **_emogator.ALL_EMOTIONS}.items():
         episodes, drawn_by = load_episodes(_protocols.list_of("emogator", name))
         assert len(episodes) == 600
