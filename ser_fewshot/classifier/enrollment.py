@@ -17,11 +17,11 @@ from ser_fewshot.errors import DataWarning, EnrollmentError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.evaluation.novelty import SupportStatistics
 from ser_fewshot.frontends import Features, stack
-from ser_fewshot.learners import Classifier, SpeakerModel, centred_support, evaluating, points
+from ser_fewshot.learners import Classifier, SpeakerModel, augmented_support, centred_support, evaluating, points
 from ser_fewshot.models import Model
 
 MOST_CLIPS = 5_000
-"""Clips of one enrolment. Few-shot means tens of them; ridge regression takes their number to the third power."""
+"""Embeddings of one enrolment. Few-shot means tens; ridge regression takes their number to the third power."""
 _SAME = 1e-5  # of the largest value: the other clips of a batch change the last digits only
 _SAME_NORM = 2e-3  # of the norm: what values that differ by _SAME may sum up to, over some 10,000 of them
 
@@ -34,22 +34,25 @@ class Enrolled:
         clips: what the learner keeps of each: (width,) or (frames, dim).
         names: (n_clips,) what each clip was called.
         speakers: (n_clips,) who speaks; None where that is not known.
+        deviations: (n_conditions, width) of each clip, its embeddings under recording conditions less its own; (0, ...)
+            of one that was enrolled clean only.
     """
 
     clips: tuple[Tensor, ...]
     names: tuple[str, ...]
     speakers: tuple[str | None, ...] = ()
+    deviations: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.speakers:
             object.__setattr__(self, "speakers", (None,) * len(self.clips))
+        if not self.deviations:
+            object.__setattr__(self, "deviations", tuple(clip.new_empty(0, clip.shape[-1]) for clip in self.clips))
 
     def select(self, rows: Sequence[int]) -> Enrolled:
         """Return some of the clips."""
-        clips, names, speakers = zip(
-            *((self.clips[row], self.names[row], self.speakers[row]) for row in rows), strict=True
-        )
-        return Enrolled(clips, names, speakers)
+        columns = (self.clips, self.names, self.speakers, self.deviations)
+        return Enrolled(*(tuple(column[row] for row in rows) for column in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,7 @@ class Enrollment:
     Attributes:
         enrolled: label -> its clips, in the order of enrolment.
         support: all clips, (n_support, width) or (n_support, frames, dim); None for fewer than two classes, as are
-            `classifier` and `statistics`.
+            `classifier` and `statistics`. Only the classifier is adapted to their deviations too.
         calibration: None where the model has none.
         speakers: None where the model has none, so that no offset of a voice can be estimated.
         means: (n_way, width) class means, the offsets of known speakers subtracted.
@@ -84,9 +87,13 @@ class Enrollment:
             EnrollmentError: there are more than MOST_CLIPS clips.
         """
         clips = [clip for members in enrolled.values() for clip in members.clips]
-        if len(clips) > MOST_CLIPS:
+        deviations = [one for members in enrolled.values() for one in members.deviations]
+        if len(clips) + sum(map(len, deviations)) > MOST_CLIPS:
             raise EnrollmentError(
-                "enrolment", found=f"{len(clips)} clips", expected=f"at most {MOST_CLIPS}", remedy="Enrol fewer."
+                "enrolment",
+                found=f"{len(clips)} clips, and {sum(map(len, deviations))} times one under a recording condition",
+                expected=f"at most {MOST_CLIPS}",
+                remedy="Enrol fewer, or clean clips only.",
             )
         calibration = model.config.calibration
         if len(enrolled) < 2:
@@ -97,7 +104,8 @@ class Enrollment:
             if model.speakers is not None:
                 names = [name and class_key(name) for members in enrolled.values() for name in members.speakers]
                 support, means = centred_support(support, y, names, model.speakers)
-            classifier, statistics = model.learner.adapt(support, y), SupportStatistics.of(support, y)
+            classifier = model.learner.adapt(*augmented_support(support, y, deviations))
+            statistics = SupportStatistics.of(support, y)
         return cls(enrolled, support, classifier, statistics, calibration, model.speakers, means)
 
     def offset(self, voice: Voice) -> Tensor | None:
@@ -163,8 +171,13 @@ def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> d
         if twin := _twin(shot, others):
             _warn(f"{shot.name} in {label!r} is the same sound as {twin.name} in {twin.label!r}: one label is wrong")
         own.append(shot)
-    clips, names, speakers = zip(*((shot.clip, shot.name, shot.speaker) for shot in own), strict=True)
-    return {**enrolled, label: Enrolled(clips, names, speakers)}
+    columns = zip(*((shot.clip, shot.name, shot.speaker, shot.deviations) for shot in own), strict=True)
+    return {**enrolled, label: Enrolled(*columns)}
+
+
+def is_clean_only(enrolled: Mapping[str, Enrolled]) -> bool:
+    """Whether clips are enrolled, and none of them under a recording condition, as in a file of version 0.1.0."""
+    return bool(enrolled) and not any(len(one) for members in enrolled.values() for one in members.deviations)
 
 
 def without(enrolled: Mapping[str, Enrolled], label: str, *, clip: str | None = None) -> dict[str, Enrolled]:
@@ -193,12 +206,13 @@ class _Shot:
     name: str
     speaker: str | None
     clip: Tensor
+    deviations: Tensor
     norm: float
 
 
 def _shots(label: str, members: Enrolled) -> list[_Shot]:
-    rows = zip(members.names, members.speakers, members.clips, strict=True)
-    return [_Shot(label, name, speaker, x, float(x.norm())) for name, speaker, x in rows]
+    rows = zip(members.names, members.speakers, members.clips, members.deviations, strict=True)
+    return [_Shot(label, name, speaker, x, others, float(x.norm())) for name, speaker, x, others in rows]
 
 
 def _twin(shot: _Shot, others: Iterable[_Shot]) -> _Shot | None:

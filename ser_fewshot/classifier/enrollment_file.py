@@ -20,7 +20,8 @@ from ser_fewshot.models.training_set import RECORD, UNKNOWN, parsed
 from ser_fewshot.storage.files import write_atomically
 from ser_fewshot.storage.tensors import read_tensors
 
-_LEARNER, _FRONTEND, _SPEAKERS, _CLIP = "learner/", "frontend/", "speakers/", "clip/"
+_LEARNER, _FRONTEND, _SPEAKERS = "learner/", "frontend/", "speakers/"
+_CLIP, _DEVIATIONS = "clip/", "deviations/"
 
 
 def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) -> None:
@@ -31,7 +32,9 @@ def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) 
     """
     tensors = to_store(model, learner=_LEARNER, frontend=_FRONTEND, speakers=_SPEAKERS)
     for number, members in enumerate(enrolled.values()):
-        tensors |= {_clip(number, position): clip.contiguous() for position, clip in enumerate(members.clips)}
+        for position, (clip, deviations) in enumerate(zip(members.clips, members.deviations, strict=True)):
+            tensors[f"{_CLIP}{number}/{position}"] = clip.contiguous()
+            tensors |= {f"{_DEVIATIONS}{number}/{position}": deviations.contiguous()} if len(deviations) else {}
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
     classes = [
         {"label": label, "clips": members.names, "speakers": members.speakers} for label, members in enrolled.items()
@@ -47,9 +50,10 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
         CheckpointError: it is damaged, was changed, or is no enrolment.
     """
     tensors, metadata = read_tensors(path)
-    learner, frontend, speakers, clips = split_by_prefix(tensors, _LEARNER, _FRONTEND, _SPEAKERS)
+    learner, frontend, speakers, embeddings = split_by_prefix(tensors, _LEARNER, _FRONTEND, _SPEAKERS)
     try:
-        config, enrolled = json.loads(metadata["config"]), _classes(json.loads(metadata["classes"]), clips)
+        config = json.loads(metadata["config"])
+        enrolled = _classes(json.loads(metadata["classes"]), embeddings)
         if not isinstance(config, dict):
             raise ValueError(f"a config that is a {type(config).__name__}")
     except (KeyError, TypeError, ValueError, RecursionError, EnrollmentError) as error:
@@ -61,20 +65,23 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
         ) from error
     record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
     model = assemble(config, learner, frontend, speakers, training_set=record, origin=str(path))
-    _check_clips(model, clips, origin=str(path))
+    _check_embeddings(model, embeddings, origin=str(path))
     return model, enrolled
 
 
-def _classes(entries: Any, clips: Mapping[str, Tensor]) -> dict[str, Enrolled]:
+def _classes(entries: Any, embeddings: Mapping[str, Tensor]) -> dict[str, Enrolled]:
     """Return the classes that a file describes; every clip must be in just one of them."""
-    enrolled: dict[str, Enrolled] = {}
+    left, enrolled = dict(embeddings), dict[str, Enrolled]()
     for number, entry in enumerate(entries):
         label, names = entry["label"], entry["clips"]
         if checked_label(label) != label or label in enrolled:
             raise ValueError(f"the label {label!a:.80} twice, or with white space around it")
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise ValueError(f"no clips in {label!a:.80}, or names of clips that are no text")
-        kept = tuple(clips[_clip(number, position)] for position in range(len(names)))
+        places = [f"{number}/{position}" for position in range(len(names))]
+        clips = tuple(left.pop(_CLIP + place) for place in places)
+        none = clips[0].new_empty(0, *clips[0].shape[-1:])  # a file of version 0.1.0 has no deviations
+        deviations = tuple(left.pop(_DEVIATIONS + place, none) for place in places)
         speakers = entry.get("speakers", [None] * len(names))  # version 0.1.0 kept none
         if (
             not isinstance(speakers, list)
@@ -82,22 +89,20 @@ def _classes(entries: Any, clips: Mapping[str, Tensor]) -> dict[str, Enrolled]:
             or not all(one is None or isinstance(one, str) for one in speakers)
         ):
             raise ValueError(f"names of speakers in {label!a:.80} that are no text, or not one a clip")
-        enrolled[label] = Enrolled(kept, tuple(map(one_line, names)), tuple(one and one_line(one) for one in speakers))
+        named = tuple(map(one_line, names)), tuple(one and one_line(one) for one in speakers)
+        enrolled[label] = Enrolled(clips, *named, deviations)
     described = sum(len(members.clips) for members in enrolled.values())
-    if described != len(clips) or described > MOST_CLIPS:
-        raise ValueError(f"{len(clips)} clips, {described} of them in a class; {MOST_CLIPS} are the most")
+    if left or described > MOST_CLIPS:
+        raise ValueError(f"{described} clips, of which {MOST_CLIPS} are the most, and {len(left)} that are in no class")
     return enrolled
 
 
-def _clip(number: int, position: int) -> str:
-    return f"{_CLIP}{number}/{position}"
-
-
-def _check_clips(model: Model, clips: Mapping[str, Tensor], *, origin: str) -> None:
-    """Refuse tensors that are no embeddings of this model."""
+def _check_embeddings(model: Model, embeddings: Mapping[str, Tensor], *, origin: str) -> None:
+    """Refuse tensors that are no embeddings of this model; of a learner that keeps frames, no clip has deviations."""
     like = silence(model).x[0]
-    for name, clip in clips.items():
-        fits = clip.ndim == like.ndim and clip.shape[-1] == like.shape[-1] and clip.numel() > 0
+    for name, clip in embeddings.items():
+        ndim = 2 * (like.ndim == 1) if name.startswith(_DEVIATIONS) else like.ndim
+        fits = clip.ndim == ndim and clip.shape[-1] == like.shape[-1] and clip.numel() > 0
         if not fits or clip.dtype != like.dtype or not bool((clip.abs() < LARGEST).all()):
             raise CheckpointError(
                 f"{origin}, {name}",

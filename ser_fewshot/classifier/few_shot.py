@@ -14,19 +14,18 @@ from torch import Tensor
 
 from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, with_clips, without
+from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, is_clean_only, with_clips, without
 from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
 from ser_fewshot.classifier.inputs import (
     checked_classes,
     checked_label,
     checked_sources,
     checked_speakers,
-    one_line,
     speakers_of_classes,
     warn_of_misspelt,
 )
 from ser_fewshot.classifier.prediction import Prediction
-from ser_fewshot.classifier.recognise import embedded, embeddings, mean_of, recognised
+from ser_fewshot.classifier.recognise import embeddings, enrolled_class, mean_of, recognised
 from ser_fewshot.classifier.voice import Voice, check_voice, digest_of, read_voice
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.encoders import View
@@ -43,6 +42,9 @@ Many = list[Source | Clip] | list[Clip] | list[Path]
 class FewShotClassifier:
     """A model and the classes enrolled in it.
 
+    Every clip is enrolled as it is and, unless `clean_only`, through background noise, a room and a telephone too, for
+    queries that are recorded so; what users see and count are the clips as they are.
+
     Adding or forgetting a class never needs the clips of the others again: their embeddings are kept. Several threads
     may use one: a prediction is by the classes that were enrolled when it began.
 
@@ -53,8 +55,12 @@ class FewShotClassifier:
         'awe'
     """
 
-    def __init__(self, model: Model, enrolled: Mapping[str, Enrolled] | None = None) -> None:
+    def __init__(
+        self, model: Model, enrolled: Mapping[str, Enrolled] | None = None, *, clean_only: bool | None = None
+    ) -> None:
         """Wrap a model, with the `members` of another classifier of the same model if they are given.
+
+        `clean_only` as in `from_pretrained`; by default also where the members are.
 
         Raises:
             EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
@@ -68,7 +74,9 @@ class FewShotClassifier:
                 expected="a model that needs no other clips of a speaker to recognise one",
                 remedy="Train with normalisation 'none' or 'clip'.",
             )
-        self.__setstate__((model, dict(enrolled or {})))
+        members = dict(enrolled or {})
+        alone = model.config.view == "speaker" or is_clean_only(members)
+        self.__setstate__((model, members, alone if clean_only is None else clean_only))
 
     def __copy__(self) -> Self:
         """Share the model and the enrolment, which is replaced as a whole and never changed: nothing adapts again."""
@@ -76,18 +84,23 @@ class FewShotClassifier:
         vars(twin).update(vars(self), _changing=Lock())
         return twin
 
-    def __getstate__(self) -> tuple[Model, dict[str, Enrolled]]:
+    def __getstate__(self) -> tuple[Model, dict[str, Enrolled], bool]:
         # The adapted classifier is a closure, which cannot be pickled, and belongs to this very model.
-        return self.model, self._state.enrolled
+        return self.model, self._state.enrolled, self.clean_only
 
-    def __setstate__(self, state: tuple[Model, dict[str, Enrolled]]) -> None:
-        self.model, enrolled = state
+    def __setstate__(self, state: tuple[Model, dict[str, Enrolled], bool]) -> None:
+        self.model, enrolled, self.clean_only = state
         self._state = Enrollment.of(self.model, enrolled)
         self._changing = Lock()
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path | str | None = None, *, learner: str | None = None, classes: View | None = None
+        cls,
+        folder: Path | str | None = None,
+        *,
+        learner: str | None = None,
+        classes: View | None = None,
+        clean_only: bool | None = None,
     ) -> FewShotClassifier:
         """Return a classifier with nothing enrolled.
 
@@ -95,6 +108,8 @@ class FewShotClassifier:
             folder: a saved model, or the id of one on the hub to download; the one in the package by default.
             learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
             classes: what to tell apart, "emotion" or "speaker", if the model has a view of either (default: as saved).
+            clean_only: whether clips are not enrolled through noise, a room and a telephone too (default: emotions are,
+                speakers are not). A learner that adapts its encoder never enrols them so.
 
         Raises:
             CheckpointError: the folder holds no model that can be trusted, or the hub cannot be reached.
@@ -103,7 +118,8 @@ class FewShotClassifier:
         """
         model = load_model(DEFAULT_MODEL if folder is None else hub.locate(folder))
         model = model if classes is None else with_view(model, classes)
-        return cls(model if learner is None else swap_learner(model, learner))
+        alone = True if clean_only is None and classes == "speaker" else clean_only
+        return cls(model if learner is None else swap_learner(model, learner), clean_only=alone)
 
     def save_pretrained(self, folder: Path | str, *, card: str) -> None:
         """Write the model, without what is enrolled, to a folder with `card` as its README.md.
@@ -151,7 +167,8 @@ class FewShotClassifier:
         classes = checked_classes(clips)
         named = speakers_of_classes(classes, speakers)
         for label, members in classes.items():
-            enrolled = with_clips(enrolled, label, self._embed_class(members, named[label]))
+            new = enrolled_class(self.model, members, named[label], clean_only=self.clean_only)
+            enrolled = with_clips(enrolled, label, new)
         state = Enrollment.of(self.model, enrolled)
         with self._changing.held():
             self._state = state
@@ -173,7 +190,8 @@ class FewShotClassifier:
         """
         label = checked_label(label)
         sources = checked_sources(label, clips)
-        new = self._embed_class(sources, checked_speakers(label, sources, speakers))
+        named = checked_speakers(label, sources, speakers)
+        new = enrolled_class(self.model, sources, named, clean_only=self.clean_only)
         warn_of_misspelt([label], self.labels, view=self.model.config.view)
         with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
@@ -293,7 +311,3 @@ class FewShotClassifier:
             EnrollmentError: its model needs all clips of a speaker to recognise one.
         """
         return cls(*load_enrollment(Path(path)))
-
-    def _embed_class(self, sources: Sequence[Source | Clip], speakers: Sequence[str | None]) -> Enrolled:
-        found, clips = embedded(self.model, sources)
-        return Enrolled(tuple(found), tuple(one_line(clip.name) for clip in clips), tuple(speakers))

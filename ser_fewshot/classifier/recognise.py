@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ser_fewshot import audio
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.classifier.enrollment import Enrollment
-from ser_fewshot.classifier.inputs import checked_sources
+from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
+from ser_fewshot.classifier.inputs import checked_sources, one_line
 from ser_fewshot.classifier.prediction import NearestClip, Prediction
 from ser_fewshot.classifier.voice import Voice
-from ser_fewshot.compute.threads import small_work
+from ser_fewshot.compute.threads import each, small_work
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import analyse, normalize, stack
 from ser_fewshot.learners import embed_clips, evaluating, points, shifted, squared_distances
@@ -32,10 +32,46 @@ def embedded(model: Model, sources: Sequence[Source | Clip]) -> tuple[list[Tenso
     """
     trim = model.frontend.trim
     clips = [source if isinstance(source, Clip) else audio.load(source, trim=trim) for source in sources]
-    frames = analyse(model.frontend, [torch.from_numpy(clip.waveform) for clip in clips])
+    return _embedded(model, [clip.waveform for clip in clips]), clips
+
+
+@small_work()
+def enrolled_class(
+    model: Model, sources: Sequence[Source | Clip], speakers: Sequence[str | None], *, clean_only: bool
+) -> Enrolled:
+    """Return the clips of a class as they are enrolled.
+
+    Args:
+        model: embeds them.
+        sources: clips.
+        speakers: of each.
+        clean_only: whether they are not also embedded under recording conditions; so it is with every learner that
+            adapts its encoder, and has no embedding of a clip.
+
+    Raises:
+        AudioError: a clip cannot be used.
+        CheckpointError: an embedding is not finite.
+    """
+    found, clips = embedded(model, sources)
+    deviations = () if clean_only or found[0].ndim > 1 else _deviations(model, clips, found)
+    return Enrolled(tuple(found), tuple(one_line(clip.name) for clip in clips), tuple(speakers), deviations)
+
+
+def _deviations(model: Model, clips: Sequence[Clip], clean: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the embeddings of clips under each condition less their own, (n_conditions, width) each."""
+    from ser_fewshot.audio.conditions import CONDITIONS, simulate  # noqa: PLC0415 - recognising does without torchaudio
+
+    pairs = [(condition, clip.waveform) for clip in clips for condition in CONDITIONS]
+    found = torch.stack(_embedded(model, each(lambda pair: simulate(*pair), pairs)))
+    return (found.unflatten(0, (-1, len(CONDITIONS))) - torch.stack(list(clean))[:, None]).unbind()
+
+
+def _embedded(model: Model, waveforms: Sequence[NDArray[np.float32]]) -> list[Tensor]:
+    """(samples,) each -> what the learner keeps of each."""
+    frames = analyse(model.frontend, [torch.from_numpy(waveform) for waveform in waveforms])
     found = embed_clips(model.learner, normalize(frames, model.config.normalization))
     _check_finite(found)
-    return found, clips
+    return found
 
 
 def embeddings(model: Model, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import (
     Learner,
     SpeakerModel,
+    augmented_support,
     centred_support,
     device_of,
     embed_clips,
@@ -106,7 +107,7 @@ def outcomes(
 
     Args:
         learner: is not changed.
-        features: of all clips that the episodes name.
+        features: of all clips that the episodes name; their deviations, if there are any, augment each support.
         episodes: what to adapt to.
         leave_out: whether one class of each episode, the first of the first and so on in turn, is not enrolled.
         speakers: subtracts the offsets of support speakers, and that of the query speaker where there is a context.
@@ -121,21 +122,23 @@ def outcomes(
     for episode in episodes:
         left_out = episode.index % len(episode.classes) if leave_out else len(episode.classes)
         enrolled = tuple(clips for number, clips in enumerate(episode.support) if number != left_out)
-        support, query = (
-            embedded.batch([row[clip] for members in part for clip in members]) for part in (enrolled, episode.query)
-        )
+        rows = [row[clip] for members in enrolled for clip in members]
+        support = embedded.batch(rows)
+        query = embedded.batch([row[clip] for members in episode.query for clip in members])
+        deviations = [features.deviations[number] for number in rows] if features.deviations else []
         support_y, y = class_numbers(enrolled), class_numbers(episode.query)
         y = torch.where(y == left_out, UNKNOWN, y - (y > left_out).long())
         try:
             with evaluating(learner):
                 if speakers is not None:
-                    names = [features.utterances[row[clip]].speaker_key for members in enrolled for clip in members]
+                    names = [features.utterances[number].speaker_key for number in rows]
                     support, means = centred_support(support, support_y, names, speakers)
                     context = [row[clip] for clip in episode.context]
                     if session or context:
                         voice = query if session else embedded.batch(context)
                         query = without_voice(query, voice, means, speakers, n_support=len(support), session=session)
-                logits = learner.adapt(support.to(device), support_y.to(device))(query.to(device)).cpu()
+                whole, whole_y = augmented_support(support, support_y, deviations)
+                logits = learner.adapt(whole.to(device), whole_y.to(device))(query.to(device)).cpu()
                 statistics = SupportStatistics.of(support, support_y)
                 evidence = statistics.evidence(query, logits)
         except AdaptationError as error:

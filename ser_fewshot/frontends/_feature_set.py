@@ -99,12 +99,15 @@ class FeatureSet:
         clips: (frames, dim) each; (width,) each once a learner has embedded them.
         skipped: those that could not be read, with the reason.
         keys: the `content_key` of each clip; empty where they are not known.
+        deviations: (n_conditions, width) of each clip, its embeddings under recording conditions less its own, by which
+            a support is augmented; empty where it is not.
     """
 
     utterances: tuple[Utterance, ...]
     clips: Sequence[Tensor]
     skipped: tuple[Skipped, ...] = ()
     keys: tuple[str, ...] = ()
+    deviations: tuple[Tensor, ...] = ()
 
     def batch(self, rows: Sequence[int]) -> Features:
         """Pad the clips of some rows to one batch."""
@@ -117,7 +120,8 @@ class FeatureSet:
         clips = self.clips
         some = clips.take(rows) if isinstance(clips, StoredClips) else tuple(clips[row] for row in rows)
         keys = tuple(self.keys[row] for row in rows) if self.keys else ()
-        return FeatureSet(tuple(self.utterances[row] for row in rows), some, keys=keys)
+        deviations = tuple(self.deviations[row] for row in rows) if self.deviations else ()
+        return FeatureSet(tuple(self.utterances[row] for row in rows), some, keys=keys, deviations=deviations)
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ser_fewshot import plugins
+from ser_fewshot.learners._augmented import augmented_support
 from ser_fewshot.learners._base import (
     Classifier,
     EmbeddingLearner,
@@ -46,6 +47,7 @@ __all__ = [
     "Objective",
     "SpeakerModel",
     "Task",
+    "augmented_support",
     "build_learner",
     "centred_support",
     "class_means",
