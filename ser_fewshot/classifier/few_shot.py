@@ -17,6 +17,7 @@ from ser_fewshot.audio import Clip, Source
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, is_clean_only, with_clips, without
 from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
 from ser_fewshot.classifier.inputs import (
+    check_model,
     checked_classes,
     checked_label,
     checked_sources,
@@ -25,15 +26,14 @@ from ser_fewshot.classifier.inputs import (
     warn_of_misspelt,
 )
 from ser_fewshot.classifier.prediction import Prediction
-from ser_fewshot.classifier.recognise import embeddings, enrolled_class, mean_of, recognised
+from ser_fewshot.classifier.recognise import embeddings, enrolled_classes, mean_of, recognised
 from ser_fewshot.classifier.voice import Voice, check_voice, digest_of, read_voice
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.encoders import View
-from ser_fewshot.errors import DataWarning, EnrollmentError
+from ser_fewshot.errors import DataWarning
 from ser_fewshot.frontends import stack
 from ser_fewshot.learners import points
 from ser_fewshot.models import Model, load_model, save_model, silence, swap_learner, with_view
-from ser_fewshot.settings import check_is
 from ser_fewshot.storage import hub
 
 Many = list[Source | Clip] | list[Clip] | list[Path]
@@ -41,9 +41,6 @@ Many = list[Source | Clip] | list[Clip] | list[Path]
 
 class FewShotClassifier:
     """A model and the classes enrolled in it.
-
-    Every clip is enrolled as it is and, unless `clean_only`, through background noise, a room and a telephone too, for
-    queries that are recorded so; what users see and count are the clips as they are.
 
     Adding or forgetting a class never needs the clips of the others again: their embeddings are kept. Several threads
     may use one: a prediction is by the classes that were enrolled when it began.
@@ -56,27 +53,18 @@ class FewShotClassifier:
     """
 
     def __init__(
-        self, model: Model, enrolled: Mapping[str, Enrolled] | None = None, *, clean_only: bool | None = None
+        self, model: Model, enrolled: Mapping[str, Enrolled] | None = None, *, clean_only: bool = False
     ) -> None:
         """Wrap a model, with the `members` of another classifier of the same model if they are given.
 
-        `clean_only` as in `from_pretrained`; by default also where the members are.
+        `clean_only` is as in `from_pretrained`; members that were enrolled clean only stay so.
 
         Raises:
             EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
         """
-        remedy = "Open a saved one with FewShotClassifier.from_pretrained(folder)."
-        check_is(model, Model, name="model", remedy=remedy, error=EnrollmentError)
-        if model.config.normalization == "speaker":
-            raise EnrollmentError(
-                "model",
-                found="per-speaker normalisation",
-                expected="a model that needs no other clips of a speaker to recognise one",
-                remedy="Train with normalisation 'none' or 'clip'.",
-            )
+        check_model(model)
         members = dict(enrolled or {})
-        alone = model.config.view == "speaker" or is_clean_only(members)
-        self.__setstate__((model, members, alone if clean_only is None else clean_only))
+        self.__setstate__((model, members, clean_only or is_clean_only(members)))
 
     def __copy__(self) -> Self:
         """Share the model and the enrolment, which is replaced as a whole and never changed: nothing adapts again."""
@@ -100,7 +88,7 @@ class FewShotClassifier:
         *,
         learner: str | None = None,
         classes: View | None = None,
-        clean_only: bool | None = None,
+        clean_only: bool = False,
     ) -> FewShotClassifier:
         """Return a classifier with nothing enrolled.
 
@@ -108,8 +96,8 @@ class FewShotClassifier:
             folder: a saved model, or the id of one on the hub to download; the one in the package by default.
             learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
             classes: what to tell apart, "emotion" or "speaker", if the model has a view of either (default: as saved).
-            clean_only: whether clips are not enrolled through noise, a room and a telephone too (default: emotions are,
-                speakers are not). A learner that adapts its encoder never enrols them so.
+            clean_only: whether clips are enrolled as they are alone, in a fifth of the time. By default, they are
+                enrolled in noise, in a room and by telephone too, for queries that are recorded so.
 
         Raises:
             CheckpointError: the folder holds no model that can be trusted, or the hub cannot be reached.
@@ -118,8 +106,7 @@ class FewShotClassifier:
         """
         model = load_model(DEFAULT_MODEL if folder is None else hub.locate(folder))
         model = model if classes is None else with_view(model, classes)
-        alone = True if clean_only is None and classes == "speaker" else clean_only
-        return cls(model if learner is None else swap_learner(model, learner), clean_only=alone)
+        return cls(model if learner is None else swap_learner(model, learner), clean_only=clean_only)
 
     def save_pretrained(self, folder: Path | str, *, card: str) -> None:
         """Write the model, without what is enrolled, to a folder with `card` as its README.md.
@@ -166,8 +153,7 @@ class FewShotClassifier:
         enrolled: dict[str, Enrolled] = {}
         classes = checked_classes(clips)
         named = speakers_of_classes(classes, speakers)
-        for label, members in classes.items():
-            new = enrolled_class(self.model, members, named[label], clean_only=self.clean_only)
+        for label, new in enrolled_classes(self.model, classes, named, clean_only=self.clean_only).items():
             enrolled = with_clips(enrolled, label, new)
         state = Enrollment.of(self.model, enrolled)
         with self._changing.held():
@@ -190,8 +176,8 @@ class FewShotClassifier:
         """
         label = checked_label(label)
         sources = checked_sources(label, clips)
-        named = checked_speakers(label, sources, speakers)
-        new = enrolled_class(self.model, sources, named, clean_only=self.clean_only)
+        named = {label: checked_speakers(label, sources, speakers)}
+        new = enrolled_classes(self.model, {label: sources}, named, clean_only=self.clean_only)[label]
         warn_of_misspelt([label], self.labels, view=self.model.config.view)
         with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))

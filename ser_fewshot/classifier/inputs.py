@@ -1,4 +1,4 @@
-"""Checks of the labels and clips that a user enrols; labels that look misspelt."""
+"""Checks of the model, labels and clips that a user enrols with; labels that look misspelt."""
 
 from __future__ import annotations
 
@@ -15,12 +15,31 @@ from ser_fewshot.audio import Clip, Source
 from ser_fewshot.corpora import ALIASES, canonical_emotion
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import DataWarning, EnrollmentError
+from ser_fewshot.models import Model
+from ser_fewshot.settings import check_is
 
 _CLOSE = 0.8  # of difflib's ratio: "agner" to "anger"
 _SHORTEST = 4  # letters: codes such as "dis" are like too many words
 _WORDS = tuple(word for noun, aliases in ALIASES.items() for word in (noun, *aliases) if len(word) >= _SHORTEST)
 _LONGEST_NAME = 255  # characters, as in file systems
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories that break a line, or a terminal, or UTF-8
+
+
+def check_model(model: object) -> None:
+    """Refuse a model that cannot recognise a single clip.
+
+    Raises:
+        EnrollmentError: it is no model, or was trained on features normalised per speaker.
+    """
+    remedy = "Open a saved one with FewShotClassifier.from_pretrained(folder)."
+    check_is(model, Model, name="model", remedy=remedy, error=EnrollmentError)
+    if isinstance(model, Model) and model.config.normalization == "speaker":
+        raise EnrollmentError(
+            "model",
+            found="per-speaker normalisation",
+            expected="a model that needs no other clips of a speaker to recognise one",
+            remedy="Train with normalisation 'none' or 'clip'.",
+        )
 
 
 def misspelt(labels: Iterable[str], enrolled: Collection[str] = ()) -> dict[str, str]:

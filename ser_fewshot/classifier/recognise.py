@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -36,28 +37,40 @@ def embedded(model: Model, sources: Sequence[Source | Clip]) -> tuple[list[Tenso
 
 
 @small_work()
-def enrolled_class(
-    model: Model, sources: Sequence[Source | Clip], speakers: Sequence[str | None], *, clean_only: bool
-) -> Enrolled:
-    """Return the clips of a class as they are enrolled.
+def enrolled_classes(
+    model: Model,
+    classes: Mapping[str, Sequence[Source | Clip]],
+    speakers: Mapping[str, Sequence[str | None]],
+    *,
+    clean_only: bool,
+) -> dict[str, Enrolled]:
+    """Return the clips of some classes as they are enrolled, all embedded in the same batches.
 
     Args:
         model: embeds them.
-        sources: clips.
-        speakers: of each.
-        clean_only: whether they are not also embedded under recording conditions; so it is with every learner that
-            adapts its encoder, and has no embedding of a clip.
+        classes: label -> its clips.
+        speakers: label -> who speaks in each of them.
+        clean_only: whether they are not embedded under recording conditions too. They never are by a learner that
+            adapts its encoder, and so has no embedding of a clip.
 
     Raises:
         AudioError: a clip cannot be used.
         CheckpointError: an embedding is not finite.
     """
-    found, clips = embedded(model, sources)
-    deviations = () if clean_only or found[0].ndim > 1 else _deviations(model, clips, found)
-    return Enrolled(tuple(found), tuple(one_line(clip.name) for clip in clips), tuple(speakers), deviations)
+    found, clips = embedded(model, [source for sources in classes.values() for source in sources])
+    alone = clean_only or found[0].ndim > 1
+    deviations = [clip.new_empty(0, clip.shape[-1]) for clip in found] if alone else _deviations(model, clips, found)
+    every = Enrolled(
+        tuple(found),
+        tuple(one_line(clip.name) for clip in clips),
+        tuple(name for label in classes for name in speakers[label]),
+        tuple(deviations),
+    )
+    ends = list(accumulate(map(len, classes.values()), initial=0))
+    return {label: every.select(range(*part)) for label, part in zip(classes, pairwise(ends), strict=True)}
 
 
-def _deviations(model: Model, clips: Sequence[Clip], clean: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _deviations(model: Model, clips: Sequence[Clip], clean: Sequence[Tensor]) -> Sequence[Tensor]:
     """Return the embeddings of clips under each condition less their own, (n_conditions, width) each."""
     from ser_fewshot.audio.conditions import CONDITIONS, simulate  # noqa: PLC0415 - recognising does without torchaudio
 

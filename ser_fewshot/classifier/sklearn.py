@@ -81,15 +81,22 @@ class FewShotEstimator(_FewShot):
         model: a saved model's folder, or the id of one on the Hugging Face hub; the one in the package by default.
         learner: another way to adapt on the same encoder, such as "protonet"; the model's own by default.
         classes: "emotion" or "speaker", if the model has a view of either.
+        clean_only: whether clips are fitted as they are and not through noise, a room and a telephone too.
         classes_: (n_classes,) the labels, sorted; set by `fit`, as is `classifier_`.
     """
 
     def __init__(
-        self, model: str | Path | None = None, *, learner: str | None = None, classes: View | None = None
+        self,
+        model: str | Path | None = None,
+        *,
+        learner: str | None = None,
+        classes: View | None = None,
+        clean_only: bool = False,
     ) -> None:
         self.model = model
         self.learner = learner
         self.classes = classes
+        self.clean_only = clean_only
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -123,7 +130,9 @@ class FewShotEstimator(_FewShot):
         clips = self._clips(X)
         check_consistent_length(clips, y)
         numbers = self._take_classes(y)
-        classifier = FewShotClassifier.from_pretrained(self.model, learner=self.learner, classes=self.classes)
+        classifier = FewShotClassifier.from_pretrained(
+            self.model, learner=self.learner, classes=self.classes, clean_only=self.clean_only
+        )
         members: dict[str, list[Source | Clip]] = {str(label): [] for label in self.classes_.tolist()}
         speakers: dict[str, list[str | None]] = {label: [] for label in members}
         named = _speakers(clips, groups)

@@ -45,6 +45,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, "--model")
     add("--learner", help="another learner on the same encoder")
     add("--classes", choices=("emotion", "speaker"), help="what to tell apart (default: emotion)")
+    add(
+        "--clean-only",
+        action="store_true",
+        help="enrol clips as they are, not through noise, a room and a telephone too",
+    )
     add_shared(parser, "--json")
 
 
@@ -85,7 +90,9 @@ def _enrolled(arguments: argparse.Namespace) -> FewShotClassifier:
         classifier = FewShotClassifier.load(arguments.to)
     else:
         model, learner, classes = arguments.model, arguments.learner, arguments.classes
-        classifier = FewShotClassifier.from_pretrained(model, learner=learner, classes=classes)
+        classifier = FewShotClassifier.from_pretrained(
+            model, learner=learner, classes=classes, clean_only=arguments.clean_only
+        )
     by_speaker = "speaker" in (arguments.classes, classifier.model.config.view)
     clips = _clips(arguments, by_speaker=by_speaker)
     for label in arguments.forget:
@@ -104,11 +111,11 @@ def _enrolled(arguments: argparse.Namespace) -> FewShotClassifier:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.to and (arguments.model or arguments.learner or arguments.classes):
+    if arguments.to and (arguments.model or arguments.learner or arguments.classes or arguments.clean_only):
         raise EnrollmentError(
-            "--model, --learner and --classes",
-            found="an enrolment that has its own model already",
-            expected="none of the three beside --to",
+            "--model, --learner, --classes and --clean-only",
+            found="an enrolment that has its own model, and is clean only or not, already",
+            expected="none of the four beside --to",
             remedy="Leave them out, or begin a new enrolment.",
         )
     if arguments.forget and not arguments.to:
