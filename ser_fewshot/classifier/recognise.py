@@ -51,14 +51,14 @@ def enrolled_classes(
         classes: label -> its clips.
         speakers: label -> who speaks in each of them.
         clean_only: whether they are not embedded under recording conditions too. They never are by a learner that
-            adapts its encoder, and so has no embedding of a clip.
+            adapts its encoder, and so has no embedding of a clip, or that compares by a network trained on clean ones.
 
     Raises:
         AudioError: a clip cannot be used.
         CheckpointError: an embedding is not finite.
     """
     found, clips = embedded(model, [source for sources in classes.values() for source in sources])
-    alone = clean_only or found[0].ndim > 1
+    alone = clean_only or found[0].ndim > 1 or model.learner.must_learn
     deviations = [clip.new_empty(0, clip.shape[-1]) for clip in found] if alone else _deviations(model, clips, found)
     every = Enrolled(
         tuple(found),

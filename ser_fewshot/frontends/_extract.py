@@ -5,9 +5,10 @@ Clips stream through: in memory at a time are some minutes of sound, and feature
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from ser_fewshot.errors import AudioError, SettingsError
 from ser_fewshot.frontends._cache import FeatureCache
 from ser_fewshot.frontends._feature_set import FeatureSet, StoredClips, content_key
 from ser_fewshot.frontends._normalization import Normalization, check_normalization, normalize
+
+if TYPE_CHECKING:
+    from ser_fewshot.audio.conditions import Condition
 
 HELD_BYTES = 2**31
 """Features that are held in memory; more than that are read from the cache at every access."""
@@ -86,6 +90,7 @@ def extract(
     normalization: Normalization = "none",
     hold: int = HELD_BYTES,
     track: Track = iter,
+    condition: Condition | None = None,
 ) -> FeatureSet:
     """Read and analyse utterances, from the cache where it knows them; several processes with a cache share the work.
 
@@ -96,6 +101,7 @@ def extract(
         normalization: see `Normalization`.
         hold: bytes of features to hold in memory; if there are more, and a cache, they stay there.
         track: see `Track`.
+        condition: to simulate on every clip before it is analysed; see `audio.conditions`.
 
     Raises:
         SettingsError: the normalisation is unknown or needs a speaker that a clip does not have; the cache is that of
@@ -106,9 +112,9 @@ def extract(
     check_frames(frontend, normalization)
     check_normalization(normalization, [utterance.speaker_key for utterance in every])
     if cache is not None and distributed.world_size() > 1:
-        fill(frontend, every, cache=cache, track=track)
+        fill(frontend, every, cache=cache, track=track, condition=condition)
         distributed.barrier()
-    stream = _Stream(frontend, cache)
+    stream = _Stream(frontend, cache, condition)
     keys: dict[int, str] = {}
     held: dict[int, Tensor] = {}
     n_bytes = 0
@@ -134,6 +140,7 @@ def fill(
     *,
     cache: FeatureCache,
     track: Track = iter,
+    condition: Condition | None = None,
 ) -> tuple[int, list[Skipped]]:
     """Write the features of utterances to the cache, holding none of them; each of several processes takes a share.
 
@@ -143,7 +150,7 @@ def fill(
     Raises:
         SettingsError: the cache is that of another front-end or cannot be written.
     """
-    stream = _Stream(frontend, cache)
+    stream = _Stream(frontend, cache, condition)
     return sum(1 for _ in stream.of(track(distributed.share(utterances)))), stream.skipped
 
 
@@ -173,7 +180,7 @@ class _Clip(NamedTuple):
 class _Stream:
     """Clips to features, a few minutes of sound at a time; `.skipped` fills up on the way."""
 
-    def __init__(self, frontend: FrontEnd, cache: FeatureCache | None) -> None:
+    def __init__(self, frontend: FrontEnd, cache: FeatureCache | None, condition: Condition | None) -> None:
         if cache is not None and cache.identity != frontend.identity:
             raise SettingsError(
                 "feature cache",
@@ -183,6 +190,7 @@ class _Stream:
             )
         self.frontend = frontend
         self.cache = cache
+        self.condition = condition
         self.skipped: list[Skipped] = []
         self._hashed: dict[Path, str] = {}
 
@@ -192,23 +200,39 @@ class _Stream:
         n_waiting = 0  # samples
         for row, utterance in enumerate(utterances):
             try:
-                key = content_key(utterance, self._hashed)
+                key = self._key(utterance)
                 entry = None if self.cache is None else self.cache.read(key)
                 if entry is not None:
                     yield _Clip(row, key, torch.from_numpy(entry))
                     continue
-                sound = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
+                waveform = self._waveform(utterance)
             except AudioError as error:
                 which = "" if utterance.start is None and utterance.end is None else f" ({utterance.id})"
                 reason = f"unusable: {error.found}; expected {error.expected}{which}"
                 self.skipped.append(Skipped(utterance.path, reason))
                 continue
-            waiting.append(_Clip(row, key, torch.from_numpy(sound.waveform)))
-            n_waiting += len(sound.waveform)
+            waiting.append(_Clip(row, key, waveform))
+            n_waiting += len(waveform)
             if n_waiting >= _WAITING_SAMPLES:
                 yield from self._analysed(waiting)
                 waiting, n_waiting = [], 0
         yield from self._analysed(waiting)
+
+    def _key(self, utterance: Utterance) -> str:
+        key = content_key(utterance, self._hashed)
+        if self.condition is None:
+            return key
+        from ser_fewshot.audio.conditions import CONDITIONS_VERSION  # noqa: PLC0415 - few need torchaudio
+
+        return hashlib.sha256(f"{key} {self.condition} {CONDITIONS_VERSION}".encode()).hexdigest()
+
+    def _waveform(self, utterance: Utterance) -> Tensor:
+        clip = audio.load(utterance.path, start=utterance.start, end=utterance.end, trim=self.frontend.trim)
+        if self.condition is None:
+            return torch.from_numpy(clip.waveform)
+        from ser_fewshot.audio.conditions import simulate  # noqa: PLC0415 - few need torchaudio
+
+        return torch.from_numpy(simulate(self.condition, clip.waveform))
 
     def _analysed(self, waiting: Sequence[_Clip]) -> Iterator[_Clip]:
         for item, exact in zip(waiting, analyse(self.frontend, [item.values for item in waiting]), strict=True):
