@@ -27,7 +27,7 @@ class Trial:
 
     Attributes:
         learner: of the model.
-        clips: embedded clips of the corpus, as recorded.
+        clips: embedded clips of the corpus, as recorded; their deviations, if there are any, augment every support.
         degraded: the same clips by condition; those of no query may be absent.
         episodes: the list.
         spec: its protocol.
@@ -53,11 +53,16 @@ def measured(trial: Trial) -> dict[str, Any]:
 
 
 def under_conditions(trial: Trial) -> dict[str, Any]:
-    """Return UAR, and its loss on the same episodes, with degraded queries and the support as recorded."""
+    """Return UAR, and its loss on the same episodes, with degraded queries and the support of the trial."""
     results = {}
     for condition, degraded in trial.degraded.items():
         renamed = tuple(replace(clip, id=_id(condition, clip.id)) for clip in degraded.utterances)
-        both = FeatureSet(trial.clips.utterances + renamed, (*trial.clips.clips, *degraded.clips))
+        none = tuple(one[:0] for one in trial.clips.deviations[:1]) * len(renamed)  # queries have none
+        both = FeatureSet(
+            trial.clips.utterances + renamed,
+            (*trial.clips.clips, *degraded.clips),
+            deviations=trial.clips.deviations + none,
+        )
         episodes = [
             replace(episode, query=tuple(tuple(_id(condition, clip) for clip in part) for part in episode.query))
             for episode in trial.episodes

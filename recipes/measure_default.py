@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 from _microphones import CONDITIONS, Wave, record
-from _models import features_of
+from _models import as_enrolled, features_of
 from _protocols import frozen
 from _trials import Trial, measured
 
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the model, in results and tables")
     parser.add_argument("--fit-scale", action="store_true", help="learn the scale of features from the other corpora")
     parser.add_argument("--penalty", type=float, help="of ridge regression (default: the model's own)")
+    parser.add_argument("--as-enrolled", action="store_true", help="augment every support, as 'enroll' does")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--seed", type=int, default=0, help="of the conditions; the episodes are frozen")
     arguments = parser.parse_args()
@@ -79,7 +80,14 @@ def main() -> None:
             model.learner.fit_scale(clips.batch(range(len(clips))))
         result = {
             **header(corpus, model, scans[corpus], arguments),
-            "protocols": protocols(corpus, model, scans[corpus], babble_of(others), seed=arguments.seed),
+            "protocols": protocols(
+                corpus,
+                model,
+                scans[corpus],
+                babble_of(others),
+                seed=arguments.seed,
+                augmented=arguments.as_enrolled,
+            ),
         }
         write_atomically(
             arguments.out / f"{file_name(arguments.name)}_{corpus}.json", json.dumps(result, indent=1) + "\n"
@@ -129,6 +137,7 @@ def header(corpus: str, model: Model, clips: Sequence[Utterance], arguments: arg
         "command": f"uv run python recipes/measure_default.py --model {' '.join(map(repr, arguments.model))}"
         f" --corpora DIR --corpus {corpus} --name {arguments.name!r} --seed {arguments.seed}"
         + (" --fit-scale" if arguments.fit_scale else "")
+        + (" --as-enrolled" if arguments.as_enrolled else "")
         + (f" --penalty {arguments.penalty:g}" if arguments.penalty is not None else ""),
         "name": arguments.name,
         "corpus": corpus,
@@ -165,9 +174,9 @@ def babble_of(others: Sequence[Utterance]) -> list[Wave]:
 
 
 def protocols(
-    corpus: str, model: Model, clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int
+    corpus: str, model: Model, clips: Sequence[Utterance], voices: Sequence[Wave], *, seed: int, augmented: bool = False
 ) -> dict[str, Any]:
-    """Return the row of each protocol that the corpus has frozen episodes of.
+    """Return the row of each protocol that the corpus has frozen episodes of; the support is augmented if asked to be.
 
     Raises:
         EpisodeError: it has none.
@@ -186,6 +195,8 @@ def protocols(
         view: FeatureSet(features.utterances, tuple(embed_clips(one.learner, features.clips)))
         for view, one in views.items()
     }
+    if augmented:
+        clean = {view: as_enrolled(views[view], found) for view, found in clean.items()}
     ids = {clip for episodes, _ in lists.values() for episode in episodes for part in episode.query for clip in part}
     queries = [clip for clip in features.utterances if clip.id in ids]
     degraded = {}

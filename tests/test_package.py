@@ -51,19 +51,24 @@ def test_recognising_loads_torch_and_what_reads_sound_and_nothing_else(tmp_path)
     """By its package, in Python and through the command line, which prints a table with rich."""
     demo, file = Path(ser_fewshot.__file__).parent / "assets" / "demo", tmp_path / "mine"
     clips = {emotion: [str(demo / f"{emotion}_en-f1_1.ogg")] for emotion in ("anger", "fear")}
-    code = f"""
+    enrol = f"""
 from ser_fewshot import FewShotClassifier
 from ser_fewshot.cli.main import main
 classifier = FewShotClassifier.from_pretrained()
 classifier.enroll({clips})
 classifier.save({str(file)!r})
-FewShotClassifier.load({str(file)!r}).predict({clips["fear"]})
 assert main(["enroll", "--to", {str(file)!r}, "--emotion", "awe", *{clips["fear"]}, "--out", {str(file)!r}]) == 0
+"""
+    recognise = f"""
+from ser_fewshot import FewShotClassifier
+from ser_fewshot.cli.main import main
+FewShotClassifier.load({str(file)!r}).predict({clips["fear"]})
 assert main(["predict", {str(file)!r}, *{clips["fear"]}]) == 0
 """
     packages = "numpy, platformdirs, rich.table, safetensors.torch, soundfile, soxr, threadpoolctl, torch"
-    may = loaded_after(f"import {packages}")
-    assert not loaded_after(code) - may - sys.stdlib_module_names - {"ser_fewshot"}
+    for code, more in ((enrol, ", torchaudio.functional"), (recognise, "")):
+        may = loaded_after(f"import {packages}{more}")
+        assert not loaded_after(code) - may - sys.stdlib_module_names - {"ser_fewshot"}
 
 
 def test_every_public_name_is_there_and_no_other_is_promised():

@@ -34,6 +34,7 @@ def enrolled(model: Model, *sizes: int) -> dict[str, Enrolled]:
         f"class {number}": Enrolled(
             tuple(torch.randn(like.shape, generator=generator) for _ in range(size)),
             tuple(f"clip {number}.{position}.wav" for position in range(size)),
+            deviations=tuple(torch.randn(3, *like.shape, generator=generator) for _ in range(size * (like.ndim == 1))),
         )
         for number, size in enumerate(sizes)
     }
@@ -72,7 +73,8 @@ def test_an_enrolment_comes_back_bit_for_bit(learner, tmp_path):
         assert list(after) == list(before)
         for label, members in before.items():
             assert after[label].names == members.names
-            assert all(torch.equal(a, b) for a, b in zip(after[label].clips, members.clips, strict=True))
+            for before_, after_ in ((members.clips, after[label].clips), (members.deviations, after[label].deviations)):
+                assert all(torch.equal(a, b) for a, b in zip(before_, after_, strict=True))
         weights = loaded.learner.state_dict()
         assert all(torch.equal(weights[name], tensor) for name, tensor in model.learner.state_dict().items())
     labels = ["mépris", "гнев", "愤怒", "🙂", "[bold]awe[/bold]", "<b>awe</b>", "../../etc", "a/b", "0", "x" * 255]
@@ -123,6 +125,10 @@ CHANGES: dict[str, dict[str, Change]] = {
         "a clip that is a number": with_tensor("clip/0/0", lambda clip: clip[0]),
         "a clip of another type": with_tensor("clip/0/0", lambda clip: clip.double()),
         "a complex clip": with_tensor("clip/0/0", lambda clip: clip.to(torch.complex64)),
+        "deviations of no clip": with_tensor("deviations/0/7", lambda _: torch.zeros(3, 2)),
+        "deviations of another width": with_tensor("deviations/0/0", lambda one: one[:, 1:]),
+        "deviations of one condition": with_tensor("deviations/0/0", lambda one: one[0]),
+        "deviations with NaN": with_tensor("deviations/0/0", filled(math.nan)),
         "a clip with NaN": with_tensor("clip/1/2", filled(math.nan)),
         "an infinite clip": with_tensor("clip/1/2", filled(math.inf)),
         "a weight with NaN": with_tensor("learner/encoder.weight", filled(math.nan)),
@@ -210,16 +216,18 @@ def test_paths_that_are_no_enrolment_are_refused(tmp_path):
 
 def test_the_file_does_not_grow_by_audio(saved):
     model = small_model()
-    numbers = sum(tensor.numel() for tensor in model.learner.state_dict().values()) + 5 * silence(model).x[0].numel()
+    numbers = sum(tensor.numel() for tensor in model.learner.state_dict().values()) + 20 * silence(model).x[0].numel()
     assert saved.stat().st_size < 4 * numbers + 10_000
 
 
 def test_an_enrolment_too_large_to_adapt_to_is_refused(saved, monkeypatch):
     monkeypatch.setattr(enrollment_file, "MOST_CLIPS", 4)
     assert_refused(saved, match="4 are the most")
-    monkeypatch.setattr(enrollment, "MOST_CLIPS", 4)
+    monkeypatch.setattr(enrollment, "MOST_CLIPS", 19)
     model = small_model()
-    with pytest.raises(EnrollmentError, match="at most 4"):
+    with pytest.raises(
+        EnrollmentError, match="5 clips, and 15 times one under a recording condition; expected at most 19"
+    ):
         Enrollment.of(model, enrolled(model, 2, 3))
 
 

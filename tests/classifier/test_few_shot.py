@@ -34,7 +34,7 @@ from ser_fewshot.errors import (
     EnrollmentError,
     SettingsError,
 )
-from ser_fewshot.learners import Learner, names
+from ser_fewshot.learners import EmbeddingLearner, Learner, names
 from ser_fewshot.models import save_model
 
 PITCHES = {"low": 120.0, "middle": 300.0, "high": 900.0, "shrill": 1900.0}
@@ -103,13 +103,16 @@ def test_every_learner_recognises_each_clip_whatever_stands_beside_it(learner):
 def test_every_learner_adds_and_forgets_as_if_all_had_been_enrolled_at_once(learner, tmp_path):
     query, made = clips("middle", 9)[0], classifier(learner)
     paths = [wav(tmp_path / f"low-{take}.wav", "low", take) for take in range(3)]
+    read = [load(path, name=path.stem) for path in paths]
     made.add("low", paths)
     for path in paths:
         path.unlink()  # clips are never needed again
     for label in ("middle", "high"):
         for take in range(3):
             made.add(label, clips(label, take))
-    at_once = classifier(learner, "low", "middle", "high").predict(query).probabilities
+    whole = classifier(learner)
+    whole.enroll({"low": read, **{label: clips(label, 0, 1, 2) for label in ("middle", "high")}})
+    at_once = whole.predict(query).probabilities
     assert list(made.predict(query).probabilities.values()) == pytest.approx(list(at_once.values()), abs=2e-3)
     made, fewer = classifier(learner, "low", "middle", "high"), classifier(learner)
     made.forget(" MIDDLE")  # a class whatever the letter case, as where clips are added
@@ -136,6 +139,28 @@ def test_every_learner_is_saved_with_and_without_what_is_enrolled(learner, tmp_p
     loaded.add("shrill", clips("shrill", 0))
     made.add("shrill", clips("shrill", 0))
     assert loaded.predict(queries) == made.predict(queries)
+
+
+@EVERY_LEARNER
+def test_a_head_is_fitted_to_recording_conditions_too_and_all_that_users_see_is_of_clean_clips(learner, tmp_path):
+    both, alone = (FewShotClassifier(small_model(learner), clean_only=only) for only in (False, True))
+    for made in (both, alone):
+        made.enroll({label: clips(label, 0, 1) for label in ("low", "high")})
+        made.add("low", clips("low", 2))
+        made.forget("low", clip="low-0")
+    widths = {tuple(one.shape) for members in both.members.values() for one in members.deviations}
+    embeds = isinstance(both.model.learner, EmbeddingLearner) and both.members["low"].clips[0].ndim == 1
+    augments = embeds and not both.model.learner.must_learn
+    assert widths == ({(3, *both.members["low"].clips[0].shape)} if augments else {(0, next(iter(widths))[1])})
+    query = clips("low", 5)[0]
+    one, other = both.predict(query), alone.predict(query)
+    assert (one.probabilities != other.probabilities) == augments
+    assert (both.enrolled, one.nearest) == (alone.enrolled, other.nearest)
+    assert both._state.statistics.k_shot == alone._state.statistics.k_shot == 2
+    both.save(tmp_path / "both")
+    again = FewShotClassifier.load(tmp_path / "both")
+    assert again.predict(query) == one
+    assert again.clean_only != augments
 
 
 @BOTH_KINDS

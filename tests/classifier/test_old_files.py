@@ -44,11 +44,14 @@ def test_an_enrolment_file_predicts_as_it_did():
     loaded = FewShotClassifier.load(DATA / "enrolled-0.1.0.ser")
     assert loaded.enrolled["low"] == ("120 Hz, 0.5 s", "120 Hz, 0.7 s")
     assert_as_then(loaded.predict(QUERIES), "enrolled")
+    loaded.add("shrill", tones(1500, 0.5))
+    assert loaded.clean_only  # as all that is in the file
+    assert not any(len(one) for members in loaded.members.values() for one in members.deviations)
 
 
 @pytest.mark.parametrize("view", ["emotion", "speaker"])
 def test_a_model_folder_predicts_as_it_did_and_after_it_was_saved_again(view, tmp_path):
-    loaded = FewShotClassifier.from_pretrained(DATA / "model-0.1.0", classes=view)
+    loaded = FewShotClassifier.from_pretrained(DATA / "model-0.1.0", classes=view, clean_only=True)
     loaded.enroll({"low": tones(120, 0.5, 0.7), "middle": tones(300, 0.5, 0.8), "high": tones(900, 0.6, 0.9)})
     assert_as_then(loaded.predict(QUERIES), view)
     loaded.save(tmp_path / "again.ser")

@@ -221,7 +221,7 @@ def test_a_fitted_estimator_can_be_copied_and_sent_to_other_processes(model, spo
     np.testing.assert_array_equal(again(of_clips).predict_proba(clips[:3]), of_clips.predict_proba(clips[:3]))
     np.testing.assert_array_equal(again(of_vectors).predict_proba(X), of_vectors.predict_proba(X))
     assert not hasattr(clone(of_clips), "classifier_")
-    assert clone(of_clips).get_params() == {"model": model, "learner": None, "classes": None}
+    assert clone(of_clips).get_params() == {"model": model, "learner": None, "classes": None, "clean_only": False}
     assert clone(of_vectors).get_params() == {"learner": "protonet", "settings": None}
 
 
