@@ -20,6 +20,7 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.evaluation import Evaluation, compare, evaluate, interval
+from ser_fewshot.evaluation.runner import adapted, outcomes
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner
 
@@ -125,6 +126,22 @@ def test_uar_is_the_balanced_accuracy_of_scikit_learn_on_queries_of_unequal_numb
     result = evaluate(Told(), told(answers), episodes, spec=SPEC)
     assert_near(result.uar, expected, relative=1e-12)
     assert len(set(expected)) > 10
+
+
+def test_deviations_augment_the_support_half_way_and_leave_its_statistics_as_they_are():
+    z = {"a": [0.0, 0.0], "b": [4.0, 0.0], "q": [2.5, 0.0], "r": [4.5, 0.0]}
+    utterances = tuple(Utterance(name, Path(name), "c", "e", speaker="s") for name in z)
+    none, there = torch.zeros(0, 2), torch.tensor([[8.0, 0.0]])
+    clean = FeatureSet(utterances, tuple(map(torch.tensor, z.values())))
+    whole = replace(clean, deviations=(there, none, none, none))
+    episode = Episode(0, ("x", "y"), (("a",), ("b",)), (("q",), ("r",)))
+    learner = build_learner("nearest", 2, {"encoder": {"name": "mean"}})
+    (plain,), (augmented,) = (adapted(outcomes(learner, features, [episode])) for features in (clean, whole))
+    assert plain.classes.tolist() == [1, 1]
+    assert augmented.classes.tolist() == [0, 1]  # the mean of 0 and 4 is the first class's
+    assert augmented.k_shot == 1
+    assert torch.equal(augmented.evidence[:, 0], plain.evidence[:, 0])
+    assert [len(one) for one in whole.subset(utterances[:2]).deviations] == [1, 0]
 
 
 def test_an_oracle_is_always_right():

@@ -15,6 +15,7 @@ from conftest import tone
 from tolerance import assert_near
 
 from ser_fewshot import audio
+from ser_fewshot.audio.conditions import simulate
 from ser_fewshot.corpora import Utterance, scan
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.frontends import FeatureCache, _extract, analyse, extract, normalize, size, stack
@@ -137,6 +138,17 @@ def test_clips_that_cannot_be_used_are_skipped_counted_and_listed(frontend, clip
         assert [item.path.name for item in found.skipped] == names
         assert {item.kind for item in found.skipped} == {"unusable"}
         assert all("expected" in item.reason for item in found.skipped)
+
+
+def test_clips_under_a_condition_have_entries_of_their_own(frontend, clips, tmp_path):
+    cache = FeatureCache(tmp_path / "cache", frontend.identity)
+    clean, noisy, again = (extract(frontend, clips, cache=cache, condition=one) for one in (None, "noise", "noise"))
+    assert size(tmp_path / "cache")[0] == 2 * len(clips)
+    assert same(noisy, again)
+    wave = audio.load(clips[0].path).waveform
+    (fresh,) = analyse(frontend, [torch.from_numpy(simulate("noise", wave))])
+    assert_near(noisy.clips[0], fresh, relative=1e-3)
+    assert len(noisy.clips[0]) > len(clean.clips[0])
 
 
 def test_nothing_to_read_gives_an_empty_set(frontend):

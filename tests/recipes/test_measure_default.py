@@ -67,6 +67,9 @@ def test_a_model_is_measured_by_every_protocol_that_has_a_list(model, clips, cac
     assert set(row["recall"]) == {"fear", "sadness"}
     assert row["gender"]["uar"]["female"]["mean"] == 1.0
     assert json.loads(json.dumps(result)) == result
+    augmented = measure_default.protocols("c", model, clips, VOICES, seed=0, augmented=True)["emotions"]
+    assert augmented["uar"]["mean"] > 0.9
+    assert augmented["reliability"] != row["reliability"] or augmented["conditions"] != row["conditions"]
 
 
 def test_speakers_are_measured_by_the_directions_of_speakers(clips, cache, monkeypatch):
@@ -132,7 +135,9 @@ def test_missing_lists_voices_and_models_are_refused_with_the_remedy(model, clip
 
 def test_a_result_says_whether_the_model_was_trained_on_the_corpus(model, clips):
     model = replace(model, training_set=TrainingSet(corpora={"ased": Part(), "emodb": Part()}))
-    arguments = Namespace(model=["runs/m"], name="Whisper base, layer 2", seed=0, fit_scale=True, penalty=0.1)
+    arguments = Namespace(
+        model=["runs/m"], name="Whisper base, layer 2", seed=0, fit_scale=True, penalty=0.1, as_enrolled=False
+    )
     heads = {
         corpus: measure_default.header(corpus, model, [replace(clips[0], corpus=corpus)], arguments)
         for corpus in ("emodb", "urdu")
