@@ -51,7 +51,8 @@ def _noisy(wave: Tensor, generator: torch.Generator) -> Tensor:
     noise = functional.deemphasis(white, _uniform(_COLOUR, generator))
     padded = torch.nn.functional.pad(wave, (0, before + after))
     # The ratio is that within the first samples; then the speech is moved to its place, which stationary noise permits.
-    return functional.add_noise(padded, noise, torch.tensor(snr), torch.tensor(len(wave))).roll(before)
+    loud: Tensor = functional.add_noise(padded, noise, torch.tensor(snr), torch.tensor(len(wave)))
+    return loud.roll(before)
 
 
 def _in_a_room(wave: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,14 +63,16 @@ def _in_a_room(wave: Tensor, generator: torch.Generator) -> Tensor:
     response = torch.cat([torch.ones(1), echoes / echoes.norm() * 10 ** (-direct / 20)])
     length = len(wave) + len(response) - 1
     padded = torch.nn.functional.pad(wave, (0, -length % _FAST))
-    return functional.fftconvolve(padded, response / response.norm())[:length]
+    echoing: Tensor = functional.fftconvolve(padded, response / response.norm())
+    return echoing[:length]
 
 
 def _by_telephone(wave: Tensor, _: torch.Generator) -> Tensor:
     """Limit a clip to the band of a telephone."""
     narrow = functional.resample(wave, SAMPLE_RATE, _TELEPHONE)
     narrow = functional.highpass_biquad(functional.lowpass_biquad(narrow, _TELEPHONE, _BAND[1]), _TELEPHONE, _BAND[0])
-    return functional.resample(narrow, _TELEPHONE, SAMPLE_RATE)
+    wide: Tensor = functional.resample(narrow, _TELEPHONE, SAMPLE_RATE)
+    return wide
 
 
 CONDITIONS: dict[Condition, Callable[[Tensor, torch.Generator], Tensor]] = {

@@ -51,8 +51,8 @@ class Enrolled:
 
     def select(self, rows: Sequence[int]) -> Enrolled:
         """Return some of the clips."""
-        columns = (self.clips, self.names, self.speakers, self.deviations)
-        return Enrolled(*(tuple(column[row] for row in rows) for column in columns))
+        each = ((self.clips[row], self.names[row], self.speakers[row], self.deviations[row]) for row in rows)
+        return Enrolled(*zip(*each, strict=True))
 
 
 @dataclass(frozen=True, eq=False)

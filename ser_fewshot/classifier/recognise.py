@@ -76,7 +76,7 @@ def _deviations(model: Model, clips: Sequence[Clip], clean: Sequence[Tensor]) ->
 
     pairs = [(condition, clip.waveform) for clip in clips for condition in CONDITIONS]
     found = torch.stack(_embedded(model, each(lambda pair: simulate(*pair), pairs)))
-    return (found.unflatten(0, (-1, len(CONDITIONS))) - torch.stack(list(clean))[:, None]).unbind()
+    return [under - embedding for under, embedding in zip(torch.split(found, len(CONDITIONS)), clean, strict=True)]
 
 
 def _embedded(model: Model, waveforms: Sequence[NDArray[np.float32]]) -> list[Tensor]:
