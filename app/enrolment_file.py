@@ -12,7 +12,6 @@ from typing import Any, get_args
 import torch
 
 from ser_fewshot.classifier import FewShotClassifier
-from ser_fewshot.classifier.enrollment import Enrolled
 from ser_fewshot.classifier.enrollment_file import load_enrollment
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.models import Model, to_store
@@ -47,7 +46,7 @@ def read(path: Path, models: Models) -> Enrolment | Note:
     if not _same_weights(model, shared):
         raise _other_model()
     taken: set[str] = set()
-    renamed = {label: Enrolled(one.clips, unique_names(one.names, taken)) for label, one in classes.items()}
+    renamed = {label: replace(one, names=unique_names(one.names, taken)) for label, one in classes.items()}
     return Enrolment(mode, FewShotClassifier(shared, renamed))
 
 

@@ -127,6 +127,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "a complex clip": with_tensor("clip/0/0", lambda clip: clip.to(torch.complex64)),
         "deviations of no clip": with_tensor("deviations/0/7", lambda _: torch.zeros(3, 2)),
         "deviations of another width": with_tensor("deviations/0/0", lambda one: one[:, 1:]),
+        "deviations of a thousand conditions": with_tensor("deviations/0/0", lambda one: one[:1].expand(1000, -1)),
         "deviations of one condition": with_tensor("deviations/0/0", lambda one: one[0]),
         "deviations with NaN": with_tensor("deviations/0/0", filled(math.nan)),
         "a clip with NaN": with_tensor("clip/1/2", filled(math.nan)),
