@@ -116,8 +116,9 @@ def unknown_classes(trial: Trial) -> dict[str, Any] | None:
     found = adapted(outcomes(trial.learner, trial.clips, trial.episodes, leave_out=True))
     rows = [(novelties(one, trial.calibration), one.known.numpy()) for one in found]
     within = [auroc(values[known], values[~known]) for values, known in rows]
-    kept = [np.mean(values[known] < trial.calibration.threshold) for values, known in rows]
-    flagged = [np.mean(values[~known] >= trial.calibration.threshold) for values, known in rows]
+    unknown = [trial.calibration.unknown(one.logits, one.evidence, k_shot=one.k_shot).numpy() for one in found]
+    kept = [1 - np.mean(flags[known]) for flags, (_, known) in zip(unknown, rows, strict=True)]
+    flagged = [np.mean(flags[~known]) for flags, (_, known) in zip(unknown, rows, strict=True)]
     return {
         "spec": trial.spec.as_dict(),
         "protocol": f"{trial.spec}, one class left out of the support",

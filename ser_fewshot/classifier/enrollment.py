@@ -139,10 +139,6 @@ class Enrollment:
         found: list[float] = novelty.tolist()
         return found
 
-    def is_unknown(self, novelty: float | None) -> bool:
-        """Whether a clip of this novelty is called unknown."""
-        return self.calibration is not None and novelty is not None and novelty >= self.calibration.threshold
-
 
 def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> dict[str, Enrolled]:
     """Return the enrolled classes with further clips of one, and warn of duplicates.

@@ -2,15 +2,16 @@
 
 Temperature: Guo et al., "On calibration of modern neural networks", 2017, https://arxiv.org/abs/1706.04599; here it
 depends on the number of classes and of clips in each, as the logits of an episode do. Novelty: logistic regression on
-the two values of `SupportStatistics.evidence`. Both are fitted on meta-validation episodes of which each leaves one
-class out of the support; the expected calibration error (ECE) is measured on others.
+the two values of `SupportStatistics.evidence`, whose offset, the prior, is such that the rule `is_unknown` keeps a
+chosen share of known clips. Both are fitted on meta-validation episodes of which each leaves one class out of the
+support; the expected calibration error (ECE) is measured on others.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, QuerySpeaker
 from ser_fewshot.errors import EpisodeError, SettingsError
+from ser_fewshot.evaluation.novelty import is_unknown
 from ser_fewshot.evaluation.runner import Predictions, adapted, check_any, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
@@ -28,10 +30,10 @@ WAYS = (2, 3, 4, 5, 6, 7, 8)
 """Classes of the supports that are fitted on; one more takes part as the unknown one."""
 SHOTS = (1, 2, 5, 10, 20)
 KEEP = 0.9
-"""Share of meta-validation clips of enrolled classes that the threshold keeps.
+"""Share of meta-validation clips of enrolled classes that keep their label.
 
 High, because all clips of a corpus outside the training set are more novel than these: about three quarters of those
-of enrolled classes are kept there; a threshold of equal error rate would keep fewer than half.
+of enrolled classes are kept there; at equal error rates, fewer than half would be.
 """
 
 BINS = 15
@@ -55,14 +57,12 @@ class Calibration:
     Attributes:
         temperature: (3,) weights of the conditions in the logarithm of the temperature.
         novelty: (5,) weights of the conditions and of the two values of `SupportStatistics.evidence` in the
-            log-odds that a clip is of no enrolled class, if half of all clips were.
-        threshold: the novelty, in [0, 1], from which a clip is called unknown.
+            log-odds that a clip is of no enrolled class.
         most_ways, most_shots: the most classes, and clips of each, that were fitted.
     """
 
     temperature: tuple[float, ...]
     novelty: tuple[float, ...]
-    threshold: float
     most_ways: int
     most_shots: int
 
@@ -70,13 +70,13 @@ class Calibration:
         check_types(self, where="calibration")
         sizes = (len(self.temperature), len(self.novelty))
         legal = sizes == (_CONDITIONS, _CONDITIONS + _EVIDENCE) and self.most_ways >= 2 and self.most_shots >= 1
-        legal = legal and 0 <= self.threshold <= 1 and all(abs(weight) <= _LARGEST_WEIGHT for weight in self.novelty)
+        legal = legal and all(abs(weight) <= _LARGEST_WEIGHT for weight in self.novelty)
         if not legal or not all(abs(value) <= _HOTTEST for value in self._corners()):
             raise SettingsError(
                 "calibration",
                 found=f"{self}",
                 expected=f"{_CONDITIONS} weights of a temperature from e^-{_HOTTEST:g} to e^{_HOTTEST:g}, "
-                f"{_CONDITIONS + _EVIDENCE} of the novelty, a threshold in [0, 1], at least 2 ways and 1 shot",
+                f"{_CONDITIONS + _EVIDENCE} of the novelty, at least 2 ways and 1 shot",
                 remedy="Fit it again.",
             )
 
@@ -88,6 +88,12 @@ class Calibration:
         """(n_query, 2) evidence -> (n_query,) probability that a clip is of no enrolled class, float64."""
         weights = torch.tensor(self.novelty[_CONDITIONS:], dtype=torch.float64)
         return (evidence.double() @ weights + self._weigh(self.novelty, n_way, k_shot)).sigmoid()
+
+    def unknown(self, logits: Tensor, evidence: Tensor, *, k_shot: float) -> Tensor:
+        """(n_query, n_way) logits, (n_query, 2) evidence -> (n_query,) whether a clip is of no enrolled class."""
+        n_way = logits.shape[1]
+        top = (logits.double() / self.temperature_at(n_way, k_shot)).softmax(1).max(1).values
+        return is_unknown(self.novelty_of(evidence, n_way=n_way, k_shot=k_shot), top)
 
     def _weigh(self, weights: tuple[float, ...], n_way: int, k_shot: float) -> float:
         values = conditions(min(n_way, self.most_ways), min(k_shot, self.most_shots))
@@ -112,7 +118,7 @@ def fit_calibration(
         features: of the meta-validation clips.
         seed: of the episodes.
         n_episodes: of each of WAYS and SHOTS that these clips allow.
-        keep: the share of clips of enrolled classes that the threshold keeps.
+        keep: the share of clips of enrolled classes that keep their label, in these episodes.
 
     Raises:
         EpisodeError: the clips do not give one episode of three classes.
@@ -152,6 +158,9 @@ def validation_predictions(
 def fit(found: Sequence[Predictions], *, keep: float = KEEP) -> Calibration:
     """Fit a calibration to predictions for episodes of several numbers of classes and clips.
 
+    The regression weighs known and unknown clips alike. Then the offset of its log-odds is shifted, until `keep` of the
+    known clips keep their label: how many clips of a user will be unknown, nobody knows.
+
     Raises:
         SettingsError: `keep` is no share between 0 and 1.
     """
@@ -159,14 +168,16 @@ def fit(found: Sequence[Predictions], *, keep: float = KEEP) -> Calibration:
         raise SettingsError("keep", found=f"{keep}", expected="a share between 0 and 1", remedy=f"Try {KEEP}.")
     x, known = _inputs(found), np.concatenate([one.known.numpy() for one in found])
     weights = _regression(x, ~known)
-    novelty = 1 / (1 + np.exp(-x @ weights))
-    return Calibration(
+    fitted = Calibration(
         temperature=_fit_temperature(found),
         novelty=tuple(weights.tolist()),
-        threshold=float(np.quantile(novelty[known], keep)),
         most_ways=max(one.n_way for one in found),
         most_shots=int(max(one.k_shot for one in found)),
     )
+    # Of log-odds o and a top probability p, a clip is unknown where o > log p.
+    margins = np.log(np.concatenate([_tops(one, fitted) for one in found])) - x @ weights
+    weights[0] += float(np.quantile(margins[known], 1 - keep))
+    return replace(fitted, novelty=tuple(weights.tolist()))
 
 
 def optimal_temperature(logits: Tensor, y: Tensor) -> float:
@@ -201,6 +212,13 @@ def _inputs(found: Sequence[Predictions]) -> Array:
         for one in found
     ]
     return np.concatenate(rows)
+
+
+def _tops(one: Predictions, calibration: Calibration | None) -> Array:
+    """Return the largest probability of a class, (n_query,); without a calibration, at a temperature of 1."""
+    temperature = 1.0 if calibration is None else calibration.temperature_at(one.n_way, one.k_shot)
+    tops: Array = (one.logits.double() / temperature).softmax(1).max(1).values.numpy()
+    return tops
 
 
 def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
@@ -276,10 +294,5 @@ def reliability(found: Sequence[Predictions], calibration: Calibration | None) -
         EpisodeError: there is no episode.
     """
     check_any(found)
-    tops, rights = [], []
-    for one in found:
-        temperature = 1.0 if calibration is None else calibration.temperature_at(one.n_way, one.k_shot)
-        top, answer = (one.logits.double() / temperature).softmax(1).max(1)
-        tops.append(top.numpy())
-        rights.append((answer == one.y).numpy())
-    return ReliabilityBins.of(np.concatenate(tops), np.concatenate(rights))
+    rights = [(one.logits.argmax(1) == one.y).numpy() for one in found]
+    return ReliabilityBins.of(np.concatenate([_tops(one, calibration) for one in found]), np.concatenate(rights))

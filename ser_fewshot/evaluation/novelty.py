@@ -1,5 +1,8 @@
 """Novelty of a clip to a support: its distance to the nearest class mean, relative to the distances within it.
 
+A clip is unknown where the probability u that it is of no class is larger than that of every class, (1 - u) p: this is
+`is_unknown`, the only rule for it.
+
 Distances are relative to the enrolment because those of another corpus may all be longer, or shorter, than those that
 a calibration was fitted on.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +20,20 @@ from ser_fewshot.frontends import Features
 from ser_fewshot.learners import class_means, points, squared_distances
 
 _CLOSEST = 1e-12  # a squared distance whose logarithm is still finite
+
+
+@overload
+def is_unknown(novelty: float, top: float) -> bool: ...
+@overload
+def is_unknown(novelty: Tensor, top: Tensor) -> Tensor: ...
+def is_unknown(novelty: float | Tensor, top: float | Tensor) -> bool | Tensor:
+    """Whether a clip is of no class: the probability of that exceeds the largest of a class; where equal, it is not.
+
+    Args:
+        novelty: the probability that it is of no class.
+        top: that of the most probable class, given that it is of one.
+    """
+    return novelty > (1 - novelty) * top
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,7 +149,10 @@ def test_a_calibration_flattens_probabilities_and_changes_no_label(learner):
         flat = np.array(list(before.probabilities.values())) ** (1 / temperature)
         assert list(after.probabilities.values()) == pytest.approx((flat / flat.sum()).tolist(), abs=1e-4)
         assert 0 <= after.novelty <= 1
-        assert after.unknown == (after.novelty >= CALIBRATION.threshold)
+        shares = [(1 - after.novelty) * p for p in after.probabilities.values()]
+        assert list(after.shares.values()) == [*shares, after.novelty]
+        assert sum(after.shares.values()) == pytest.approx(1)
+        assert after.unknown == (after.answer is None) == (after.novelty > max(shares))
 
 
 def test_a_clip_unlike_all_that_is_enrolled_is_unknown():

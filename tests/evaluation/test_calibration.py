@@ -30,7 +30,7 @@ from ser_fewshot.learners import Learner, build_learner, names
 from ser_fewshot.settings import fill
 
 CALIBRATION = Calibration(
-    temperature=(math.log(2), 1.0, -1.0), novelty=(1.0, 0.0, 0.0, 2.0, -1.0), threshold=0.6, most_ways=4, most_shots=2
+    temperature=(math.log(2), 1.0, -1.0), novelty=(1.0, 0.0, 0.0, 2.0, -1.0), most_ways=4, most_shots=2
 )
 EPISODE = Episode(0, (), (), ())
 SMALL = {"name": "conv", "channels": 4, "blocks": 1, "width": 3}
@@ -65,9 +65,6 @@ def test_a_damaged_calibration_is_refused(subtests):
         {"novelty": (1.0,) * 4},
         {"novelty": (math.inf, 0.0, 0.0, 0.0, 0.0)},
         {"novelty": (1e7, 0.0, 0.0, 0.0, 0.0)},
-        {"threshold": -0.1},
-        {"threshold": 1.1},
-        {"threshold": math.nan},
         {"most_ways": 1},
         {"most_shots": 0},
         {"most_shots": 1.5},
@@ -125,22 +122,16 @@ def test_the_fitted_temperature_is_near_the_optimum_of_every_cell():
 
 def test_the_fitted_novelty_is_the_log_odds_of_the_two_densities():
     calibration = fit(answers())
-    # Two normal distributions of variance 1, two apart: log-odds 2a - 2; the logit says nothing, nor do the conditions.
-    expected = [-2, 0, 0, 2, 0]
-    assert calibration.novelty == pytest.approx(expected, abs=0.15)
-    # 90 % of known clips lie below 1.2816, where the log-odds are 0.563.
-    assert calibration.threshold == pytest.approx(1 / (1 + math.exp(-0.563)), abs=0.02)
+    # Two normal distributions of variance 1, two apart: the slope is 2; the logit says nothing, nor do the conditions.
+    assert calibration.novelty[1:] == pytest.approx([0, 0, 2, 0], abs=0.15)
 
 
-def test_the_threshold_keeps_the_chosen_share_of_known_clips():
+def test_the_prior_keeps_the_label_of_the_chosen_share_of_known_clips():
     observations = answers(500)
     for keep in (0.6, 0.95):
         calibration = fit(observations, keep=keep)
-        novelty = [
-            calibration.novelty_of(one.evidence[one.known], n_way=one.n_way, k_shot=one.k_shot) for one in observations
-        ]
-        kept = torch.cat(novelty) < calibration.threshold
-        assert kept.double().mean().item() == pytest.approx(keep, abs=0.002)
+        flags = [calibration.unknown(one.logits, one.evidence, k_shot=one.k_shot)[one.known] for one in observations]
+        assert (~torch.cat(flags)).double().mean().item() == pytest.approx(keep, abs=0.002)
     for keep in (0.0, 1.0, -1.0, math.nan):
         with pytest.raises(SettingsError, match="share"):
             fit(answers(20), keep=keep)

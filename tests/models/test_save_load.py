@@ -142,11 +142,11 @@ def test_a_calibration_is_kept_as_plain_numbers_and_refused_where_it_is_damaged(
     model = small_model(calibration=CALIBRATION)
     save_model(model, tmp_path, card="")
     content = (tmp_path / "config.json").read_text()
-    assert json.loads(content)["calibration"]["threshold"] == CALIBRATION.threshold
+    assert json.loads(content)["calibration"]["novelty"] == list(CALIBRATION.novelty)
     assert load_model(tmp_path).config == model.config
     rewrite_config(tmp_path, lambda config: config.pop("calibration"))  # from before there were any
     assert load_model(tmp_path).config.calibration is None
-    for change in ({"threshold": 2}, {"novelty": [0, 0]}, {"threshold": "0.5"}, {"other": 1}):
+    for change in ({"threshold": 0.5}, {"novelty": [0, 0]}, {"novelty": ["0"] * 5}, {"other": 1}):
         with subtests.test(f"{change}"):
             (tmp_path / "config.json").write_text(content)
             rewrite_config(tmp_path, lambda config, change=change: config["calibration"].update(change))
