@@ -96,7 +96,7 @@ def test_the_story_holds_together_and_the_page_says_the_same(call, tmp_path):
 
 
 def test_a_calibrated_model_says_how_many_clips_of_the_fourth_emotion_are_unknown(call, tmp_path):
-    always = replace(CALIBRATION, novelty=(1e6, 0.0, 0.0, 0.0, 0.0))
+    always = replace(CALIBRATION, novelty=(1e6, *(0.0,) * 9))
     config = ModelConfig(learner="nearest", settings={"encoder": {"name": "mean"}}, calibration=always)
     save_model(build_model(config), tmp_path / "model", card="")
     result, story = call(model=tmp_path / "model")

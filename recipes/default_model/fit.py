@@ -262,5 +262,7 @@ def _uar(choice: Choice, projected: FeatureSet, episodes: Sequence[Episode], spe
 
 
 def _ridge(choice: Choice) -> Learner:
-    """Return ridge regression on given embeddings; its encoder is not used."""
-    return build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})
+    """Return ridge regression on given embeddings; of its encoder, only the number of LDA directions is used."""
+    learner = build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})
+    learner.encoder.n_directions = choice.discriminant
+    return learner

@@ -19,6 +19,7 @@ USUAL_TOP = 0.5
 
 So 86 to 96 % of clips get the answer that they had; of known clips, 5 points fewer keep their labels.
 """
+_NONE_YET = (0.0, 0.0, 0.0)  # weights of the spread and one speaker, and of the last three evidences
 _ROUNDING = 1e-12  # of a threshold of 0 or 1
 
 _DISCRIMINANT = {
@@ -62,16 +63,18 @@ def without_threshold(config: Mapping[str, Any]) -> dict[str, Any]:
     calibration = config.get("calibration")
     if not isinstance(calibration, Mapping) or "threshold" not in calibration:
         return {**config}
-    threshold, novelty = calibration["threshold"], calibration.get("novelty")
-    legal = isinstance(threshold, int | float) and 0 <= threshold <= 1
+    threshold, novelty, temperature = (calibration.get(name) for name in ("threshold", "novelty", "temperature"))
+    legal = isinstance(threshold, int | float) and 0 <= threshold <= 1 and isinstance(temperature, list)
     require(
         legal and isinstance(novelty, list) and bool(novelty) and isinstance(novelty[0], int | float),
         "calibration",
-        found=f"the threshold {threshold!r:.40} of the novelty {novelty!r:.80}",
-        expected="a threshold in [0, 1], and numbers",
+        found=f"the threshold {threshold!r:.40}, the novelty {novelty!r:.80} and the temperature {temperature!r:.80}",
+        expected="a threshold in [0, 1], and lists of numbers",
         remedy="Fit it again.",
     )
     nearly = min(max(float(threshold), _ROUNDING), 1 - _ROUNDING)
     shift = math.log(USUAL_TOP) - math.log(nearly / (1 - nearly))
     kept = {name: value for name, value in calibration.items() if name != "threshold"}
-    return {**config, "calibration": {**kept, "novelty": [novelty[0] + shift, *novelty[1:]]}}
+    kept["novelty"] = [novelty[0] + shift, *novelty[1:3], *_NONE_YET[:2], *novelty[3:], *_NONE_YET]
+    kept["temperature"] = [*temperature, *_NONE_YET[:2]]
+    return {**config, "calibration": kept}

@@ -34,6 +34,7 @@ from ser_fewshot.errors import (
     EnrollmentError,
     SettingsError,
 )
+from ser_fewshot.evaluation.novelty import Conditions
 from ser_fewshot.learners import Learner, names
 from ser_fewshot.models import save_model
 
@@ -142,7 +143,7 @@ def test_every_learner_is_saved_with_and_without_what_is_enrolled(learner, tmp_p
 def test_a_calibration_flattens_probabilities_and_changes_no_label(learner):
     plain, calibrated = (classifier(learner, *PITCHES, calibration=how) for how in (None, CALIBRATION))
     queries = [clip for label in PITCHES for clip in clips(label, 5, 6)]
-    temperature = CALIBRATION.temperature_at(4, 3)
+    temperature = CALIBRATION.temperature_at(Conditions(n_way=4, k_shot=3))
     for before, after in zip(plain.predict(queries), calibrated.predict(queries), strict=True):
         assert after.label == before.label
         assert (before.unknown, before.novelty) == (False, None)

@@ -146,7 +146,7 @@ def test_a_calibration_is_kept_as_plain_numbers_and_refused_where_it_is_damaged(
     assert load_model(tmp_path).config == model.config
     rewrite_config(tmp_path, lambda config: config.pop("calibration"))  # from before there were any
     assert load_model(tmp_path).config.calibration is None
-    for change in ({"threshold": 0.5}, {"novelty": [0, 0]}, {"novelty": ["0"] * 5}, {"other": 1}):
+    for change in ({"threshold": 0.5}, {"novelty": [0, 0]}, {"novelty": ["0"] * 10}, {"other": 1}):
         with subtests.test(f"{change}"):
             (tmp_path / "config.json").write_text(content)
             rewrite_config(tmp_path, lambda config, change=change: config["calibration"].update(change))
