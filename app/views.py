@@ -9,7 +9,7 @@ import base64
 import functools
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -150,16 +150,16 @@ def clip_map(points: Sequence[MapPoint], *, labels: Sequence[str], language: str
     plane = np.array([(point.x, -point.y) for point in points])  # SVG counts downwards
     places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist() if points else []
     pairs = list(zip(points, nearest_enrolled(points), strict=True))
-    drawn = {**looks(labels), None: _NONE}
-    none_of_them = any(point.label is None for point in points)
+    known = looks(labels)
+    drawn = [_NONE if point.label is None else known[point.label] for point in points]
     counts = Counter((point.label, near.label) for point, near in pairs if point.kind == "enrolled")
     return _render(
         "map.html.j2",
         language,
-        points=[(x, y, point, drawn[point.label]) for (x, y), point in zip(places, points, strict=True)],
+        points=[(*at, point, look) for at, point, look in zip(places, points, drawn, strict=True)],
         neighbours=[(label, [counts[label, other] for other in labels]) for label in labels],
         recognised=[(point, near) for point, near in pairs if point.kind == "recognised"],
-        looks={label: look for label, look in drawn.items() if label is not None or none_of_them},
+        legend=[*known.items(), *([(None, _NONE)] if _NONE in drawn else [])],
         width=_WIDTH,
         height=_HEIGHT,
     )
@@ -226,6 +226,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _render(template: str, language: str, /, **values: object) -> str:
-    fills = {"t": text, "say": sentence, "word": _word, "named": _named}
+    fills: dict[str, Callable[..., str]] = {"t": text, "say": sentence, "word": _word, "named": _named}
     words = {name: functools.partial(fill, language) for name, fill in fills.items()}
     return _environment().get_template(template).render(**words, **values)

@@ -203,7 +203,8 @@ def test_the_command_answers_a_program(capsys, model, tmp_path):
     assert (answer["synthetic"], answer["episodes"], answer["ci95"]) == (True, 1, None)
     assert len(answer["predictions"]) == 16
     assert set(answer["predictions"][0]) == {
-        *("clip", "truth", "label", "probabilities", "nearest", "warnings", "unknown", "novelty", "voice_clips")
+        *("clip", "truth", "answer", "shares", "unknown", "label", "probabilities", "nearest", "warnings", "novelty"),
+        "voice_clips",
     }
 
 

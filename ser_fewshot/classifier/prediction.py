@@ -43,9 +43,9 @@ class Prediction:
     @property
     def shares(self) -> dict[str | None, float]:
         """The probability of every enrolled class and, with a calibration, of None: none of them. They sum to 1."""
-        if self.novelty is None:
-            return {**self.probabilities}
-        return {**{label: (1 - self.novelty) * p for label, p in self.probabilities.items()}, None: self.novelty}
+        known = 1 - (self.novelty or 0.0)
+        shares: dict[str | None, float] = {label: known * p for label, p in self.probabilities.items()}
+        return shares if self.novelty is None else {**shares, None: self.novelty}
 
     @property
     def unknown(self) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
-from ser_fewshot.settings import require
+from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.settings import fill, require
 
 USUAL_TOP = 0.5
 """The top probability of clips that were nearly unknown: 0.50 to 0.67, the mean over episodes of each of four corpora.
@@ -51,6 +53,17 @@ def renamed(tensors: Mapping[str, Tensor], encoder: str | None) -> dict[str, Ten
     return {re.sub(r"[^./]+", lambda part: names.get(part[0], part[0]), name): x for name, x in tensors.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _WithThreshold:
+    """A calibration of formats 1 and 2."""
+
+    temperature: tuple[float, ...]
+    novelty: tuple[float, ...]
+    threshold: float
+    most_ways: int
+    most_shots: int
+
+
 def without_threshold(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config of format 1 or 2 in the present one, whose calibration has no threshold.
 
@@ -58,23 +71,25 @@ def without_threshold(config: Mapping[str, Any]) -> dict[str, Any]:
     top probability p. So they are shifted by log p less the log-odds of the threshold: at USUAL_TOP, both rules agree.
 
     Raises:
-        SettingsError: the threshold is no probability.
+        SettingsError: the calibration is none of these formats.
     """
-    calibration = config.get("calibration")
-    if not isinstance(calibration, Mapping) or "threshold" not in calibration:
+    if config.get("calibration") is None:
         return {**config}
-    threshold, novelty, temperature = (calibration.get(name) for name in ("threshold", "novelty", "temperature"))
-    legal = isinstance(threshold, int | float) and 0 <= threshold <= 1 and isinstance(temperature, list)
+    old = fill(_WithThreshold, config["calibration"], where="config.calibration")
     require(
-        legal and isinstance(novelty, list) and bool(novelty) and isinstance(novelty[0], int | float),
-        "calibration",
-        found=f"the threshold {threshold!r:.40}, the novelty {novelty!r:.80} and the temperature {temperature!r:.80}",
-        expected="a threshold in [0, 1], and lists of numbers",
+        0 <= old.threshold <= 1,
+        "config.calibration.threshold",
+        found=f"{old.threshold}",
+        expected="a number from 0 to 1",
         remedy="Fit it again.",
     )
-    nearly = min(max(float(threshold), _ROUNDING), 1 - _ROUNDING)
-    shift = math.log(USUAL_TOP) - math.log(nearly / (1 - nearly))
-    kept = {name: value for name, value in calibration.items() if name != "threshold"}
-    kept["novelty"] = [novelty[0] + shift, *novelty[1:3], *_NONE_YET[:2], *novelty[3:], *_NONE_YET]
-    kept["temperature"] = [*temperature, *_NONE_YET[:2]]
-    return {**config, "calibration": kept}
+    threshold = min(max(old.threshold, _ROUNDING), 1 - _ROUNDING)
+    shift = math.log(USUAL_TOP) - math.log(threshold / (1 - threshold))
+    offset, of_ways, of_shots, *of_evidence = (*old.novelty, *_NONE_YET)
+    new = Calibration(
+        temperature=(*old.temperature, *_NONE_YET[:2]),
+        novelty=(offset + shift, of_ways, of_shots, *_NONE_YET[:2], *of_evidence),
+        most_ways=old.most_ways,
+        most_shots=old.most_shots,
+    )
+    return {**config, "calibration": asdict(new)}

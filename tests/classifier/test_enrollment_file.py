@@ -129,7 +129,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "a weight with NaN": with_tensor("learner/encoder.weight", filled(math.nan)),
     },
     "config": {
-        "a newer format": lambda _t, config, _c: config.update(format=3),
+        "a newer format": lambda _t, config, _c: config.update(format=FORMAT + 1),
         "an unknown learner": lambda _t, config, _c: config.update(learner="nearest2"),
         "text for a number": lambda _t, config, _c: config["settings"].update(penalty="x"),
         "absurd sizes": lambda _t, config, _c: config["settings"]["encoder"].update(channels=10**9),

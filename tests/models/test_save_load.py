@@ -26,7 +26,7 @@ from ser_fewshot import models as checkpoints
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import analyse, stack
 from ser_fewshot.learners import names
-from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, swap_learner, with_view
+from ser_fewshot.models import FORMAT, Model, ModelConfig, build_model, load_model, save_model, swap_learner, with_view
 from ser_fewshot.storage.tensors import in_single, load_weights, read_config, read_tensors
 
 Y = torch.tensor([0, 0, 1, 1])
@@ -313,7 +313,7 @@ def frontend(**values: Any) -> Callable[[dict[str, Any]], Any]:
 
 CONFIGS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "top level": {
-        "a newer format": lambda c: c.update(format=3),
+        "a newer format": lambda c: c.update(format=FORMAT + 1),
         "a format in words": lambda c: c.update(format="1"),
         "no format": lambda c: c.pop("format"),
         "another kind of model": lambda c: c.update(model_type="bert"),
