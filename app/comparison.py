@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_fewshot.classifier import FewShotClassifier
+from ser_fewshot.classifier import FewShotClassifier, Prediction
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import EpisodeSampler, EpisodeSpec
@@ -31,7 +31,7 @@ class Comparison:
         learner: its name.
         shots: (n,) those of SHOTS that leave at least one clip of each class to test.
         uar: (n,) unweighted average recall on clips left out, in [0, 1], the mean over episodes.
-        answer: its label of the last recognised clip; None without one.
+        answer: to the last recognised clip; None without one.
         seconds: that enrolling all clips took, in s.
         note: why there are no numbers; None where there are.
     """
@@ -39,7 +39,7 @@ class Comparison:
     learner: str
     shots: tuple[int, ...] = ()
     uar: tuple[float, ...] = ()
-    answer: str | None = None
+    answer: Prediction | None = None
     seconds: float = 0.0
     note: Note | None = None
 
@@ -66,7 +66,7 @@ def _compare_one(session: Session, history: History, learner: str, models: Model
         start = time.perf_counter()
         classifier.enroll(clips)
         seconds = time.perf_counter() - start
-        answer = None if history.last is None else classifier.predict(history.last.sound.clip).label
+        answer = None if history.last is None else classifier.predict(history.last.sound.clip)
         scores = _scores(classifier)
     except SerFewshotError as error:
         return Comparison(learner, note=note(Code.LEARNER_REFUSED, learner=learner, detail=str(error)))

@@ -58,12 +58,12 @@ class Confusion:
 
 @dataclass(frozen=True)
 class MapPoint:
-    """A clip on the map: its coordinates, name and label (recognised: the answer)."""
+    """A clip on the map: its coordinates, name and label (recognised: the answer; None for none of the labels)."""
 
     x: float
     y: float
     name: str
-    label: str
+    label: str | None
     kind: Literal["enrolled", "recognised"]
 
 
@@ -94,7 +94,7 @@ def doubts_of(classifier: FewShotClassifier, prediction: Prediction) -> tuple[No
     doubts = []
     if prediction.unknown:
         doubts.append(note(Code.FAR_AWAY))
-    if prediction.probabilities[first] - prediction.probabilities[second] < _CLOSE:
+    elif prediction.probabilities[first] - prediction.probabilities[second] < _CLOSE:
         doubts.append(note(Code.CLOSE_CALL, first=first, second=second))
     doubts += [
         note(Code.FEW_CLIPS, label=label, count=count, enough=ENOUGH_CLIPS)
@@ -139,10 +139,10 @@ def map_points(session: Session, history: History) -> tuple[MapPoint, ...]:
     added = [clip for those in embedder.members.values() for clip in those.clips]
     at = points(stack([*enrolled, *added])).numpy().astype(np.float64)  # (n, width)
     plane = PCA(n_components=2, svd_solver="full").fit(at[: len(enrolled)]).transform(at)
-    names: list[tuple[str, str, Literal["enrolled", "recognised"]]] = [
+    names: list[tuple[str, str | None, Literal["enrolled", "recognised"]]] = [
         (name, label, "enrolled") for label, those in members.items() for name in those.names
     ]
-    names += [(one.sound.clip.name, one.label, "recognised") for one in recognised]
+    names += [(one.sound.clip.name, one.answer, "recognised") for one in recognised]
     return tuple(
         MapPoint(x, y, name, label, kind) for (x, y), (name, label, kind) in zip(plane.tolist(), names, strict=True)
     )

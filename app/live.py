@@ -33,7 +33,6 @@ TIMELINE_SECONDS = 30.0
 
 _SLACK = 0.05  # s by which a chunk may be shorter than a hop, so that no window waits for the next one
 _FAINTEST = 0.3  # opacity of a mark on the timeline
-_UNKNOWN = "", True  # the label of an unknown voice changes from window to window, which is no other answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +111,9 @@ def marks(windows: Sequence[Window], label: str | None, *, now: float) -> list[t
     """Return (start in s, opacity) of the windows that were recognised as a label, or as unknown for None."""
     origin = now - TIMELINE_SECONDS
     return [
-        (one.end - origin - HOP_SECONDS, max(one.prediction.probabilities[one.prediction.label], _FAINTEST))
+        (one.end - origin - HOP_SECONDS, max(one.prediction.shares[label], _FAINTEST))
         for one in windows
-        if one.prediction is not None and label == (None if one.prediction.unknown else one.prediction.label)
+        if one.prediction is not None and label == one.prediction.answer
     ]
 
 
@@ -135,11 +134,9 @@ def stable_answer(windows: Sequence[Window]) -> Prediction | None:
     return None
 
 
-def _answer(window: Window) -> tuple[str, bool] | None:
-    """Return what distinguishes one answer from another."""
-    if window.prediction is None:
-        return None
-    return _UNKNOWN if window.prediction.unknown else (window.prediction.label, False)
+def _answer(window: Window) -> tuple[str | None] | None:
+    """Return what distinguishes one answer from another, which is not the label that an unknown clip is most like."""
+    return None if window.prediction is None else (window.prediction.answer,)
 
 
 def _read(chunk: ClipInput) -> tuple[int, NDArray[Any]] | Note | None:

@@ -118,9 +118,9 @@ class Recognised:
     voice: SessionVoice = field(default_factory=SessionVoice)
 
     @property
-    def label(self) -> str:
-        """The visitor's label, or else the predicted one."""
-        return self.prediction.label if self.corrected is None else self.corrected
+    def answer(self) -> str | None:
+        """The visitor's label, or else the predicted one; None for none of them."""
+        return self.prediction.answer if self.corrected is None else self.corrected
 
     def is_valid(self, enrolment: Enrolment) -> bool:
         """Whether every class of the prediction is still enrolled."""

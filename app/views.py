@@ -9,7 +9,7 @@ import base64
 import functools
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from markupsafe import escape
 
-from ser_fewshot.benchmark.html import looks, on_canvas
+from ser_fewshot.benchmark.html import Look, looks, on_canvas
 from ser_fewshot.classifier import Prediction
 
 from . import limits
@@ -40,6 +40,7 @@ FOCUS = (_FOLDER / "focus.js").read_text(encoding="utf-8")
 _BARS = 48  # of a waveform
 _LOWEST = 0.03  # height of a bar, so that the line does not break
 _WIDTH, _HEIGHT, _MARGIN = 560, 360, 20  # of the map, in its own units
+_NONE = Look("#767676", "M-.8-.8L.8 .8M-.8 .8L.8-.8")  # of a clip of no label on the map: a cross
 _players: WeakKeyDictionary[Sound, str] = WeakKeyDictionary()
 
 
@@ -72,7 +73,7 @@ def classes(session: Session, *, language: str) -> str:
 
 
 def answer(session: Session, history: History, *, language: str) -> str:
-    """Return the latest answer: how probable each label is, doubts, and buttons to correct it.
+    """Return the latest answer: the shares of the labels and of none of them, doubts, and buttons to correct it.
 
     An answer with a class that is no longer enrolled is not shown; one from before the last change is marked so.
     """
@@ -82,8 +83,6 @@ def answer(session: Session, history: History, *, language: str) -> str:
         language,
         last=last,
         earlier=last is not None and last.classifier() is not session.enrolment.classifier,
-        shares=_shares(last.prediction, language=language) if last else (),
-        unknown_row=last is not None and last.prediction.novelty is not None,
         sounds=session.enrolment.sounds,
         labels=session.labels,
         looks=looks(session.labels),
@@ -97,23 +96,26 @@ def answer_announcement(session: Session, history: History, *, language: str) ->
     last = _last(session, history)
     if last is None:
         return ""
-    label, share = max(_shares(last.prediction, language=language), key=lambda share: share[1])
-    number, percent = len(history.recognised), round(100 * share)
-    return str(escape(text(language, "recognise.announcement", number=number, label=label, percent=percent)))
+    found, number = last.prediction, len(history.recognised)
+    label, percent = _word(language, found.answer), round(100 * found.shares[found.answer])
+    spoken = text(language, "recognise.announcement", number=number, label=label, percent=percent)
+    if found.unknown:
+        spoken = f"{spoken}, {text(language, 'recognise.most_like', label=found.label)}"
+    return str(escape(spoken))
 
 
 def timeline(stream: Stream, session: Session, *, language: str) -> str:
     """Return the answers of the last TIMELINE_SECONDS, a row for each label, and the same in words."""
     windows, look, now = stream.valid_windows(session.enrolment), looks(session.labels), stream.seconds
     rows = [{"name": name, "look": look[name], "marks": marks(windows, name, now=now)} for name in session.labels]
-    rows.append({"name": text(language, "recognise.unknown"), "look": None, "marks": marks(windows, None, now=now)})
+    rows.append({"name": _word(language, None), "look": None, "marks": marks(windows, None, now=now)})
     return _render(
         "timeline.html.j2",
         language,
         windows=windows,
         notes=stream.notes,
         rows=rows,
-        runs=[(_name(answer, language=language), *times) for answer, *times in runs(windows, now=now)],
+        runs=[(_named(language, answer), *times) for answer, *times in runs(windows, now=now)],
         looks=look,
         seconds=now,
         empty=_empty(session, "recognise.ready_live", language=language),
@@ -126,7 +128,7 @@ def timeline(stream: Stream, session: Session, *, language: str) -> str:
 def timeline_announcement(stream: Stream, session: Session, *, language: str) -> str:
     """Return the running answer for a screen reader: it changes only when another answer is stable."""
     answer = stable_answer(stream.valid_windows(session.enrolment))
-    return str(escape("" if answer is None else _name(answer, language=language)))
+    return str(escape("" if answer is None else _named(language, answer)))
 
 
 def voice(known: SessionVoice, session: Session, *, language: str) -> str:
@@ -148,14 +150,16 @@ def clip_map(points: Sequence[MapPoint], *, labels: Sequence[str], language: str
     plane = np.array([(point.x, -point.y) for point in points])  # SVG counts downwards
     places = on_canvas(plane, width=_WIDTH, height=_HEIGHT, margin=_MARGIN).tolist() if points else []
     pairs = list(zip(points, nearest_enrolled(points), strict=True))
+    known = looks(labels)
+    drawn = [_NONE if point.label is None else known[point.label] for point in points]
     counts = Counter((point.label, near.label) for point, near in pairs if point.kind == "enrolled")
     return _render(
         "map.html.j2",
         language,
-        points=[(x, y, point) for (x, y), point in zip(places, points, strict=True)],
+        points=[(*at, point, look) for at, point, look in zip(places, points, drawn, strict=True)],
         neighbours=[(label, [counts[label, other] for other in labels]) for label in labels],
         recognised=[(point, near) for point, near in pairs if point.kind == "recognised"],
-        looks=looks(labels),
+        legend=[*known.items(), *([(None, _NONE)] if _NONE in drawn else [])],
         width=_WIDTH,
         height=_HEIGHT,
     )
@@ -173,23 +177,14 @@ def comparison(rows: Sequence[Comparison], *, language: str) -> str:
     return _render("comparison.html.j2", language, rows=rows, all_shots=all_shots)
 
 
-def _shares(prediction: Prediction, *, language: str) -> list[tuple[str, float]]:
-    """Return (label, share) of all labels and, if the model is calibrated, of none of them; they sum to 1."""
-    novelty = prediction.novelty or 0.0
-    shares = [(label, share * (1 - novelty)) for label, share in prediction.probabilities.items()]
-    return [*shares, (text(language, "recognise.unknown"), novelty)] if prediction.novelty is not None else shares
+def _word(language: str, label: str | None) -> str:
+    """Return a label, or the word for none of them."""
+    return text(language, "recognise.unknown") if label is None else label
 
 
-def _headline(language: str, prediction: Prediction) -> str:
-    label = prediction.label
-    return text(language, "recognise.unknown_most_like", label=label) if prediction.unknown else label
-
-
-def _name(prediction: Prediction | None, *, language: str) -> str:
+def _named(language: str, prediction: Prediction | None) -> str:
     """Return an answer in a word: a label, unknown, or that nobody spoke."""
-    if prediction is None:
-        return text(language, "recognise.no_voice")
-    return text(language, "recognise.unknown") if prediction.unknown else prediction.label
+    return text(language, "recognise.no_voice") if prediction is None else _word(language, prediction.answer)
 
 
 def _last(session: Session, history: History) -> Recognised | None:
@@ -231,6 +226,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _render(template: str, language: str, /, **values: object) -> str:
-    words = {name: functools.partial(fill, language) for name, fill in (("t", text), ("say", sentence))}
-    headline = functools.partial(_headline, language)
-    return _environment().get_template(template).render(**words, headline=headline, **values)
+    fills: dict[str, Callable[..., str]] = {"t": text, "say": sentence, "word": _word, "named": _named}
+    words = {name: functools.partial(fill, language) for name, fill in fills.items()}
+    return _environment().get_template(template).render(**words, **values)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ser_fewshot.corpora import Gender
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.evaluation import Evaluation, Interval, evaluate, interval
-from ser_fewshot.evaluation.calibration import Calibration, reliability
+from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.evaluation.open_set import Rejection, auroc, novelties, pooled
+from ser_fewshot.evaluation.reliability import reliability
 from ser_fewshot.evaluation.runner import adapted, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
@@ -121,8 +122,9 @@ def unknown_classes(trial: Trial) -> dict[str, Any] | None:
     found = adapted(outcomes(trial.learner, trial.clips, trial.episodes, leave_out=True))
     rows = [(novelties(one, trial.calibration), one.known.numpy()) for one in found]
     within = [auroc(values[known], values[~known]) for values, known in rows]
-    kept = [np.mean(values[known] < trial.calibration.threshold) for values, known in rows]
-    flagged = [np.mean(values[~known] >= trial.calibration.threshold) for values, known in rows]
+    unknown = [trial.calibration.unknown(one.logits, one.evidence, one.conditions).numpy() for one in found]
+    kept = [1 - np.mean(flags[known]) for flags, (_, known) in zip(unknown, rows, strict=True)]
+    flagged = [np.mean(flags[~known]) for flags, (_, known) in zip(unknown, rows, strict=True)]
     return {
         "spec": trial.spec.as_dict(),
         "protocol": f"{trial.spec}, one class left out of the support",

@@ -119,7 +119,7 @@ def quickstart(
         skipped=n_skipped,
         enrolled=episode.classes[:-1],
         added=episode.classes[-1],
-        correct=sum(truth == prediction.label for _, truth, prediction in predictions),
+        correct=sum(truth == prediction.answer for _, truth, prediction in predictions),
         queries=len(predictions),
         uar=score.mean,
         ci95=score.half_width,
@@ -192,8 +192,8 @@ def _run(
     classifier.enroll({label: support[label] for label in first})
     tell(f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each.")
     before = classifier.predict(queries[new])
-    mistaken = sorted({prediction.label for prediction in before})
-    tell(f"Clips of {new}, which nobody has taught it yet, are taken for: {', '.join(mistaken)}.")
+    closest = sorted({prediction.label for prediction in before})
+    tell(f"Clips of {new}, which nobody has taught it yet, are closest to: {', '.join(closest)}.")
     if classifier.model.config.calibration is not None:
         flagged = sum(prediction.unknown for prediction in before)
         tell(f"It calls {flagged} of these {len(before)} unknown.")
@@ -205,10 +205,10 @@ def _run(
         for clip, prediction in zip(clips, classifier.predict(clips), strict=True)
     )
     for clip, truth, prediction in predictions:
-        sign = "right" if prediction.label == truth else "WRONG"
-        sure = f"{100 * prediction.probabilities[prediction.label]:3.0f} % sure"
-        say(f"  {sign}  {truth:<10} -> {prediction.label:<10} {sure}  {clip}")
-    right = sum(truth == prediction.label for _, truth, prediction in predictions)
+        sign = "right" if prediction.answer == truth else "WRONG"
+        sure = f"{100 * prediction.shares[prediction.answer]:3.0f} % sure"
+        say(f"  {sign}  {truth:<10} -> {prediction.text:<10} {sure}  {clip}")
+    right = sum(truth == prediction.answer for _, truth, prediction in predictions)
     tell(f"Recognised {right} of {len(predictions)} clips of voices that were never enrolled.")
     return steps, predictions
 

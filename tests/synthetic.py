@@ -21,7 +21,10 @@ DIM = 8
 MUST_LEARN = {"mann"}
 """Learners that compare by what they have learned: with random weights they can know nothing."""
 CALIBRATION = Calibration(
-    temperature=(0.7, 0.2, -0.1), novelty=(-3.0, 0.1, 0.2, 3.0, -0.1), threshold=0.6, most_ways=4, most_shots=5
+    temperature=(0.7, 0.2, -0.1, 0.0, 0.0),
+    novelty=(-3.0, 0.1, 0.2, 0.0, 0.0, 3.0, -0.1, 0.0, 0.0, 0.0),
+    most_ways=4,
+    most_shots=5,
 )
 """One that makes probabilities flatter, and clips unknown that lie several times the usual distance away."""
 EMOTIONS = ("anger", "fear", "joy", "sadness", "surprise")

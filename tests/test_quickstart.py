@@ -96,7 +96,7 @@ def test_the_story_holds_together_and_the_page_says_the_same(call, tmp_path):
 
 
 def test_a_calibrated_model_says_how_many_clips_of_the_fourth_emotion_are_unknown(call, tmp_path):
-    always = replace(CALIBRATION, threshold=0.0)
+    always = replace(CALIBRATION, novelty=(1e6, *(0.0,) * 9))
     config = ModelConfig(learner="nearest", settings={"encoder": {"name": "mean"}}, calibration=always)
     save_model(build_model(config), tmp_path / "model", card="")
     result, story = call(model=tmp_path / "model")
@@ -203,7 +203,8 @@ def test_the_command_answers_a_program(capsys, model, tmp_path):
     assert (answer["synthetic"], answer["episodes"], answer["ci95"]) == (True, 1, None)
     assert len(answer["predictions"]) == 16
     assert set(answer["predictions"][0]) == {
-        *("clip", "truth", "label", "probabilities", "nearest", "warnings", "unknown", "novelty", "voice_clips")
+        *("clip", "truth", "answer", "shares", "unknown", "label", "probabilities", "nearest", "warnings", "novelty"),
+        "voice_clips",
     }
 
 

@@ -19,7 +19,7 @@ _IN_A_PROGRAM = """
 from ser_fewshot import FewShotClassifier
 
 classifier = FewShotClassifier.load("my_voice.safetensors")
-print(classifier.predict("new.wav").label)
+print(classifier.predict("new.wav").text)
 ```
 ```bash
 ser-fewshot predict my_voice.safetensors new.wav

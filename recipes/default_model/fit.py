@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from default_model.embeddings import EmbeddingPair, augmented, discriminant_of, embed, extend, standardise
-from ser_fewshot.encoders import Discriminant, PooledFeatures, Transformer, View
+from ser_fewshot.encoders import Discriminant, Encoder, PooledFeatures, Transformer, View
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.episodes.splits import split_by_corpus
 from ser_fewshot.errors import EpisodeError
@@ -262,5 +262,7 @@ def _uar(choice: Choice, projected: FeatureSet, episodes: Sequence[Episode], spe
 
 
 def _ridge(choice: Choice) -> Learner:
-    """Return ridge regression on given embeddings; its encoder is not used."""
-    return build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})
+    """Return ridge regression on given embeddings; of its encoder, only the number of LDA directions is used."""
+    learner = build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})
+    cast("Encoder", learner.get_submodule("encoder")).n_directions = choice.discriminant
+    return learner

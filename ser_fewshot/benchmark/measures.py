@@ -16,8 +16,8 @@ from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.evaluation.calibration import Calibration
-from ser_fewshot.evaluation.calibration import reliability as reliability_of
 from ser_fewshot.evaluation.open_set import Rejection, pooled
+from ser_fewshot.evaluation.reliability import reliability as reliability_of
 from ser_fewshot.evaluation.runner import Predictions
 
 CURVE_POINTS = 50

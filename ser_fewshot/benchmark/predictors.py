@@ -22,6 +22,7 @@ from torch import Tensor
 from ser_fewshot.corpora import LabelKind, Utterance
 from ser_fewshot.episodes import Episode, class_numbers
 from ser_fewshot.errors import EpisodeError
+from ser_fewshot.evaluation.novelty import N_EVIDENCE, Conditions
 from ser_fewshot.evaluation.runner import Outcome, Predictions, adapted, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import EmbeddingLearner, Learner, SpeakerModel, embed_clips
@@ -112,8 +113,10 @@ class LinearProbe:
             rows = [self._row[clip] for members in episode.query for clip in members]
             columns = [self._column[label] for label in episode.classes]
             logits = torch.from_numpy(self._table[rows][:, columns])
-            k_shot = len(sum(episode.support, ())) / len(episode.classes)
-            found.append(Predictions(episode, k_shot, logits, class_numbers(episode.query), torch.empty(0, 2)))
+            n_way = len(episode.classes)
+            conditions = Conditions(n_way=n_way, k_shot=len(sum(episode.support, ())) / n_way)
+            evidence = torch.empty(0, N_EVIDENCE)
+            found.append(Predictions(episode, conditions, logits, class_numbers(episode.query), evidence))
         return found
 
     def leave_out(self, episodes: Sequence[Episode]) -> list[Predictions]:

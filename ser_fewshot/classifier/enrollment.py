@@ -100,12 +100,13 @@ class Enrollment:
             return cls(enrolled, None, None, None, calibration, model.speakers)
         support, means = stack(clips), None
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
+        names = [name and class_key(name) for members in enrolled.values() for name in members.speakers]
         with evaluating(model.learner):
             if model.speakers is not None:
-                names = [name and class_key(name) for members in enrolled.values() for name in members.speakers]
                 support, means = centred_support(support, y, names, model.speakers)
             classifier = model.learner.adapt(*augmented_support(support, y, deviations))
-            statistics = SupportStatistics.of(support, y)
+        n_directions = model.learner.n_directions
+        statistics = SupportStatistics.of(support, y, speakers=names, n_directions=n_directions)
         return cls(enrolled, support, classifier, statistics, calibration, model.speakers, means)
 
     def offset(self, voice: Voice) -> Tensor | None:
@@ -136,20 +137,16 @@ class Enrollment:
         """Divisor of the logits before the softmax; 1 without a calibration."""
         if self.calibration is None or self.statistics is None:
             return 1.0
-        return self.calibration.temperature_at(self.statistics.n_way, self.statistics.k_shot)
+        return self.calibration.temperature_at(self.statistics.conditions)
 
     def novelties(self, query: Features, logits: Tensor) -> list[float] | list[None]:
         """(n_query, n_way) logits -> the probability that each query is of no class; None without a calibration."""
         at = self.statistics
         if self.calibration is None or at is None:
             return [None] * len(query)
-        novelty = self.calibration.novelty_of(at.evidence(query, logits), n_way=at.n_way, k_shot=at.k_shot)
+        novelty = self.calibration.novelty_of(at.evidence(query, logits), at.conditions)
         found: list[float] = novelty.tolist()
         return found
-
-    def is_unknown(self, novelty: float | None) -> bool:
-        """Whether a clip of this novelty is called unknown."""
-        return self.calibration is not None and novelty is not None and novelty >= self.calibration.threshold
 
 
 def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> dict[str, Enrolled]:

@@ -1,8 +1,11 @@
-"""The prediction for a clip."""
+"""The prediction for a clip, and the one rule by which it is unknown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ser_fewshot.evaluation.novelty import is_unknown
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,15 @@ class NearestClip:
 class Prediction:
     """The prediction for a clip.
 
+    Whatever is shown of it, large, as bars, aloud or as a row of a table, is `answer` and `shares`.
+
     Attributes:
-        label: the most probable of the enrolled classes.
-        probabilities: of every enrolled class, in the order of enrolment; they sum to 1.
+        label: the most probable of the enrolled classes, even where the clip is unknown.
+        probabilities: of every enrolled class, in the order of enrolment, given that it is one of them; they sum to 1.
         nearest: the enrolled clip with the nearest embedding.
         warnings: about the clip, such as clipping.
-        unknown: whether it is rather none of the enrolled classes; `label` is still the one that it is most like.
-        novelty: the probability, in [0, 1], that it is of none of them, at a prior of 1/2; None without a calibration.
+        novelty: the probability, in [0, 1], that it is of none of them; None without a calibration. Its prior keeps the
+            label of a chosen share of known clips: see `fit_calibration`.
         voice_clips: how many clips of the speaker the voice rests on, whose offset was subtracted; 0 without a voice.
     """
 
@@ -32,6 +37,32 @@ class Prediction:
     probabilities: dict[str, float]
     nearest: NearestClip
     warnings: tuple[str, ...] = ()
-    unknown: bool = False
     novelty: float | None = None
     voice_clips: int = 0
+
+    @property
+    def shares(self) -> dict[str | None, float]:
+        """The probability of every enrolled class and, with a calibration, of None: none of them. They sum to 1."""
+        known = 1 - (self.novelty or 0.0)
+        shares: dict[str | None, float] = {label: known * p for label, p in self.probabilities.items()}
+        return shares if self.novelty is None else {**shares, None: self.novelty}
+
+    @property
+    def unknown(self) -> bool:
+        """Whether "none of them" has the largest share; a class that has as much is named."""
+        return self.novelty is not None and is_unknown(self.novelty, self.probabilities[self.label])
+
+    @property
+    def answer(self) -> str | None:
+        """The class with the largest share; None for none of them."""
+        return None if self.unknown else self.label
+
+    @property
+    def text(self) -> str:
+        """The answer in English: a label, or "unknown" and the closest one."""
+        return f"unknown, most like {self.label}" if self.unknown else self.label
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON values; the share of none of them is `novelty`, as a class may have any name."""
+        shares = {label: share for label, share in self.shares.items() if label is not None}
+        return {"answer": self.answer, "unknown": self.unknown, "shares": shares, **asdict(self)}

@@ -161,7 +161,6 @@ def recognised(
             probabilities=dict(zip(labels, row, strict=True)),
             nearest=NearestClip(*state.owners[int(distance.argmin())], distance=float(distance.min())),
             warnings=clip.warnings,
-            unknown=state.is_unknown(novelty),
             novelty=novelty,
             voice_clips=voice_clips,
         )

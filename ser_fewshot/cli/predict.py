@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from ser_fewshot.cli._console import counted, data_warnings_as_notes, note, say_json, say_table
@@ -25,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the most probable emotion of each clip, or that it is unknown, and the enrolled clip most alike."""
+    """Print the answer to each clip, an emotion or that it is unknown, and the enrolled clip most alike."""
     from ser_fewshot.classifier import FewShotClassifier
 
     check_order(arguments)
@@ -39,13 +38,13 @@ def run(arguments: argparse.Namespace) -> None:
         note("warning: the model has no statistics of speakers: the voice changes nothing")
     pairs = list(zip(arguments.clips, predictions, strict=True))
     if arguments.json:
-        say_json([{"clip": str(clip), **asdict(prediction)} for clip, prediction in pairs])
+        say_json([{"clip": str(clip), **prediction.as_dict()} for clip, prediction in pairs])
         return
     rows = (
         (
             clip,
-            f"unknown, most like {prediction.label}" if prediction.unknown else prediction.label,
-            f"{100 * prediction.probabilities[prediction.label]:.0f} %",
+            prediction.text,
+            f"{100 * prediction.shares[prediction.answer]:.0f} %",
             f"{prediction.nearest.name} ({prediction.nearest.label})",
             "; ".join(prediction.warnings),
         )

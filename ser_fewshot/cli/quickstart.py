@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if arguments.json:
         recognised = [
-            {"clip": clip, "truth": truth, **asdict(prediction)} for clip, truth, prediction in result.predictions
+            {"clip": clip, "truth": truth, **prediction.as_dict()} for clip, truth, prediction in result.predictions
         ]
         say_json({**asdict(result), "predictions": recognised})
 

@@ -133,11 +133,13 @@ class Encoder(nn.Module):
 
     Attributes:
         width: dimension of the embedding.
+        n_directions: values at the end of the embedding that are projections on LDA directions.
         autocast: context of the forward pass: training may choose a lower precision. Embeddings stay in single
             precision, as what follows, such as solving a linear system, needs it.
     """
 
     width: int
+    n_directions: int = 0
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __call__(self, features: Features) -> Tensor:

@@ -48,7 +48,7 @@ class Discriminant(Encoder):
         super().__init__()
         self.inner = inner
         self.view = view
-        self.width = inner.width + n
+        self.width, self.n_directions = inner.width + n, n
         kept = nuisance > 0
         self.register_buffer("nuisance", torch.zeros(inner.width, nuisance), persistent=kept)
         self.register_buffer("nuisance_mean", torch.zeros(nuisance), persistent=kept)

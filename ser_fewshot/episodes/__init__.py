@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ser_fewshot.episodes.sampler import EpisodeSampler
-from ser_fewshot.episodes.spec import Episode, EpisodeSpec, Ids, QuerySpeaker, class_numbers
+from ser_fewshot.episodes.spec import Episode, EpisodeSpec, Ids, QuerySpeaker, SupportSpeakers, class_numbers
 
 __all__ = [
     "Episode",
@@ -11,5 +11,6 @@ __all__ = [
     "EpisodeSpec",
     "Ids",
     "QuerySpeaker",
+    "SupportSpeakers",
     "class_numbers",
 ]

@@ -14,6 +14,7 @@ from ser_fewshot.errors import EpisodeError
 QuerySpeaker = Literal["disjoint", "same", "any"]
 QueryText = Literal["different", "any"]
 ContextOf = Literal["any", "neutral", "one"]
+SupportSpeakers = Literal["any", "one"]
 Ids = tuple[str, ...]
 LATER = frozenset({"context", "context_of", "support_speakers"})
 """Fields of `EpisodeSpec` that version 0.1.0 did not have."""
@@ -48,7 +49,7 @@ class EpisodeSpec:
     mix_corpora: bool = False
     context: int = 0
     context_of: ContextOf = "any"
-    support_speakers: Literal["any", "one"] = "any"
+    support_speakers: SupportSpeakers = "any"
 
     def __post_init__(self) -> None:
         require_whole("context", self.context, least=0)
@@ -60,7 +61,7 @@ class EpisodeSpec:
             ("query_text", get_args(QueryText)),
             ("mix_corpora", (False, True)),
             ("context_of", get_args(ContextOf)),
-            ("support_speakers", ("any", "one")),
+            ("support_speakers", get_args(SupportSpeakers)),
         ):
             given = getattr(self, choice)
             if type(given) is not type(legal[0]) or given not in legal:

@@ -1,25 +1,27 @@
-"""Calibration: temperature scaling of the logits and the probability of an unknown class, fitted and measured.
+"""Calibration: temperature scaling of the logits and the probability of an unknown class, fitted to episodes.
 
-Temperature: Guo et al., "On calibration of modern neural networks", 2017, https://arxiv.org/abs/1706.04599; here it
-depends on the number of classes and of clips in each, as the logits of an episode do. Novelty: logistic regression on
-the two values of `SupportStatistics.evidence`. Both are fitted on meta-validation episodes of which each leaves one
-class out of the support; the expected calibration error (ECE) is measured on others.
+Temperature: Guo et al., "On calibration of modern neural networks", 2017, https://arxiv.org/abs/1706.04599; here its
+logarithm is linear in the `Conditions` of the support, and minimises the cross-entropy. Novelty: logistic regression on
+`SupportStatistics.evidence` and the conditions, whose offset, the prior, is such that the rule `is_unknown` keeps a
+chosen share of known clips. Both are fitted on meta-validation episodes of which each leaves one class out of the
+support, with supports of many speakers and of one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, QuerySpeaker
+from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec, QuerySpeaker, SupportSpeakers
 from ser_fewshot.errors import EpisodeError, SettingsError
-from ser_fewshot.evaluation.runner import Predictions, adapted, check_any, outcomes
+from ser_fewshot.evaluation.novelty import N_EVIDENCE, Conditions, is_unknown
+from ser_fewshot.evaluation.runner import Predictions, adapted, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import Learner
 from ser_fewshot.settings import check_types
@@ -28,21 +30,21 @@ WAYS = (2, 3, 4, 5, 6, 7, 8)
 """Classes of the supports that are fitted on; one more takes part as the unknown one."""
 SHOTS = (1, 2, 5, 10, 20)
 KEEP = 0.9
-"""Share of meta-validation clips of enrolled classes that the threshold keeps.
+"""Share of meta-validation clips of enrolled classes that keep their label.
 
 High, because all clips of a corpus outside the training set are more novel than these: about three quarters of those
-of enrolled classes are kept there; a threshold of equal error rate would keep fewer than half.
+of enrolled classes are kept there; at equal error rates, fewer than half would be.
 """
-
-BINS = 15
-"""Of equal width, over the top probability: as in Guo et al., 2017."""
 
 _QUERIES = 5  # a class
 _SCALES = (-20.0, 20.0)  # logarithm of the temperatures that are tried
 _HALVINGS = 50
-_CONDITIONS, _EVIDENCE = 3, 2  # numbers of the inputs
+_CONDITIONS = 5  # numbers of the inputs
+_STEPS = 60  # of L-BFGS: it has converged
+_DECAY = 1e-4  # of the weights of the temperature, but its offset; else two classes that never mix drive them away
 _HOTTEST = 20.0  # of the logarithm of a temperature: beyond it, a softmax in single precision is flat or a step
 _LARGEST_WEIGHT = 1e6
+_NEVER = -1e9  # in place of the logit of a class that an episode does not have
 Array = NDArray[np.float64]
 
 
@@ -50,54 +52,56 @@ Array = NDArray[np.float64]
 class Calibration:
     """Temperature and novelty weights of a model, fitted on meta-validation episodes.
 
-    Conditions are (1, log n_way, log k_shot), where more classes or clips than were fitted count as the most that were.
+    More classes or clips than were fitted count as the most that were.
 
     Attributes:
-        temperature: (3,) weights of the conditions in the logarithm of the temperature.
-        novelty: (5,) weights of the conditions and of the two values of `SupportStatistics.evidence` in the
-            log-odds that a clip is of no enrolled class, if half of all clips were.
-        threshold: the novelty, in [0, 1], from which a clip is called unknown.
+        temperature: (5,) weights of `Conditions.inputs` in the logarithm of the temperature.
+        novelty: (10,) weights of these and of the values of `SupportStatistics.evidence` in the log-odds that a clip is
+            of no enrolled class.
         most_ways, most_shots: the most classes, and clips of each, that were fitted.
     """
 
     temperature: tuple[float, ...]
     novelty: tuple[float, ...]
-    threshold: float
     most_ways: int
     most_shots: int
 
     def __post_init__(self) -> None:
         check_types(self, where="calibration")
         sizes = (len(self.temperature), len(self.novelty))
-        legal = sizes == (_CONDITIONS, _CONDITIONS + _EVIDENCE) and self.most_ways >= 2 and self.most_shots >= 1
-        legal = legal and 0 <= self.threshold <= 1 and all(abs(weight) <= _LARGEST_WEIGHT for weight in self.novelty)
+        legal = sizes == (_CONDITIONS, _CONDITIONS + N_EVIDENCE) and self.most_ways >= 2 and self.most_shots >= 1
+        legal = legal and all(abs(weight) <= _LARGEST_WEIGHT for weight in self.novelty)
         if not legal or not all(abs(value) <= _HOTTEST for value in self._corners()):
             raise SettingsError(
                 "calibration",
                 found=f"{self}",
                 expected=f"{_CONDITIONS} weights of a temperature from e^-{_HOTTEST:g} to e^{_HOTTEST:g}, "
-                f"{_CONDITIONS + _EVIDENCE} of the novelty, a threshold in [0, 1], at least 2 ways and 1 shot",
+                f"{_CONDITIONS + N_EVIDENCE} of the novelty, at least 2 ways and 1 shot",
                 remedy="Fit it again.",
             )
 
-    def temperature_at(self, n_way: int, k_shot: float) -> float:
-        """Return what logits are divided by, for classes of `k_shot` enrolled clips on average."""
-        return math.exp(self._weigh(self.temperature, n_way, k_shot))
+    def temperature_at(self, conditions: Conditions) -> float:
+        """Return what the logits of a support are divided by."""
+        return math.exp(self._weigh(self.temperature, conditions))
 
-    def novelty_of(self, evidence: Tensor, *, n_way: int, k_shot: float) -> Tensor:
-        """(n_query, 2) evidence -> (n_query,) probability that a clip is of no enrolled class, float64."""
+    def novelty_of(self, evidence: Tensor, conditions: Conditions) -> Tensor:
+        """(n_query, 5) evidence -> (n_query,) probability that a clip is of no enrolled class, float64."""
         weights = torch.tensor(self.novelty[_CONDITIONS:], dtype=torch.float64)
-        return (evidence.double() @ weights + self._weigh(self.novelty, n_way, k_shot)).sigmoid()
+        return (evidence.double() @ weights + self._weigh(self.novelty, conditions)).sigmoid()
 
-    def _weigh(self, weights: tuple[float, ...], n_way: int, k_shot: float) -> float:
-        values = conditions(min(n_way, self.most_ways), min(k_shot, self.most_shots))
+    def unknown(self, logits: Tensor, evidence: Tensor, conditions: Conditions) -> Tensor:
+        """(n_query, n_way) logits, (n_query, 5) evidence -> (n_query,) whether a clip is of no enrolled class."""
+        top = (logits.double() / self.temperature_at(conditions)).softmax(1).max(1).values
+        return is_unknown(self.novelty_of(evidence, conditions), top)
+
+    def _weigh(self, weights: tuple[float, ...], conditions: Conditions) -> float:
+        values = conditions.inputs(most_ways=self.most_ways, most_shots=self.most_shots)
         return sum(weight * value for weight, value in zip(weights, values, strict=False))
 
     def _corners(self) -> list[float]:
         """The logarithm of the temperature where it is largest and smallest: it is linear between."""
-        return [
-            self._weigh(self.temperature, ways, shots) for ways in (2, self.most_ways) for shots in (1, self.most_shots)
-        ]
+        corners = Conditions.corners(most_ways=self.most_ways, most_shots=self.most_shots)
+        return [self._weigh(self.temperature, corner) for corner in corners]
 
 
 def fit_calibration(
@@ -112,7 +116,7 @@ def fit_calibration(
         features: of the meta-validation clips.
         seed: of the episodes.
         n_episodes: of each of WAYS and SHOTS that these clips allow.
-        keep: the share of clips of enrolled classes that the threshold keeps.
+        keep: the share of clips of enrolled classes that keep their label, in these episodes.
 
     Raises:
         EpisodeError: the clips do not give one episode of three classes.
@@ -133,10 +137,18 @@ def validation_predictions(
     """
     choices: tuple[QuerySpeaker, ...] = ("disjoint", "any")
     for query_speaker in choices:
+        kinds: tuple[SupportSpeakers, ...] = ("any",) if query_speaker == "any" else ("any", "one")
         cells = [
-            EpisodeSpec(n_way=n_way + 1, k_shot=k_shot, n_query=_QUERIES, query_speaker=query_speaker)
+            EpisodeSpec(
+                n_way=n_way + 1,
+                k_shot=k_shot,
+                n_query=_QUERIES,
+                query_speaker=query_speaker,
+                support_speakers=support_speakers,
+            )
             for n_way in WAYS
             for k_shot in SHOTS
+            for support_speakers in kinds
         ]
         episodes = [episode for spec in cells for episode in possible_episodes(features, spec, seed, n_episodes)]
         if found := adapted(outcomes(learner, features, episodes, leave_out=True)):
@@ -152,21 +164,30 @@ def validation_predictions(
 def fit(found: Sequence[Predictions], *, keep: float = KEEP) -> Calibration:
     """Fit a calibration to predictions for episodes of several numbers of classes and clips.
 
+    The regression weighs known and unknown clips alike. Then the offset of its log-odds is shifted, until `keep` of the
+    known clips keep their label: how many clips of a user will be unknown, nobody knows.
+
     Raises:
         SettingsError: `keep` is no share between 0 and 1.
     """
     if not 0 < keep < 1:
         raise SettingsError("keep", found=f"{keep}", expected="a share between 0 and 1", remedy=f"Try {KEEP}.")
-    x, known = _inputs(found), np.concatenate([one.known.numpy() for one in found])
+    most_ways, most_shots = max(one.n_way for one in found), int(max(one.conditions.k_shot for one in found))
+    of_each = np.array([one.conditions.inputs(most_ways=most_ways, most_shots=most_shots) for one in found])
+    x = np.repeat(of_each, [len(one.y) for one in found], 0)
+    known = np.concatenate([one.known.numpy() for one in found])
+    x = np.column_stack([x, np.concatenate([one.evidence.double().numpy() for one in found])])
     weights = _regression(x, ~known)
-    novelty = 1 / (1 + np.exp(-x @ weights))
-    return Calibration(
-        temperature=_fit_temperature(found),
+    fitted = Calibration(
+        temperature=_fit_temperature(found, of_each),
         novelty=tuple(weights.tolist()),
-        threshold=float(np.quantile(novelty[known], keep)),
-        most_ways=max(one.n_way for one in found),
-        most_shots=int(max(one.k_shot for one in found)),
+        most_ways=most_ways,
+        most_shots=most_shots,
     )
+    # Of log-odds o and a top probability p, a clip is unknown where o > log p.
+    margins = np.log(np.concatenate([tops(one, fitted) for one in found])) - x @ weights
+    weights[0] += float(np.quantile(margins[known], 1 - keep))
+    return replace(fitted, novelty=tuple(weights.tolist()))
 
 
 def optimal_temperature(logits: Tensor, y: Tensor) -> float:
@@ -194,13 +215,11 @@ def possible_episodes(features: FeatureSet, spec: EpisodeSpec, seed: int, n_epis
         return ()
 
 
-def _inputs(found: Sequence[Predictions]) -> Array:
-    """Return the conditions and the evidence of all queries, (n, 5)."""
-    rows = [
-        np.column_stack([np.tile(conditions(one.n_way, one.k_shot), (len(one.y), 1)), one.evidence.double().numpy()])
-        for one in found
-    ]
-    return np.concatenate(rows)
+def tops(one: Predictions, calibration: Calibration | None) -> Array:
+    """Return the largest probability of a class, (n_query,); without a calibration, at a temperature of 1."""
+    temperature = 1.0 if calibration is None else calibration.temperature_at(one.conditions)
+    values: Array = (one.logits.double() / temperature).softmax(1).max(1).values.numpy()
+    return values
 
 
 def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
@@ -215,71 +234,40 @@ def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
     return np.concatenate([model.intercept_ - weights @ scaler.mean_, weights])
 
 
-def _fit_temperature(found: Sequence[Predictions]) -> tuple[float, ...]:
-    """Return the least-squares weights through the optima of all cells, weighted by their numbers of queries."""
-    cells: dict[tuple[int, float], list[Predictions]] = {}
-    for one in found:
-        cells.setdefault((one.n_way, one.k_shot), []).append(one)
-    root = np.sqrt([sum(int(one.known.sum()) for one in members) for members in cells.values()])
-    best = [
-        optimal_temperature(
-            torch.cat([one.logits[one.known] for one in members]), torch.cat([one.y[one.known] for one in members])
-        )
-        for members in cells.values()
-    ]
-    at = np.array([conditions(*cell) for cell in cells])
-    return tuple(np.linalg.lstsq(at * root[:, None], np.log(best) * root, rcond=None)[0].tolist())
+def _fit_temperature(found: Sequence[Predictions], inputs: Array) -> tuple[float, ...]:
+    """Return the weights of the conditions (n_found, 5) of least cross-entropy over known queries.
 
-
-def conditions(n_way: int, k_shot: float) -> tuple[float, float, float]:
-    """Return the inputs of a calibration that are the same for all clips of an enrolment."""
-    return 1.0, math.log(n_way), math.log(k_shot)
-
-
-@dataclass(frozen=True, eq=False)
-class ReliabilityBins:
-    """Predictions by their top probability, for a reliability diagram.
-
-    Attributes:
-        count: (bins,) predictions in each of the equal widths of [0, 1].
-        confidence: (bins,) their mean top probability; 0 where there is none.
-        accuracy: (bins,) the share of them that is right; 0 where there is none.
+    As in `optimal_temperature`, one clip in n + 2 counts as of any class.
     """
+    ways, n = max(one.n_way for one in found), sum(int(one.known.sum()) for one in found)
+    rows = torch.cat([torch.full((int(one.known.sum()),), row) for row, one in enumerate(found)])
+    pads = [nn.functional.pad(one.logits[one.known].double(), (0, ways - one.n_way), value=_NEVER) for one in found]
+    logits, y, doubt = torch.cat(pads), torch.cat([one.y[one.known] for one in found]), 1 / (n + 2)
+    of_each, present = torch.from_numpy(inputs), logits > _NEVER
+    mean = logits.where(present, 0).sum(1) / present.sum(1)
+    true = (1 - doubt) * logits.gather(1, y[:, None])[:, 0] + doubt * mean
+    weights = torch.zeros(_CONDITIONS, dtype=torch.float64)
+    weights[0] = _start(found)
+    weights.requires_grad_()
+    optimiser = torch.optim.LBFGS([weights], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
-    count: NDArray[np.int64]
-    confidence: Array
-    accuracy: Array
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        colder = (-(of_each @ weights).clamp(-_HOTTEST, _HOTTEST)).exp()[rows]
+        loss = ((logits * colder[:, None]).logsumexp(1) - true * colder).mean() + _DECAY * weights[1:].square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
 
-    @classmethod
-    def of(cls, probability: Array, right: NDArray[np.bool_]) -> ReliabilityBins:
-        """(n,) top probabilities, (n,) whether each is right -> bins, each open below and closed above."""
-        number = np.clip(np.ceil(probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        count = np.bincount(number, minlength=BINS)
-        sums = (np.bincount(number, weights=values, minlength=BINS) for values in (probability, right.astype(float)))
-        confidence, accuracy = (total / count.clip(min=1) for total in sums)
-        return cls(count, confidence, accuracy)
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error: the mean gap of confidence and accuracy, weighed by the predictions in a bin."""
-        return float(np.average(np.abs(self.confidence - self.accuracy), weights=self.count))
-
-    def as_dict(self) -> dict[str, object]:
-        """All of it as JSON values."""
-        return {"ece": self.ece, **{name: values.tolist() for name, values in vars(self).items()}}
+    with torch.enable_grad():
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return tuple(weights.detach().tolist())
 
 
-def reliability(found: Sequence[Predictions], calibration: Calibration | None) -> ReliabilityBins:
-    """Pool the queries of some episodes, all of enrolled classes; without a calibration, at a temperature of 1.
-
-    Raises:
-        EpisodeError: there is no episode.
-    """
-    check_any(found)
-    tops, rights = [], []
-    for one in found:
-        temperature = 1.0 if calibration is None else calibration.temperature_at(one.n_way, one.k_shot)
-        top, answer = (one.logits.double() / temperature).softmax(1).max(1)
-        tops.append(top.numpy())
-        rights.append((answer == one.y).numpy())
-    return ReliabilityBins.of(np.concatenate(tops), np.concatenate(rights))
+def _start(found: Sequence[Predictions]) -> float:
+    """Return the mean logarithm of the optima of single numbers of classes."""
+    optima = []
+    for n_way in sorted({one.n_way for one in found}):
+        same = [one for one in found if one.n_way == n_way]
+        logits, y = (torch.cat([getattr(one, name)[one.known] for one in same]) for name in ("logits", "y"))
+        optima.append(math.log(optimal_temperature(logits, y)))
+    return sum(optima) / len(optima)

@@ -54,11 +54,11 @@ def pooled(found: Sequence[Predictions], calibration: Calibration | None) -> tup
 
 
 def novelties(one: Predictions, calibration: Calibration | None) -> Array:
-    """Return the novelty of every query, (n_query,); without a calibration, the first of its two evidences."""
+    """Return the novelty of every query, (n_query,); without a calibration, the first of its evidences."""
     if calibration is None:
         evidence: Array = one.evidence[:, 0].double().numpy()
         return evidence
-    values: Array = calibration.novelty_of(one.evidence, n_way=one.n_way, k_shot=one.k_shot).numpy()
+    values: Array = calibration.novelty_of(one.evidence, one.conditions).numpy()
     return values
 
 

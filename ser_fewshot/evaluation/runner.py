@@ -17,7 +17,7 @@ from torch import Tensor
 from ser_fewshot.episodes import Episode, EpisodeSpec, class_numbers
 from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.evaluation.metrics import Evaluation, score
-from ser_fewshot.evaluation.novelty import SupportStatistics
+from ser_fewshot.evaluation.novelty import Conditions, SupportStatistics
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import (
     Learner,
@@ -41,17 +41,17 @@ class Predictions:
 
     Attributes:
         episode: which.
-        k_shot: support clips of a class, on average.
+        conditions: of the support.
         logits: (n_query, n_way) of the enrolled classes.
         y: (n_query,) true class number of each query; UNKNOWN where its class is not enrolled.
-        evidence: (n_query, 2) of novelty, see `SupportStatistics.evidence`; (0, 2) of a method that has none.
+        evidence: (n_query, 5) of novelty, see `SupportStatistics.evidence`; (0, 5) of a method that has none.
 
     Raises:
         CheckpointError: some logits are no numbers, so that the learner's weights are damaged.
     """
 
     episode: Episode
-    k_shot: float
+    conditions: Conditions
     logits: Tensor
     y: Tensor
     evidence: Tensor
@@ -130,8 +130,8 @@ def outcomes(
         y = torch.where(y == left_out, UNKNOWN, y - (y > left_out).long())
         try:
             with evaluating(learner):
+                names = [features.utterances[number].speaker_key for number in rows]
                 if speakers is not None:
-                    names = [features.utterances[number].speaker_key for number in rows]
                     support, means = centred_support(support, support_y, names, speakers)
                     context = [row[clip] for clip in episode.context]
                     if session or context:
@@ -139,12 +139,12 @@ def outcomes(
                         query = without_voice(query, voice, means, speakers, n_support=len(support), session=session)
                 whole, whole_y = augmented_support(support, support_y, deviations)
                 logits = learner.adapt(whole.to(device), whole_y.to(device))(query.to(device)).cpu()
-                statistics = SupportStatistics.of(support, support_y)
+                statistics = SupportStatistics.of(support, support_y, speakers=names, n_directions=learner.n_directions)
                 evidence = statistics.evidence(query, logits)
         except AdaptationError as error:
             yield Diverged(episode, str(error))
         else:
-            yield Predictions(episode, statistics.k_shot, logits, y, evidence)
+            yield Predictions(episode, statistics.conditions, logits, y, evidence)
 
 
 def adapted(found: Iterable[Outcome]) -> list[Predictions]:

@@ -67,6 +67,11 @@ class Learner(nn.Module):
     described: Mapping[str, Any] = MappingProxyType({})
 
     @property
+    def n_directions(self) -> int:
+        """Values at the end of an embedding that are LDA directions; 0 without an encoder that has them."""
+        return 0
+
+    @property
     def supervision(self) -> Mapping[str, float]:
         """The heads of the objective "classes" and the weights of their losses.
 
@@ -127,6 +132,11 @@ class EmbeddingLearner(Learner):
     def __init__(self, dim: int, encoder: EncoderSettings) -> None:
         super().__init__()
         self.encoder: Encoder = build_encoder(dim, encoder)
+
+    @property
+    def n_directions(self) -> int:
+        """Those of the encoder."""
+        return self.encoder.n_directions
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Fit the encoder's normalisation."""

@@ -13,8 +13,8 @@ from ser_fewshot.learners import Learner, SpeakerModel
 from ser_fewshot.models.training_set import UNKNOWN, TrainingSet
 from ser_fewshot.settings import check_choice, require
 
-FORMAT = 2
-"""Format 1, that of version 0.1.0, had other names of weights and is read too: `_renamed`."""
+FORMAT = 3
+"""Formats 1, that of version 0.1.0, and 2 are read too: `_renamed`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import Features, halved
 from ser_fewshot.learners import LARGEST_SIZE, SpeakerModel, evaluating, points
-from ser_fewshot.models._renamed import renamed
+from ser_fewshot.models._renamed import renamed, without_threshold
 from ser_fewshot.models.build import build_model
 from ser_fewshot.models.config import FORMAT, Model, ModelConfig
 from ser_fewshot.models.training_set import RECORD, TrainingSet, by_card, parsed
@@ -100,15 +100,16 @@ def assemble(
         CheckpointError: they do not fit, or this version cannot read them; `origin` says where they are from.
     """
     stored = config.get("format")
-    if stored not in (1, FORMAT) or config.get("model_type") != "ser_fewshot":
+    if stored not in range(1, FORMAT + 1) or config.get("model_type") != "ser_fewshot":
         raise CheckpointError(
             origin,
             found=f"model_type {config.get('model_type')!r}, format {stored!r}",
-            expected=f"model_type 'ser_fewshot', format 1 or {FORMAT}",
+            expected=f"model_type 'ser_fewshot', format 1 to {FORMAT}",
             remedy="Use a model of this program; a newer one needs a newer program.",
         )
     given = {key: value for key, value in config.items() if key not in ("format", "model_type")}
     try:
+        given = given if stored == FORMAT else without_threshold(given)
         with parameters_limited(sum(tensor.numel() for tensor in (*learner.values(), *frontend.values()))):
             model = build_model(fill(ModelConfig, given, where="config", largest=LARGEST_SIZE))
     except SettingsError as error:

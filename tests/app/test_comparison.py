@@ -17,7 +17,7 @@ def test_learners_are_compared_on_the_enrolled_clips_and_change_neither_session_
     rows = compare(THREE, history, models=models())
     assert [row.learner for row in rows] == list(LEARNERS)
     for row in rows:
-        assert (row.note, row.shots, row.answer) == (None, (1, 2), "high")
+        assert (row.note, row.shots, row.answer.answer) == (None, (1, 2), "high")
         assert all(0 <= value <= 1 for value in row.uar)
         assert row.seconds > 0
     assert THREE.enrolment.classifier is before

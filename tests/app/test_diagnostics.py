@@ -28,9 +28,9 @@ def overlapping():
 OVERLAPPING = overlapping()
 
 
-def predicted(unknown=False, **probabilities):
+def predicted(novelty=None, **probabilities):
     label = max(probabilities, key=probabilities.get)
-    return Prediction(label, probabilities, NearestClip("x", label, 1.0), unknown=unknown)
+    return Prediction(label, probabilities, NearestClip("x", label, 1.0), novelty=novelty)
 
 
 def test_the_map_shows_every_clip_once_and_like_beside_like():
@@ -93,7 +93,7 @@ def test_the_confusion_rate_is_of_the_two_labels_alone():
     [
         (THREE, predicted(low=0.9, high=0.1, shrill=0.0), set()),
         (THREE, predicted(low=0.5, high=0.45, shrill=0.05), {Code.CLOSE_CALL}),
-        (THREE, predicted(True, low=0.9, high=0.1, shrill=0.0), {Code.FAR_AWAY}),
+        (THREE, predicted(0.6, low=0.9, high=0.1, shrill=0.0), {Code.FAR_AWAY}),
         (enrolled({"low": 3, "high": 1}), predicted(low=0.9, high=0.1), {Code.FEW_CLIPS}),
         (OVERLAPPING, predicted(low=0.9, high=0.0, shrill=0.1), {Code.OVERLAP}),
         (OVERLAPPING, predicted(low=0.0, high=0.9, shrill=0.1), set()),

@@ -247,7 +247,7 @@ def test_what_is_saved_opens_in_python_and_on_the_page_which_goes_on_with_its_ow
     assert (back.enrolment.clips, back.enrolment.sounds) == (TWO.enrolment.clips, {})
     one, other = (recognised("shrill", session=state).last.prediction for state in (TWO, back))
     assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
-    assert classifier.predict(recording("shrill")).label == one.label
+    assert classifier.predict(recording("shrill")).label == one.answer
     more = enrolled({"shrill": 2}, back)
     assert more.labels == ("low", "high", "shrill")
     assert more.enrolment.classifier.model is models().empty("emotion").model

@@ -25,10 +25,10 @@ def hostile() -> tuple[Session, History]:
     return session, handlers.recognise(session, History(), recording("low", 2))
 
 
-def a_stream(*labels: str, unknown: bool = False, known: Sequence[str] = ("low", "high")) -> Stream:
+def a_stream(*labels: str, novelty: float | None = None, known: Sequence[str] = ("low", "high")) -> Stream:
     """A stream that answered a label in every window; "" where nobody spoke."""
     answers = [
-        Prediction(label, dict.fromkeys(known, 0.5), NearestClip("a", label, 0.1), unknown=unknown) if label else None
+        Prediction(label, dict.fromkeys(known, 0.5), NearestClip("a", label, 0.1), novelty=novelty) if label else None
         for label in labels
     ]
     windows = tuple(Window(10 - HOP_SECONDS * ago, answer, 0.02) for ago, answer in enumerate(answers[::-1]))[::-1]
@@ -59,12 +59,12 @@ def test_every_clip_is_listed_with_its_waveform_its_player_and_a_button_to_delet
 
 
 def test_the_shares_of_an_answer_and_unknown_sum_to_one():
-    prediction = Prediction("low", {"low": 0.8, "high": 0.2}, NearestClip("x", "low", 1.0), unknown=True, novelty=0.5)
+    prediction = Prediction("low", {"low": 0.8, "high": 0.2}, NearestClip("x", "low", 1.0), novelty=0.5)
     session = enrolled({"low": 1, "high": 1})
     sound = next(iter(session.enrolment.sounds.values()))
     shown = views.answer(session, History((Recognised(sound, prediction, 0.01),)), language="en")
     assert re.findall(r'class="percent">(\d+) %', shown) == ["40", "10", "50"]
-    assert "Unknown. Most like low" in shown
+    assert re.search(r'class="headline">unknown <span class="closest">most like low<', shown)
 
 
 def test_before_two_labels_there_is_no_answer_but_the_reason():
@@ -76,7 +76,7 @@ def test_before_two_labels_there_is_no_answer_but_the_reason():
 
 def test_a_window_is_drawn_in_the_row_of_its_answer_and_at_its_time():
     session = enrolled({"low": 1, "high": 1})
-    known, unknown = (views.timeline(a_stream("low", unknown=flag), session, language="en") for flag in (False, True))
+    known, unknown = (views.timeline(a_stream("low", novelty=one), session, language="en") for one in (0.3, 0.6))
     assert known.count("<rect") == unknown.count("<rect") == 1
     assert 'x="29.50"' in known  # 30 s wide, and the window ended now
     assert known.index("<rect") < known.index("high")
@@ -101,7 +101,7 @@ def test_screen_readers_read_a_running_answer_once_two_windows_agree_and_that_to
         (["low", "low", "", ""], "low"),
     ):
         assert views.timeline_announcement(a_stream(*labels), TWO, language="en") == announced
-        unknown = views.timeline_announcement(a_stream(*labels, unknown=True), TWO, language="en")
+        unknown = views.timeline_announcement(a_stream(*labels, novelty=0.6), TWO, language="en")
         assert unknown == ("unknown" if announced else "")
     history = History()
     assert views.answer_announcement(TWO, history, language="en") == ""

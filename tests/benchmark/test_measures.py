@@ -12,9 +12,11 @@ from manifests import grid
 from ser_fewshot.benchmark import measures
 from ser_fewshot.benchmark.protocols import PROTOCOLS, Case
 from ser_fewshot.episodes import Episode, EpisodeSpec
+from ser_fewshot.evaluation.novelty import N_EVIDENCE, Conditions
 from ser_fewshot.evaluation.open_set import oscr
 from ser_fewshot.evaluation.runner import Diverged, Predictions, evaluation_of
 
+CONDITIONS = Conditions(n_way=2, k_shot=1)
 EPISODE = Episode(0, ("anger", "fear"), (("a1",), ("f1",)), (("a2", "a3"), ("f2", "f3")))
 CLIPS = {
     name: dataclasses.replace(
@@ -40,7 +42,7 @@ def sure(*right: float) -> Predictions:
     """Predictions for EPISODE with these probabilities of the true class."""
     truth = [0, 0, 1, 1]
     rows = [[p, 1 - p] if label == 0 else [1 - p, p] for p, label in zip(right, truth, strict=True)]
-    return Predictions(EPISODE, 1.0, torch.tensor(rows).log(), torch.tensor(truth), torch.empty(0, 2))
+    return Predictions(EPISODE, CONDITIONS, torch.tensor(rows).log(), torch.tensor(truth), torch.empty(0, N_EVIDENCE))
 
 
 def test_correct_predictions_are_counted_by_speaker_gender_and_language():
@@ -70,7 +72,7 @@ def novel() -> Predictions:
     """Two known queries, one of them wrong, and two unknown ones."""
     logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
     evidence = torch.tensor([[0.1, 0.0], [0.3, 0.0], [0.2, 0.0], [0.4, 0.0]])
-    return Predictions(EPISODE, 1.0, logits, torch.tensor([0, 1, -1, -1]), evidence)
+    return Predictions(EPISODE, CONDITIONS, logits, torch.tensor([0, 1, -1, -1]), evidence)
 
 
 def test_the_open_set_measures_are_those_by_hand():

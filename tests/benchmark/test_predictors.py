@@ -36,6 +36,8 @@ def test_a_learner_predicts_as_evaluate_does(name):
 class Elsewhere(torch.nn.Module):
     """A learner on a device that is not the CPU, which accepts nothing from elsewhere."""
 
+    n_directions = 0
+
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.empty(1, device="meta"))

@@ -21,6 +21,7 @@ from ser_fewshot.classifier import enrollment, enrollment_file
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
 from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
 from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.evaluation.novelty import Conditions
 from ser_fewshot.models import FORMAT, Model, save_model, silence
 from ser_fewshot.storage.tensors import read_tensors
 
@@ -88,7 +89,7 @@ def test_a_calibration_travels_with_the_enrolment(tmp_path):
     save_enrollment(tmp_path / "file", model, enrolled(model, 2, 3, 3))
     loaded, classes = load_enrollment(tmp_path / "file")
     assert loaded.config.calibration == CALIBRATION
-    assert Enrollment.of(loaded, classes).temperature == CALIBRATION.temperature_at(3, 8 / 3)
+    assert Enrollment.of(loaded, classes).temperature == CALIBRATION.temperature_at(Conditions(n_way=3, k_shot=8 / 3))
     assert Enrollment.of(loaded, {}).temperature == 1
 
 
@@ -135,7 +136,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "a weight with NaN": with_tensor("learner/encoder.weight", filled(math.nan)),
     },
     "config": {
-        "a newer format": lambda _t, config, _c: config.update(format=3),
+        "a newer format": lambda _t, config, _c: config.update(format=FORMAT + 1),
         "an unknown learner": lambda _t, config, _c: config.update(learner="nearest2"),
         "text for a number": lambda _t, config, _c: config["settings"].update(penalty="x"),
         "absurd sizes": lambda _t, config, _c: config["settings"]["encoder"].update(channels=10**9),

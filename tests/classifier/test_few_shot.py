@@ -34,6 +34,7 @@ from ser_fewshot.errors import (
     EnrollmentError,
     SettingsError,
 )
+from ser_fewshot.evaluation.novelty import Conditions
 from ser_fewshot.learners import EmbeddingLearner, Learner, names
 from ser_fewshot.models import save_model
 
@@ -167,14 +168,17 @@ def test_a_head_is_fitted_to_recording_conditions_too_and_all_that_users_see_is_
 def test_a_calibration_flattens_probabilities_and_changes_no_label(learner):
     plain, calibrated = (classifier(learner, *PITCHES, calibration=how) for how in (None, CALIBRATION))
     queries = [clip for label in PITCHES for clip in clips(label, 5, 6)]
-    temperature = CALIBRATION.temperature_at(4, 3)
+    temperature = CALIBRATION.temperature_at(Conditions(n_way=4, k_shot=3))
     for before, after in zip(plain.predict(queries), calibrated.predict(queries), strict=True):
         assert after.label == before.label
         assert (before.unknown, before.novelty) == (False, None)
         flat = np.array(list(before.probabilities.values())) ** (1 / temperature)
         assert list(after.probabilities.values()) == pytest.approx((flat / flat.sum()).tolist(), abs=1e-4)
         assert 0 <= after.novelty <= 1
-        assert after.unknown == (after.novelty >= CALIBRATION.threshold)
+        shares = [(1 - after.novelty) * p for p in after.probabilities.values()]
+        assert list(after.shares.values()) == [*shares, after.novelty]
+        assert sum(after.shares.values()) == pytest.approx(1)
+        assert after.unknown == (after.answer is None) == (after.novelty > max(shares))
 
 
 def test_a_clip_unlike_all_that_is_enrolled_is_unknown():

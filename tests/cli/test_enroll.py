@@ -96,9 +96,9 @@ def test_a_single_word_is_enrolled_and_recognised_with_a_warning(run, tmp_path):
 
 def test_predict_says_what_is_unknown(ok, room):
     config = json.loads((room / "model/config.json").read_text())
-    calibration = {"temperature": [0, 0, 0], "novelty": [9, 0, 0, 0, 0], "most_ways": 4, "most_shots": 5}
+    calibration = {"temperature": [0] * 5, "novelty": [9] + [0] * 9, "most_ways": 4, "most_shots": 5}
     shutil.copytree(room / "model", "model")
-    Path("model/config.json").write_text(json.dumps({**config, "calibration": {**calibration, "threshold": 0.5}}))
+    Path("model/config.json").write_text(json.dumps({**config, "calibration": calibration}))
     ok("enroll", room / "mine", "--model", "model", "--out", "e.ser")
     assert "unknown, most like " in ok("predict", "e.ser", room / "clip.ogg")
     (answer,) = json.loads(ok("predict", "e.ser", room / "clip.ogg", "--json"))

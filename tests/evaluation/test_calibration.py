@@ -24,13 +24,17 @@ from ser_fewshot.evaluation.calibration import (
     optimal_temperature,
     validation_predictions,
 )
+from ser_fewshot.evaluation.novelty import Conditions
 from ser_fewshot.evaluation.runner import Predictions, adapted, outcomes
 from ser_fewshot.frontends import Features, FeatureSet
 from ser_fewshot.learners import Learner, build_learner, names
 from ser_fewshot.settings import fill
 
 CALIBRATION = Calibration(
-    temperature=(math.log(2), 1.0, -1.0), novelty=(1.0, 0.0, 0.0, 2.0, -1.0), threshold=0.6, most_ways=4, most_shots=2
+    temperature=(math.log(2), 1.0, -1.0, 0.5, -0.5),
+    novelty=(1.0, 0.0, 0.0, 0.0, 0.0, 2.0, -1.0, 0.0, 0.0, 0.0),
+    most_ways=4,
+    most_shots=2,
 )
 EPISODE = Episode(0, (), (), ())
 SMALL = {"name": "conv", "channels": 4, "blocks": 1, "width": 3}
@@ -39,15 +43,18 @@ SMALL = {"name": "conv", "channels": 4, "blocks": 1, "width": 3}
 def test_the_temperature_follows_ways_and_shots_as_far_as_they_were_fitted():
     cells = [(2, 1, 4.0), (4, 1, 8.0), (4, 2, 4.0), (3, 1.5, 4.0), (8, 1, 8.0), (4, 10, 4.0), (50, 100, 4.0)]
     for n_way, k_shot, expected in cells:
-        assert CALIBRATION.temperature_at(n_way, k_shot) == pytest.approx(expected)
+        assert CALIBRATION.temperature_at(Conditions(n_way=n_way, k_shot=k_shot)) == pytest.approx(expected)
+    alone = Conditions(n_way=2, k_shot=1, spread=1.0, one_speaker=True)
+    assert CALIBRATION.temperature_at(alone) == pytest.approx(4.0)
 
 
 def test_novelty_is_the_logistic_function_of_evidence_ways_and_shots():
-    evidence = torch.tensor([[0.5, 2.0], [0.5, 0.0], [-1.0, 2.0]])  # log-odds 1 + 2a - b: 0, 2, -3
-    found = CALIBRATION.novelty_of(evidence, n_way=2, k_shot=1)
+    evidence = torch.tensor([[0.5, 2.0], [0.5, 0.0], [-1.0, 2.0]])
+    evidence = torch.nn.functional.pad(evidence, (0, 3), value=9.0)  # log-odds 1 + 2a - b: 0, 2, -3
+    found = CALIBRATION.novelty_of(evidence, Conditions(n_way=2, k_shot=1))
     assert found.tolist() == pytest.approx([0.5, 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(3))])
-    calibration = replace(CALIBRATION, novelty=(0.0, 1.0, -1.0, 0.0, 0.0))
-    found = calibration.novelty_of(torch.zeros(1, 2), n_way=4, k_shot=2)
+    calibration = replace(CALIBRATION, novelty=(0.0, 1.0, -1.0, *(0.0,) * 7))
+    found = calibration.novelty_of(torch.zeros(1, 5), Conditions(n_way=4, k_shot=2))
     assert found.item() == pytest.approx(2 / 3)  # log-odds log 4 - log 2
 
 
@@ -58,16 +65,14 @@ def test_a_calibration_comes_back_from_json():
 def test_a_damaged_calibration_is_refused(subtests):
     for change in (
         {"temperature": (1.0, 1.0)},
-        {"temperature": (1.0, 1.0, 1.0, 1.0)},
-        {"temperature": (21.0, 0.0, 0.0)},
-        {"temperature": (0.0, 0.0, -40.0)},
-        {"temperature": (math.nan, 0.0, 0.0)},
-        {"novelty": (1.0,) * 4},
-        {"novelty": (math.inf, 0.0, 0.0, 0.0, 0.0)},
-        {"novelty": (1e7, 0.0, 0.0, 0.0, 0.0)},
-        {"threshold": -0.1},
-        {"threshold": 1.1},
-        {"threshold": math.nan},
+        {"temperature": (1.0, 1.0, 1.0)},
+        {"temperature": (21.0, *(0.0,) * 4)},
+        {"temperature": (0.0, 0.0, -40.0, 0.0, 0.0)},
+        {"temperature": (0.0, 0.0, 0.0, 20.0, 0.0)},
+        {"temperature": (math.nan, *(0.0,) * 4)},
+        {"novelty": (1.0,) * 5},
+        {"novelty": (math.inf, *(0.0,) * 9)},
+        {"novelty": (1e7, *(0.0,) * 9)},
         {"most_ways": 1},
         {"most_shots": 0},
         {"most_shots": 1.5},
@@ -98,8 +103,10 @@ def answers(n: int = 3000) -> list[Predictions]:
             y = torch.multinomial((logits / law(n_way, k_shot)).softmax(1), 1, generator=generator).squeeze(1)
             unknown = torch.rand(n, generator=generator) < 0.25
             ratio = torch.randn(n, generator=generator) + 2 * unknown
-            evidence = torch.stack([ratio, torch.randn(n, generator=generator)], 1)
-            made.append(Predictions(EPISODE, k_shot, logits, torch.where(unknown, -1, y), evidence))
+            noise = torch.randn(4, n, generator=generator)
+            evidence = torch.stack([ratio, *noise], 1)
+            conditions = Conditions(n_way=n_way, k_shot=k_shot)
+            made.append(Predictions(EPISODE, conditions, logits, torch.where(unknown, -1, y), evidence))
     return made
 
 
@@ -117,30 +124,24 @@ def test_the_fitted_temperature_is_near_the_optimum_of_every_cell():
     calibration = fit(observations)
     for one in observations:
         best = optimal_temperature(one.logits[one.known], one.y[one.known])
-        found = calibration.temperature_at(one.n_way, one.k_shot)
+        found = calibration.temperature_at(one.conditions)
         assert found == pytest.approx(best, rel=0.12)
-        assert found == pytest.approx(law(one.n_way, one.k_shot), rel=0.06)
+        assert found == pytest.approx(law(one.n_way, one.conditions.k_shot), rel=0.06)
     assert (calibration.most_ways, calibration.most_shots) == (8, 20)
 
 
 def test_the_fitted_novelty_is_the_log_odds_of_the_two_densities():
     calibration = fit(answers())
-    # Two normal distributions of variance 1, two apart: log-odds 2a - 2; the logit says nothing, nor do the conditions.
-    expected = [-2, 0, 0, 2, 0]
-    assert calibration.novelty == pytest.approx(expected, abs=0.15)
-    # 90 % of known clips lie below 1.2816, where the log-odds are 0.563.
-    assert calibration.threshold == pytest.approx(1 / (1 + math.exp(-0.563)), abs=0.02)
+    # Two normal distributions of variance 1, two apart: the slope is 2; the logit says nothing, nor do the conditions.
+    assert calibration.novelty[1:] == pytest.approx([0, 0, 0, 0, 2, 0, 0, 0, 0], abs=0.15)
 
 
-def test_the_threshold_keeps_the_chosen_share_of_known_clips():
+def test_the_prior_keeps_the_label_of_the_chosen_share_of_known_clips():
     observations = answers(500)
     for keep in (0.6, 0.95):
         calibration = fit(observations, keep=keep)
-        novelty = [
-            calibration.novelty_of(one.evidence[one.known], n_way=one.n_way, k_shot=one.k_shot) for one in observations
-        ]
-        kept = torch.cat(novelty) < calibration.threshold
-        assert kept.double().mean().item() == pytest.approx(keep, abs=0.002)
+        flags = [calibration.unknown(one.logits, one.evidence, one.conditions)[one.known] for one in observations]
+        assert (~torch.cat(flags)).double().mean().item() == pytest.approx(keep, abs=0.002)
     for keep in (0.0, 1.0, -1.0, math.nan):
         with pytest.raises(SettingsError, match="share"):
             fit(answers(20), keep=keep)
@@ -164,7 +165,7 @@ def test_every_learner_can_be_calibrated(subtests):
             made = build_learner(name, 8, {"encoder": SMALL})
             calibration = fit_calibration(made, features, seed=0, n_episodes=2)
             assert (calibration.most_ways, calibration.most_shots) == (2, 10)
-            assert 0 < calibration.temperature_at(2, 2) < math.inf
+            assert 0 < calibration.temperature_at(Conditions(n_way=2, k_shot=2)) < math.inf
 
 
 def test_one_class_of_each_episode_is_left_out_in_turn():
@@ -177,7 +178,7 @@ def test_one_class_of_each_episode_is_left_out_in_turn():
     assert found == [[-1, 0, 1], [0, -1, 1], [0, 1, -1]]
     (whole, *_) = adapted(outcomes(learner(), features, episodes))
     assert whole.y.tolist() == [0, 1, 2]
-    assert (whole.n_way, whole.k_shot, whole.known.all().item()) == (3, 1, True)
+    assert (whole.n_way, whole.conditions.k_shot, whole.known.all().item()) == (3, 1, True)
 
 
 def test_speakers_are_apart_where_that_is_possible_and_else_not(monkeypatch):
@@ -213,4 +214,4 @@ def test_clips_that_give_no_episode_are_refused():
 def test_a_cell_without_errors_keeps_its_temperature_finite():
     sure = [replace(one, logits=10 * torch.nn.functional.one_hot(one.y.clamp_min(0), one.n_way)) for one in answers(50)]
     calibration = fit(sure)
-    assert 0.5 < calibration.temperature_at(2, 1) < 5
+    assert 0.5 < calibration.temperature_at(Conditions(n_way=2, k_shot=1)) < 5

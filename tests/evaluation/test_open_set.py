@@ -17,17 +17,17 @@ from ser_fewshot.corpora import Utterance, scan
 from ser_fewshot.episodes import Episode, EpisodeSampler, EpisodeSpec
 from ser_fewshot.episodes.splits import split_by_speaker
 from ser_fewshot.errors import AdaptationError, EpisodeError
-from ser_fewshot.evaluation.calibration import Calibration, ReliabilityBins, fit_calibration, reliability
-from ser_fewshot.evaluation.open_set import Rejection, false_positive_rate, novelties, oscr, pooled
+from ser_fewshot.evaluation.calibration import Calibration, fit_calibration
+from ser_fewshot.evaluation.open_set import Rejection, false_positive_rate, oscr, pooled
+from ser_fewshot.evaluation.reliability import ReliabilityBins, reliability
 from ser_fewshot.evaluation.runner import adapted, outcomes
 from ser_fewshot.frontends import Features, FeatureSet, extract, stack
 from ser_fewshot.learners import Learner, build_learner
 from ser_fewshot.models import ModelConfig, build_model
 
 BY_LOGIT = Calibration(
-    temperature=(float(np.log(2)), 0.0, 0.0),
-    novelty=(0.0, 0.0, 0.0, 0.0, -1.0),  # log-odds: the largest logit, negative
-    threshold=0.5,
+    temperature=(float(np.log(2)), *(0.0,) * 4),
+    novelty=(*(0.0,) * 6, -1.0, 0.0, 0.0, 0.0),  # log-odds: the largest logit, negative
     most_ways=8,
     most_shots=20,
 )
@@ -127,7 +127,7 @@ def test_open_set_worked_out_by_hand():
     first, second = found = adapted(outcomes(Told(), features, asked, leave_out=True))
     # First: unknown -1 is flagged, known 3 (right) and 1 (wrong, it is "c") are kept.
     # Second: unknown 2 is not; known 3 (right) is kept, known -1 (wrong) is flagged.
-    assert [(novelties(one, BY_LOGIT) >= BY_LOGIT.threshold).tolist() for one in (first, second)] == [
+    assert [BY_LOGIT.unknown(one.logits, one.evidence, one.conditions).tolist() for one in (first, second)] == [
         [True, False, False],
         [False, False, True],
     ]
@@ -153,11 +153,13 @@ def assert_unknown_clips_are_flagged(
     made: Learner, features: FeatureSet, asked: Sequence[Episode], calibration: Calibration
 ) -> None:
     """More clips of known classes are kept than of unknown ones, and most of them."""
-    known, right, unknown = pooled(adapted(outcomes(made, features, asked, leave_out=True)), calibration)
-    assert Rejection.of(known, right, unknown).auroc > 0.6
-    kept = np.mean(known < calibration.threshold)
+    found = adapted(outcomes(made, features, asked, leave_out=True))
+    assert Rejection.of(*pooled(found, calibration)).auroc > 0.6
+    flags = torch.cat([calibration.unknown(one.logits, one.evidence, one.conditions) for one in found])
+    known = torch.cat([one.known for one in found])
+    kept = 1 - flags[known].double().mean()
     assert kept > 0.5
-    assert np.mean(unknown >= calibration.threshold) > 1 - kept
+    assert flags[~known].double().mean() > 1 - kept
 
 
 def test_novelty_of_clips_without_information_is_chance():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,13 @@ import safetensors.torch
 import torch
 from conftest import tone
 from safetensors import safe_open
-from synthetic import batch, small_model
+from synthetic import CALIBRATION, batch, small_model
 from torch import Tensor
 
 from ser_fewshot import FewShotClassifier
+from ser_fewshot.errors import CheckpointError
 from ser_fewshot.models import Model, load_model, save_model
+from ser_fewshot.models._renamed import USUAL_TOP as USUAL
 
 OLD = {
     "transformer": {
@@ -63,6 +67,10 @@ def logits(model: Model) -> Tensor:
         return model.learner.adapt(batch(6), torch.tensor([0, 0, 1, 1, 2, 2]))(batch(4, seed=1))
 
 
+def logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_format_1_gives_the_same_logits(name, tmp_path):
     model = in_use(name)
@@ -80,3 +88,25 @@ def test_an_enrolment_of_format_1_gives_the_same_prediction(tmp_path):
     classifier.save(tmp_path / "voices.safetensors")
     aged(tmp_path / "voices.safetensors", OLD["transformer"])
     assert FewShotClassifier.load(tmp_path / "voices.safetensors").predict(query).probabilities == expected
+
+
+@pytest.mark.parametrize("old", [1, 2])
+def test_a_threshold_becomes_the_prior_that_decides_alike_where_the_top_probability_is_usual(old, tmp_path):
+    model = small_model(calibration=CALIBRATION)
+    save_model(model, tmp_path, card="")
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text()) | {"format": old}
+    c = config["calibration"]  # there were neither spread nor one speaker, and two evidences
+    config["calibration"] = c | {"temperature": c["temperature"][:3], "novelty": c["novelty"][:3] + c["novelty"][5:7]}
+    for threshold in (0.6, 0.3, 0.0, 1.0):
+        path.write_text(json.dumps(config | {"calibration": config["calibration"] | {"threshold": threshold}}))
+        loaded = load_model(tmp_path).config.calibration
+        assert loaded == replace(CALIBRATION, novelty=(loaded.novelty[0], *CALIBRATION.novelty[1:]))
+        shift = loaded.novelty[0] - CALIBRATION.novelty[0]
+        if 0 < threshold < 1:  # a clip of that novelty is now just unknown
+            assert 1 / (1 + math.exp(-logit(threshold) - shift)) == pytest.approx(USUAL / (1 + USUAL))
+        assert (shift > 0) == (threshold < 0.5)
+    for damage in (-0.1, 1.1, math.nan, "0.5", None):
+        path.write_text(json.dumps(config | {"calibration": config["calibration"] | {"threshold": damage}}))
+        with pytest.raises(CheckpointError, match="calibration"):
+            load_model(tmp_path)

@@ -26,7 +26,7 @@ from ser_fewshot import models as checkpoints
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import analyse, stack
 from ser_fewshot.learners import names
-from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, swap_learner, with_view
+from ser_fewshot.models import FORMAT, Model, ModelConfig, build_model, load_model, save_model, swap_learner, with_view
 from ser_fewshot.storage.tensors import in_single, load_weights, read_config, read_tensors
 
 Y = torch.tensor([0, 0, 1, 1])
@@ -142,11 +142,11 @@ def test_a_calibration_is_kept_as_plain_numbers_and_refused_where_it_is_damaged(
     model = small_model(calibration=CALIBRATION)
     save_model(model, tmp_path, card="")
     content = (tmp_path / "config.json").read_text()
-    assert json.loads(content)["calibration"]["threshold"] == CALIBRATION.threshold
+    assert json.loads(content)["calibration"]["novelty"] == list(CALIBRATION.novelty)
     assert load_model(tmp_path).config == model.config
     rewrite_config(tmp_path, lambda config: config.pop("calibration"))  # from before there were any
     assert load_model(tmp_path).config.calibration is None
-    for change in ({"threshold": 2}, {"novelty": [0, 0]}, {"threshold": "0.5"}, {"other": 1}):
+    for change in ({"threshold": 0.5}, {"novelty": [0, 0]}, {"novelty": ["0"] * 10}, {"other": 1}):
         with subtests.test(f"{change}"):
             (tmp_path / "config.json").write_text(content)
             rewrite_config(tmp_path, lambda config, change=change: config["calibration"].update(change))
@@ -313,7 +313,7 @@ def frontend(**values: Any) -> Callable[[dict[str, Any]], Any]:
 
 CONFIGS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "top level": {
-        "a newer format": lambda c: c.update(format=3),
+        "a newer format": lambda c: c.update(format=FORMAT + 1),
         "a format in words": lambda c: c.update(format="1"),
         "no format": lambda c: c.pop("format"),
         "another kind of model": lambda c: c.update(model_type="bert"),
