@@ -25,7 +25,7 @@ from measure_default import babble_of, through
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.episodes import Episode, Ids
 from ser_fewshot.evaluation import Evaluation, interval
-from ser_fewshot.evaluation.calibration import reliability
+from ser_fewshot.evaluation.reliability import reliability
 from ser_fewshot.evaluation.runner import adapted, evaluation_of, outcomes
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import embed_clips

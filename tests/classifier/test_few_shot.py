@@ -157,7 +157,7 @@ def test_a_head_is_fitted_to_recording_conditions_too_and_all_that_users_see_is_
     one, other = both.predict(query), alone.predict(query)
     assert (one.probabilities != other.probabilities) == augments
     assert (both.enrolled, one.nearest) == (alone.enrolled, other.nearest)
-    assert both._state.statistics.k_shot == alone._state.statistics.k_shot == 2
+    assert both._state.statistics.conditions.k_shot == alone._state.statistics.conditions.k_shot == 2
     both.save(tmp_path / "both")
     again = FewShotClassifier.load(tmp_path / "both")
     assert again.predict(query) == one

@@ -139,7 +139,7 @@ def test_deviations_augment_the_support_half_way_and_leave_its_statistics_as_the
     (plain,), (augmented,) = (adapted(outcomes(learner, features, [episode])) for features in (clean, whole))
     assert plain.classes.tolist() == [1, 1]
     assert augmented.classes.tolist() == [0, 1]  # the mean of 0 and 4 is the first class's
-    assert augmented.k_shot == 1
+    assert augmented.conditions.k_shot == 1
     assert torch.equal(augmented.evidence[:, 0], plain.evidence[:, 0])
     assert [len(one) for one in whole.subset(utterances[:2]).deviations] == [1, 0]
 
