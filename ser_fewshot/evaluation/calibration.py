@@ -10,6 +10,7 @@ support, with supports of many speakers and of one.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -149,6 +150,7 @@ def validation_predictions(
             for n_way in WAYS
             for k_shot in SHOTS
             for support_speakers in kinds
+            if support_speakers == "any" or _one_speaker_has(features, n_way + 1, k_shot)
         ]
         episodes = [episode for spec in cells for episode in possible_episodes(features, spec, seed, n_episodes)]
         if found := adapted(outcomes(learner, features, episodes, leave_out=True)):
@@ -213,6 +215,13 @@ def possible_episodes(features: FeatureSet, spec: EpisodeSpec, seed: int, n_epis
         return EpisodeSampler(features.utterances, spec, seed=seed).draw_many(n_episodes)
     except EpisodeError:
         return ()
+
+
+def _one_speaker_has(features: FeatureSet, n_way: int, k_shot: int) -> bool:
+    """Whether some speaker has that many clips of that many emotions: counting is faster than drawing in vain."""
+    clips = Counter((clip.speaker_key, clip.emotion) for clip in features.utterances if clip.speaker_key)
+    emotions = Counter(speaker for (speaker, _), n in clips.items() if n >= k_shot)
+    return max(emotions.values(), default=0) >= n_way
 
 
 def tops(one: Predictions, calibration: Calibration | None) -> Array:
