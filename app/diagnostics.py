@@ -133,7 +133,7 @@ def map_points(session: Session, history: History) -> tuple[MapPoint, ...]:
     members = classifier.members
     recognised = [one for one in history.recognised if one.is_valid(session.enrolment)]
     enrolled = [clip for those in members.values() for clip in those.clips]
-    embedder = FewShotClassifier(classifier.model)
+    embedder = FewShotClassifier(classifier.model, clean_only=True)  # only what is drawn is embedded
     if recognised:
         embedder.add("recognised", [one.sound.clip for one in recognised])
     added = [clip for those in embedder.members.values() for clip in those.clips]

@@ -16,8 +16,9 @@ from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import DataWarning, EnrollmentError
 from ser_fewshot.evaluation.calibration import Calibration
 from ser_fewshot.evaluation.novelty import SupportStatistics
+from ser_fewshot.evaluation.support import AdaptedSupport
 from ser_fewshot.frontends import Features, stack
-from ser_fewshot.learners import Classifier, SpeakerModel, augmented_support, centred_support, evaluating, points
+from ser_fewshot.learners import Classifier, SpeakerModel, evaluating, points
 from ser_fewshot.models import Model
 
 MOST_CLIPS = 5_000
@@ -88,26 +89,24 @@ class Enrollment:
         """
         clips = [clip for members in enrolled.values() for clip in members.clips]
         deviations = [one for members in enrolled.values() for one in members.deviations]
-        if len(clips) + sum(map(len, deviations)) > MOST_CLIPS:
+        further = sum(map(len, deviations))
+        if len(clips) + further > MOST_CLIPS:
             raise EnrollmentError(
                 "enrolment",
-                found=f"{len(clips)} clips, and {sum(map(len, deviations))} times one under a recording condition",
+                found=f"{len(clips)} clips, and {further} times one under a recording condition",
                 expected=f"at most {MOST_CLIPS}",
                 remedy="Enrol fewer, or clean clips only.",
             )
-        calibration = model.config.calibration
+        calibration, speakers = model.config.calibration, model.speakers
         if len(enrolled) < 2:
-            return cls(enrolled, None, None, None, calibration, model.speakers)
-        support, means = stack(clips), None
+            return cls(enrolled, None, None, None, calibration, speakers)
         y = torch.tensor([number for number, members in enumerate(enrolled.values()) for _ in members.clips])
         names = [name and class_key(name) for members in enrolled.values() for name in members.speakers]
         with evaluating(model.learner):
-            if model.speakers is not None:
-                support, means = centred_support(support, y, names, model.speakers)
-            classifier = model.learner.adapt(*augmented_support(support, y, deviations))
-        n_directions = model.learner.n_directions
-        statistics = SupportStatistics.of(support, y, speakers=names, n_directions=n_directions)
-        return cls(enrolled, support, classifier, statistics, calibration, model.speakers, means)
+            fitted = AdaptedSupport.of(
+                model.learner, stack(clips), y, names=names, deviations=deviations, speakers=speakers
+            )
+        return cls(enrolled, fitted.support, fitted.classifier, fitted.statistics, calibration, speakers, fitted.means)
 
     def offset(self, voice: Voice) -> Tensor | None:
         """Return the offset of a voice, (width,); None where the model knows nothing of speakers.

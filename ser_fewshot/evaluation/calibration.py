@@ -92,7 +92,7 @@ class Calibration:
 
     def unknown(self, logits: Tensor, evidence: Tensor, conditions: Conditions) -> Tensor:
         """(n_query, n_way) logits, (n_query, 5) evidence -> (n_query,) whether a clip is of no enrolled class."""
-        top = (logits.double() / self.temperature_at(conditions)).softmax(1).max(1).values
+        top = _top(logits, self.temperature_at(conditions))
         return is_unknown(self.novelty_of(evidence, conditions), top)
 
     def _weigh(self, weights: tuple[float, ...], conditions: Conditions) -> float:
@@ -227,12 +227,17 @@ def _one_speaker_has(features: FeatureSet, n_way: int, k_shot: int) -> bool:
 def tops(one: Predictions, calibration: Calibration | None) -> Array:
     """Return the largest probability of a class, (n_query,); without a calibration, at a temperature of 1."""
     temperature = 1.0 if calibration is None else calibration.temperature_at(one.conditions)
-    values: Array = (one.logits.double() / temperature).softmax(1).max(1).values.numpy()
+    values: Array = _top(one.logits, temperature).numpy()
     return values
 
 
+def _top(logits: Tensor, temperature: float) -> Tensor:
+    """(n_query, n_way) -> the largest probability of a class, (n_query,) float64."""
+    return (logits.double() / temperature).softmax(1).max(1).values
+
+
 def _regression(x: Array, unknown: NDArray[np.bool_]) -> Array:
-    """(n, 5) inputs, the first of them ones, (n,) truth -> (5,) weights of a balanced logistic regression."""
+    """(n, m) inputs, the first of them ones, (n,) truth -> (m,) weights of a balanced logistic regression."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as slow to import as torch
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415

@@ -17,13 +17,12 @@ from torch import Tensor
 from ser_fewshot.episodes import Episode, EpisodeSpec, class_numbers
 from ser_fewshot.errors import AdaptationError, CheckpointError, EpisodeError
 from ser_fewshot.evaluation.metrics import Evaluation, score
-from ser_fewshot.evaluation.novelty import Conditions, SupportStatistics
+from ser_fewshot.evaluation.novelty import Conditions
+from ser_fewshot.evaluation.support import AdaptedSupport
 from ser_fewshot.frontends import FeatureSet
 from ser_fewshot.learners import (
     Learner,
     SpeakerModel,
-    augmented_support,
-    centred_support,
     device_of,
     embed_clips,
     evaluating,
@@ -131,20 +130,19 @@ def outcomes(
         try:
             with evaluating(learner):
                 names = [features.utterances[number].speaker_key for number in rows]
-                if speakers is not None:
-                    support, means = centred_support(support, support_y, names, speakers)
-                    context = [row[clip] for clip in episode.context]
-                    if session or context:
-                        voice = query if session else embedded.batch(context)
-                        query = without_voice(query, voice, means, speakers, n_support=len(support), session=session)
-                whole, whole_y = augmented_support(support, support_y, deviations)
-                logits = learner.adapt(whole.to(device), whole_y.to(device))(query.to(device)).cpu()
-                statistics = SupportStatistics.of(support, support_y, speakers=names, n_directions=learner.n_directions)
-                evidence = statistics.evidence(query, logits)
+                fitted = AdaptedSupport.of(
+                    learner, support, support_y, names=names, deviations=deviations, speakers=speakers
+                )
+                context = [row[clip] for clip in episode.context]
+                if speakers is not None and fitted.means is not None and (session or context):
+                    voice = query if session else embedded.batch(context)
+                    query = without_voice(query, voice, fitted.means, speakers, n_support=len(support), session=session)
+                logits = fitted.classifier(query.to(device)).cpu()
+                evidence = fitted.statistics.evidence(query, logits)
         except AdaptationError as error:
             yield Diverged(episode, str(error))
         else:
-            yield Predictions(episode, statistics.conditions, logits, y, evidence)
+            yield Predictions(episode, fitted.statistics.conditions, logits, y, evidence)
 
 
 def adapted(found: Iterable[Outcome]) -> list[Predictions]:

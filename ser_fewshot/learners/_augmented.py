@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ser_fewshot.frontends import Features
 
-_SHARE = 0.5  # of the way from a clip to what it is under a condition: all of it costs accuracy on clean queries
+_MIXUP_WEIGHT = 0.5  # of the way from a clip to what it is under a condition: all of it costs accuracy on clean queries
 
 
 def augmented_support(support: Features, y: Tensor, deviations: Sequence[Tensor]) -> tuple[Features, Tensor]:
@@ -27,5 +27,5 @@ def augmented_support(support: Features, y: Tensor, deviations: Sequence[Tensor]
     if not counts.any():
         return support, y
     rows = torch.arange(len(y)).repeat_interleave(counts)
-    x = torch.cat([support.x, support.x[rows] + _SHARE * torch.cat([one for one in deviations if len(one)])])
+    x = torch.cat([support.x, support.x[rows] + _MIXUP_WEIGHT * torch.cat([one for one in deviations if len(one)])])
     return Features(x, torch.ones(len(x), dtype=torch.int64)), torch.cat([y, y[rows]])

@@ -18,7 +18,7 @@ from ser_fewshot.settings import fill, require
 
 USUAL_TOP = 0.5
 """The top probability of clips that are nearly unknown, in episodes of four classes."""
-_NONE_YET = (0.0, 0.0, 0.0)  # weights of the spread and one speaker, and of the last three evidences
+_NEW_WEIGHTS = (0.0, 0.0, 0.0)  # of the last three evidences; the first two, of the spread and one speaker
 _ROUNDING = 1e-12  # of a threshold of 0 or 1
 
 _DISCRIMINANT = {
@@ -82,10 +82,10 @@ def without_threshold(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     threshold = min(max(old.threshold, _ROUNDING), 1 - _ROUNDING)
     shift = math.log(USUAL_TOP) - math.log(threshold / (1 - threshold))
-    offset, of_ways, of_shots, *of_evidence = (*old.novelty, *_NONE_YET)
+    offset, of_ways, of_shots, *of_evidence = (*old.novelty, *_NEW_WEIGHTS)
     new = Calibration(
-        temperature=(*old.temperature, *_NONE_YET[:2]),
-        novelty=(offset + shift, of_ways, of_shots, *_NONE_YET[:2], *of_evidence),
+        temperature=(*old.temperature, *_NEW_WEIGHTS[:2]),
+        novelty=(offset + shift, of_ways, of_shots, *_NEW_WEIGHTS[:2], *of_evidence),
         most_ways=old.most_ways,
         most_shots=old.most_shots,
     )
