@@ -18,10 +18,10 @@ PROTOCOLS = {
 }
 MEASURE = (
     "uv run python recipes/measure_default.py --model 'runs/default/without_{corpus}/model' --name default "
-    "--corpora DIR"
+    "--as-enrolled --corpora DIR"
 )
 BENCH = "uv run python recipes/bench_default.py --reference runs/whisper-3 --corpora DIR"
-ABLATE = "uv run python recipes/ablate_default.py --teachers DIR DIR --corpora DIR"
+ABLATE = "uv run python recipes/ablate_default.py --corpora DIR DIR --corpus ased emodb ravdess urdu"
 _ABLATED = {"emotions": "speakers not enrolled", "emotions_same_speaker": "the speaker enrolled"}
 _OTHERS = ("ablation", "speed")  # results of other kinds in the same folder
 

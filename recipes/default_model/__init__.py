@@ -1,1 +1,1 @@
-"""How the default model is made: distillation on free speech, then hyperparameters and LDA on labelled corpora."""
+"""How the default model is made: a student of Whisper, directions learned through episodes, calibration, card."""

@@ -1,43 +1,37 @@
-"""The model card of the default model, distilled without labels and then fitted to some."""
+"""The model card of the default model: a student without labels, and what was fitted to labelled corpora."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from default_model.fit import N_FOLDS, FitSettings
+from default_model.student import N_CLIPS
 from ser_fewshot import corpora
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.errors import SettingsError
 from ser_fewshot.models import Model
 from ser_fewshot.models.card import environment, training_values
-from ser_fewshot.training import TrainSettings
 
 
 def default_card(
     model: Model,
-    utterances: Sequence[Utterance],
+    clips: Mapping[str, Sequence[Utterance]],
     *,
     speech: Sequence[Utterance],
-    teacher: str,
-    choices: Sequence[Mapping[str, float]],
-    settings: TrainSettings,
-    best: Mapping[str, float],
+    settings: FitSettings,
     measured: Sequence[Mapping[str, Any]] = (),
     command: str = "",
 ) -> str:
-    """Return the README.md of a model that was distilled without labels and then fitted to some, as Markdown.
+    """Return the README.md of a model as `fit_model` returns it, as Markdown.
 
     Args:
-        model: distilled, then fitted.
-        utterances: the labelled clips.
-        speech: the clips without labels for the distillation; "corpus" names their source.
-        teacher: of the distillation, with its licence, in words that go on with "see".
-        choices: the hyperparameters that were compared on labels, each with its "uar", as `fit_labels` returns them.
-        settings: of the distillation.
-        best: the record of the epoch that was kept of it.
+        model: the model.
+        clips: the labelled clips of each corpus.
+        speech: the clips without labels that the student's were drawn from; "corpus" names their source.
+        settings: of the fit.
         measured: what recipes/measure_default.py wrote, a mapping a corpus; of models made alike without that corpus.
         command: what makes it again.
 
@@ -46,28 +40,26 @@ def default_card(
     """
     _check_measured(measured)
     results = sorted(measured, key=lambda result: str(result["corpus"]))
-    protocols = {name: row for result in results for name, row in result["protocols"].items()}
     emotions = [(result["corpus"], result["protocols"]["emotions"]) for result in results]
-    unused = ("max_seconds", "tempo")  # a distillation keeps the tempo, as the teacher's frames have theirs
-    varied = {name: value for name, value in asdict(settings.augmentation).items() if value and name not in unused}
     found = environment(Path(__file__).parent)
     found.filters["percent"] = _percent
+    every = [clip for own in clips.values() for clip in own]
     return found.get_template("default_card.md.j2").render(
-        training_values(model, utterances, settings, best, command),
-        choices=sorted(choices, key=lambda row: -row["uar"]),
+        training_values(model, every, seed=settings.directions.seed, command=command),
         conditions=dict.fromkeys(name for _, row in emotions for name in row["conditions"]),
         confidence=[
             (corpus, row["reliability"], row["open_set"]) for corpus, row in emotions if row.get("reliability")
         ],
+        directions=settings.directions,
         emotions=[row for _, row in emotions],
         english=sum("-en-" in clip.corpus for clip in speech),
+        folds=f"{N_FOLDS} parts of the {'corpora' if len(clips) >= N_FOLDS else 'speakers'}",
         measured=results,
+        n_speech=min(N_CLIPS, len(speech)),
         place=_place,
-        protocols=protocols,
+        protocols={name: row for result in results for name, row in result["protocols"].items()},
         speech=sorted(Counter(clip.corpus for clip in speech).items()),
-        teacher=teacher,
         title=_title,
-        varied=[f"{name} {value:g}" for name, value in varied.items()],
     )
 
 

@@ -1,268 +1,201 @@
-"""Select LDA, ridge and calibration hyperparameters by leave-one-corpus-out, and fit them to all corpora.
-
-The model is meant for other corpora and unseen languages. Held-out speakers of the same corpora would overestimate what
-fits these corpora, so each corpus is left out in turn.
-"""
+"""Fit all that stands on the frozen student: directions of emotions, the speaker view, offsets, calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import product
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from default_model.embeddings import EmbeddingPair, augmented, discriminant_of, embed, extend, standardise
-from ser_fewshot.encoders import Discriminant, Encoder, PooledFeatures, Transformer, View
-from ser_fewshot.episodes import Episode, EpisodeSpec
-from ser_fewshot.episodes.splits import split_by_corpus
+from default_model.directions import DirectionSettings, meta_train
+from default_model.embeddings import FUNCTIONALS, Embeddings, Scale, standardised
+from default_model.speaker_view import N_COMPONENTS, speaker_components
+from ser_fewshot.corpora import Utterance
+from ser_fewshot.encoders import Discriminant, Transformer
 from ser_fewshot.errors import EpisodeError
-from ser_fewshot.evaluation import evaluate
-from ser_fewshot.evaluation.calibration import fit, possible_episodes, validation_predictions
+from ser_fewshot.evaluation.calibration import Calibration, fit, validation_predictions
 from ser_fewshot.evaluation.runner import Predictions
 from ser_fewshot.frontends import FeatureSet
-from ser_fewshot.learners import Learner, build_learner
-from ser_fewshot.models import Model
-from ser_fewshot.models.meta_train import with_speakers
+from ser_fewshot.learners import SpeakerModel, fit_speaker_model
+from ser_fewshot.learners.ridge import Ridge
+from ser_fewshot.models import Model, build_model
 from ser_fewshot.models.training_set import TrainingSet
 from ser_fewshot.settings import require
+from ser_fewshot.storage.tensors import load_weights
 
-TASKS = (
-    EpisodeSpec(n_way=4, k_shot=5, n_query=5),
-    EpisodeSpec(n_way=4, k_shot=5, n_query=3, query_speaker="same"),
-)
-SPEAKER_TASKS = (
-    EpisodeSpec(n_way=5, k_shot=1, n_query=5, label="speaker", query_speaker="same"),
-    EpisodeSpec(n_way=10, k_shot=5, n_query=3, label="speaker", query_speaker="same"),
-)
-FUNCTIONAL_WEIGHTS = (1.0, 2.0, 4.0)
-"""Candidate weights of the functionals in the speaker view."""
-NUISANCE_LIMITS = (0.5, 1.0, 2.0)
-"""Candidate limits of the clamp along the nuisance subspace, in standard deviations of clips."""
-_EPISODES = 200
-_LEAST_CORPORA = 2
-_N_NUISANCE = 32
+N_FOLDS = 3
+"""Of corpora, or of the speakers of a single one: calibration is fitted to predictions on folds left out in turn."""
+
+BURSTS = ("emogator",)
+"""Corpora without speech, from which nothing is learned about the voices of speakers."""
+
+Sets = Mapping[str, FeatureSet]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Candidate hyperparameters.
+class FitSettings:
+    """How the model is fitted.
 
     Attributes:
-        functionals: weight of the functionals beside the distilled embedding.
-        discriminant: number of LDA directions.
-        shrinkage: of the within-class covariance of LDA.
-        penalty: of ridge regression.
+        directions: how they are meta-trained.
+        calibration_episodes: of each number of classes and clips.
     """
 
-    functionals: float
-    discriminant: int
-    shrinkage: float
-    penalty: float
+    directions: DirectionSettings = field(default_factory=DirectionSettings)
+    calibration_episodes: int = 20
 
 
-CHOICES = tuple(
-    Choice(functionals=functionals, discriminant=discriminant, shrinkage=shrinkage, penalty=penalty)
-    for functionals, shrinkage, discriminant, penalty in product((0.0, 0.3, 0.5), (0.5, 0.8), (64,), (0.1, 0.3, 1.0))
-)
-
-
-def fit_labels(
-    model: Model, features: FeatureSet, *, choices: Sequence[Choice] = CHOICES, seed: int = 0
-) -> tuple[Model, list[dict[str, Any]]]:
-    """Return a model with hyperparameters, LDA directions and calibration fitted to labelled clips.
+def fit_model(student: Model, embeddings: Mapping[str, Embeddings], settings: FitSettings) -> Model:
+    """Return the student with all that is fitted to labelled clips.
 
     Args:
-        model: ridge regression on the distilled encoder "transformer"; not changed.
-        features: of all meta-train clips, with emotions and speakers.
-        choices: candidate hyperparameters.
-        seed: of the validation episodes.
-
-    Returns:
-        The model, and for each choice its mean UAR over left-out corpora and their TASKS.
+        student: ridge regression on the encoder "transformer"; not changed.
+        embeddings: corpus -> those of its clips by the student.
+        settings: of the fit.
 
     Raises:
-        SettingsError: the model has another encoder, or the clips are of a single corpus or lack a label.
-        EpisodeError: no corpus gives a validation episode.
+        SettingsError: the student has another encoder, or there is no corpus.
+        EpisodeError: no corpus gives an episode.
     """
-    _check(model, features)
-    embeddings = embed(model, features)
-    mean: dict[Choice, float] = {}
-    for functionals in sorted({choice.functionals for choice in choices}):
-        candidates = [choice for choice in choices if choice.functionals == functionals]
-        mean |= _uar_of_choices(embeddings.concatenated(functionals), candidates, seed=seed)
-    best = max(choices, key=lambda choice: mean[choice])
-    pair = embeddings.concatenated(best.functionals)
-    limit = _best_limit(pair, best, seed=seed)
-    weight = _best_weight(pair, best, embeddings.feature_weights, seed=seed)
-    final = extend(
+    _check(student, embeddings)
+    learned = len(cast("Transformer", student.learner.get_submodule("encoder")).mean)
+    scale = Scale.of(embeddings.values(), learned=learned)
+    sets = standardised(embeddings, scale)
+    head = fitted_head(sets, settings)
+    model = _extended(student, settings)
+    encoder = cast("Discriminant", model.learner.get_submodule("encoder"))
+    scale.set_in(cast("Transformer", encoder.inner))
+    _copy_head(head, cast("Ridge", model.learner), encoder)
+    encoder.speaker.copy_(_components(sets, learned=learned).half())
+    clips = [clip for one in embeddings.values() for clip in one.utterances]
+    return replace(
         model,
-        functionals=best.functionals,
-        discriminant=best.discriminant,
-        recording=_N_NUISANCE,
-        penalty=best.penalty,
+        config=replace(model.config, calibration=_calibration(sets, settings)),
+        training_set=student.training_set | TrainingSet.of(clips),
+        speakers=_speakers(projected(head, sets).values()),
     )
-    standardise(final, embeddings)
-    weights = embeddings.feature_weights(weight, len(pair.clean.clips[0]))
-    # Emotions last, as the gain is that of the default view.
-    views: tuple[View, ...] = ("speaker", "emotion")
-    _fit_all(discriminant_of(final), pair, views=views, choice=best, limit=limit, weights=weights)
-    calibration = fit(_left_out_predictions(pair, best, limit, seed=seed))
-    table = [{**asdict(choice), "uar": mean[choice]} for choice in choices]
-    record = model.training_set | TrainingSet.of(features.utterances)
-    config = replace(final.config, calibration=calibration)
-    return with_speakers(replace(final, config=config, training_set=record), features), table
 
 
-def _check(model: Model, features: FeatureSet) -> None:
-    encoder = model.learner.get_submodule("encoder")
+def _check(student: Model, embeddings: Mapping[str, Embeddings]) -> None:
+    encoder = student.learner.get_submodule("encoder")
     require(
-        isinstance(encoder, Transformer),
-        "labels",
-        found=f"the encoder {type(encoder).__name__}",
-        expected="the distilled encoder 'transformer', without LDA directions",
-        remedy="Set encoder.name to 'transformer' and encoder.discriminant to 0, and distil it.",
-    )
-    corpora = {item.corpus for item in features.utterances}
-    unlabelled = sum(item.emotion is None or item.speaker is None for item in features.utterances)
-    require(
-        len(corpora) >= _LEAST_CORPORA and not unlabelled,
-        "labels",
-        found=f"clips of {len(corpora)} corpora, {unlabelled} of them without an emotion or a speaker",
-        expected=f"labelled clips of at least {_LEAST_CORPORA} corpora, one of which can be left out in turn",
-        remedy="Add a corpus, and leave out what has no labels.",
+        isinstance(encoder, Transformer) and bool(embeddings),
+        "default model",
+        found=f"the encoder {type(encoder).__name__} and {len(embeddings)} corpora",
+        expected="the encoder 'transformer' without directions, and at least one corpus",
+        remedy="Initialise a student, and name a folder of corpora.",
     )
 
 
-def _left_out(
-    pair: EmbeddingPair, tasks: Sequence[EpisodeSpec] = (), *, seed: int = 0
-) -> Iterator[tuple[EmbeddingPair, EmbeddingPair, list[tuple[EpisodeSpec, Sequence[Episode]]]]]:
-    """Yield all corpora but one, that one, and its validation episodes, in turn."""
-    utterances = pair.clean.utterances
-    for corpus in sorted({item.corpus for item in utterances}):
-        rest, own = map(pair.subset, split_by_corpus(utterances, [corpus]))
-        yield (
-            rest,
-            own,
-            [(spec, found) for spec in tasks if (found := possible_episodes(own.clean, spec, seed, _EPISODES))],
-        )
-
-
-def _uar_of_choices(pair: EmbeddingPair, choices: Sequence[Choice], *, seed: int) -> dict[Choice, float]:
-    """Return the mean UAR of each choice over corpora and tasks, with directions fitted to the other corpora."""
-    scores: dict[Choice, list[float]] = {choice: [] for choice in choices}
-    for rest, own, episodes in _left_out(pair, TASKS, seed=seed):
-        projected: dict[tuple[int, float], FeatureSet] = {}
-        for choice in choices:
-            key = (choice.discriminant, choice.shrinkage)
-            if key not in projected:
-                projected[key] = _projected(own.clean, _fitted(rest, choice))
-            scores[choice] += [_uar(choice, projected[key], found, spec) for spec, found in episodes]
-    if not all(scores.values()):
+def fitted_head(sets: Sets, settings: FitSettings) -> Ridge:
+    """Return ridge regression with directions meta-trained on standardised embeddings."""
+    speakers = _speakers(sets.values())
+    if speakers is None:
         raise EpisodeError(
-            "labels",
-            found="no corpus that gives an episode to judge by",
-            expected=f"{TASKS[0].n_way} emotions with at least {TASKS[0].k_shot + TASKS[0].n_query} clips each",
-            remedy="Add a corpus with more emotions, or more clips.",
+            "default model",
+            found="no corpus of three speakers of several emotions each",
+            expected="one at least",
+            remedy="Add a corpus.",
         )
-    return {choice: sum(found) / len(found) for choice, found in scores.items()}
+    return meta_train(sets, speakers, settings.directions)
 
 
-def _best_limit(pair: EmbeddingPair, choice: Choice, *, seed: int) -> float:
-    """Return the limit of the clamp that is best on clean and augmented queries together."""
-    scores: dict[float, list[float]] = {limit: [] for limit in NUISANCE_LIMITS}
-    for rest, own, episodes in _left_out(pair, TASKS, seed=seed):
-        for limit in NUISANCE_LIMITS if episodes else ():
-            projected = _projected(own.both(), _fitted(rest, choice, limit=limit))
-            for spec, found in episodes:
-                queries = (found, [augmented(episode) for episode in found])
-                scores[limit] += [_uar(choice, projected, one, spec) for one in queries]
-    return max(NUISANCE_LIMITS, key=lambda limit: sum(scores[limit]))
+def _extended(student: Model, settings: FitSettings) -> Model:
+    """Return a model with the student's weights, functionals, and directions yet to be set."""
+    encoder = {**student.config.settings["encoder"], "functionals": FUNCTIONALS}
+    encoder |= {"discriminant": settings.directions.n, "components": N_COMPONENTS}
+    both = {**student.config.settings, "encoder": encoder, "penalty": settings.directions.penalty}
+    model = build_model(replace(student.config, settings=both), frontend=student.frontend)
+    inner = cast("Discriminant", model.learner.get_submodule("encoder")).inner
+    own = {name: x for name, x in inner.state_dict().items() if name.startswith("statistics.")}
+    load_weights(inner, {**own, **student.learner.get_submodule("encoder").state_dict()}, origin="student")
+    return model
 
 
-def _best_weight(
-    pair: EmbeddingPair, choice: Choice, feature_weights: Callable[[float, int], Tensor], *, seed: int
-) -> float:
-    """Return the weight of the functionals in the speaker view; 1 without functionals or episodes."""
-    if not choice.functionals:
-        return 1.0
-    scores: dict[float, list[float]] = {weight: [] for weight in FUNCTIONAL_WEIGHTS}
-    for rest, own, episodes in _left_out(pair, SPEAKER_TASKS, seed=seed):
-        for weight in FUNCTIONAL_WEIGHTS if episodes else ():
-            weights = feature_weights(weight, len(own.clean.clips[0]))
-            projected = _projected(own.clean, _fitted(rest, choice, view="speaker", weights=weights))
-            scores[weight] += [_uar(choice, projected, found, spec) for spec, found in episodes]
-    return max(FUNCTIONAL_WEIGHTS, key=lambda weight: sum(scores[weight]))
+@torch.no_grad()
+def _copy_head(head: Ridge, learner: Ridge, encoder: Discriminant) -> None:
+    """Give a learner what was meta-trained."""
+    trained = cast("Discriminant", head.encoder)
+    encoder.emotion.copy_(trained.emotion)
+    encoder.gain.copy_(trained.gain)
+    learner.log_sharpness.copy_(head.log_sharpness)
 
 
-def _left_out_predictions(pair: EmbeddingPair, choice: Choice, limit: float, *, seed: int) -> list[Predictions]:
-    """Return predictions on each corpus, with directions fitted to the other corpora."""
+def projected(head: Ridge, sets: Sets) -> dict[str, FeatureSet]:
+    """Return embeddings with their projections on the directions of a head, and their deviations alike."""
+    project = cast("Discriminant", head.encoder).project
+    return {
+        name: FeatureSet(
+            one.utterances,
+            tuple(project(torch.stack(list(one.clips)))),
+            deviations=tuple(project(deviations) for deviations in one.deviations),
+        )
+        for name, one in sets.items()
+    }
+
+
+def _speakers(sets: Iterable[FeatureSet]) -> SpeakerModel | None:
+    """Fit how embeddings vary by speaker."""
+    clips = [clip for one in sets for clip in one.utterances]
+    return fit_speaker_model(
+        torch.stack([x for one in sets for x in one.clips]),
+        corpora=[clip.corpus for clip in clips],
+        classes=[str(clip.emotion) for clip in clips],
+        speakers=[clip.speaker_key for clip in clips],
+    )
+
+
+def _components(sets: Sets, *, learned: int) -> Tensor:
+    """Return the components of the speaker view, (width, N_COMPONENTS): zeros where there are fewer."""
+    speech = [one for name, one in sets.items() if name not in BURSTS] or list(sets.values())
+    clips = [clip for one in speech for clip in one.utterances]
+    found = speaker_components(
+        torch.stack([x for one in speech for x in one.clips]),
+        learned=learned,
+        speakers=[str(clip.speaker_key) for clip in clips],
+        corpora=[clip.corpus for clip in clips],
+        emotions=[str(clip.emotion) for clip in clips],
+    )
+    return torch.nn.functional.pad(found, (0, N_COMPONENTS - found.shape[1]))
+
+
+def _calibration(sets: Sets, settings: FitSettings) -> Calibration:
+    """Fit a calibration to supports as they are enrolled, each of a fold that its directions were not trained on."""
     found: list[Predictions] = []
-    for rest, own, _ in _left_out(pair):
-        projected = _projected(own.clean, _fitted(rest, choice, limit=limit))
-        found += validation_predictions(_ridge(choice), projected, seed=seed)
-    return found
+    for rest, own in _folds(sets):
+        head = fitted_head(rest, settings)
+        for one in projected(head, own).values():
+            found += _predictions(head, one, settings)
+    return fit(found)
 
 
-def _fitted(
-    rest: EmbeddingPair,
-    choice: Choice,
-    *,
-    view: View = "emotion",
-    limit: float | None = None,
-    weights: Tensor | None = None,
-) -> Discriminant:
-    """Return LDA directions of a view fitted to some clips; without a limit there is no clamp."""
-    n_nuisance = 0 if limit is None else _N_NUISANCE
-    inner = PooledFeatures(len(rest.clean.clips[0]))
-    discriminant = Discriminant(inner, n=choice.discriminant, view=view, nuisance=n_nuisance)
-    _fit_all(discriminant, rest, views=(view,), choice=choice, limit=limit, weights=weights)
-    return discriminant
+def _predictions(head: Ridge, own: FeatureSet, settings: FitSettings) -> list[Predictions]:
+    """Return predictions for episodes of one corpus; none where it gives no episode."""
+    try:
+        return validation_predictions(
+            head, own, seed=settings.directions.seed, n_episodes=settings.calibration_episodes
+        )
+    except EpisodeError:
+        return []
 
 
-def _fit_all(
-    discriminant: Discriminant,
-    pair: EmbeddingPair,
-    *,
-    views: Sequence[View],
-    choice: Choice,
-    limit: float | None,
-    weights: Tensor | None,
-) -> None:
-    """Fit the nuisance subspace, then feature weights, then the LDA directions of some views."""
-    z = torch.stack(list(pair.clean.clips))
-    if limit is not None:
-        discriminant.fit_nuisance(z, torch.stack(list(pair.augmented.clips)), limit=limit)
-    if weights is not None:
-        discriminant.set_feature_weights(z, weights)
-    fit_directions(discriminant, pair.clean, views=views, shrinkage=choice.shrinkage)
+def _folds(sets: Sets) -> Iterator[tuple[dict[str, FeatureSet], dict[str, FeatureSet]]]:
+    """Yield all but a fold, and that fold: of corpora, or of speakers where there are too few corpora."""
+    by_corpus = len(sets) >= N_FOLDS
+    every = [clip for one in sets.values() for clip in one.utterances]
+    groups = sorted({_group(clip, by_corpus=by_corpus) for clip in every})
+    for number in range(N_FOLDS):
+        held_out = set(groups[number::N_FOLDS])
+        parts: tuple[dict[str, FeatureSet], dict[str, FeatureSet]] = ({}, {})
+        for name, one in sets.items():
+            for part, own in zip(parts, (False, True), strict=True):
+                clips = [clip for clip in one.utterances if (_group(clip, by_corpus=by_corpus) in held_out) == own]
+                if clips:
+                    part[name] = one.subset(clips)
+        yield parts
 
 
-def fit_directions(
-    discriminant: Discriminant, embeddings: FeatureSet, *, views: Sequence[View], shrinkage: float
-) -> None:
-    """Fit the LDA directions of some views, in place, to inner embeddings (width,) of labelled clips."""
-    z = torch.stack(tuple(embeddings.clips))
-    emotions = [f"{item.corpus}/{item.emotion}" for item in embeddings.utterances]
-    speakers = [f"{item.speaker_key}" for item in embeddings.utterances]
-    for view in views:
-        classes, nuisance = (emotions, speakers) if view == "emotion" else (speakers, emotions)
-        discriminant.fit_directions(view, z, classes=classes, nuisance=nuisance, shrinkage=shrinkage)
-
-
-def _projected(own: FeatureSet, discriminant: Discriminant) -> FeatureSet:
-    """Return embeddings with their projections on the LDA directions."""
-    return FeatureSet(own.utterances, tuple(discriminant.project(torch.stack(list(own.clips)))))
-
-
-def _uar(choice: Choice, projected: FeatureSet, episodes: Sequence[Episode], spec: EpisodeSpec) -> float:
-    return float(evaluate(_ridge(choice), projected, episodes, spec=spec).uar.mean())
-
-
-def _ridge(choice: Choice) -> Learner:
-    """Return ridge regression on given embeddings; of its encoder, only the number of LDA directions is used."""
-    learner = build_learner("ridge", 1, {"encoder": {"name": "mean"}, "penalty": choice.penalty})
-    cast("Encoder", learner.get_submodule("encoder")).n_directions = choice.discriminant
-    return learner
+def _group(clip: Utterance, *, by_corpus: bool) -> str:
+    return clip.corpus if by_corpus else str(clip.speaker_key)

@@ -87,9 +87,5 @@ def random_band(x: Tensor, generator: torch.Generator) -> Tensor:
     return band_limited(x, low=_uniform(0, low, generator), high=_uniform(high, 1, generator))
 
 
-VARIATIONS = (random_noise, random_room, random_band)
-"""Functions of (frames, bands) and a generator that vary a clip as microphones do."""
-
-
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator))

@@ -1,7 +1,7 @@
 """Recording conditions, simulated on waveforms to augment a support: background noise, a small room, the telephone.
 
-What is random is drawn from the samples themselves, so a clip always gives the same result. Import it where it is used:
-it loads torchaudio, which recognising a clip does without.
+What is random is drawn by the duration of a clip, so it always gives the same result, and nearly the same after it was
+rounded or made louder. Import it where it is used: it loads torchaudio, which recognising a clip does without.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ser_fewshot.audio.clip import TRIM_DB
 
 Condition = Literal["noise", "room", "telephone"]
 
-CONDITIONS_VERSION = 1
+CONDITIONS_VERSION = 2
 """To be raised when the same clip comes out differently: caches are keyed by it."""
 
 _SNR_DB = (5.0, 15.0)
@@ -32,12 +32,13 @@ _RT60 = (0.2, 0.6)  # s
 _DIRECT_DB = (-6.0, 6.0)  # by which the direct sound is stronger than all of its echoes
 _TELEPHONE = 8_000  # Hz
 _BAND = (300.0, 3_400.0)  # Hz
+_STEPS = 100  # a second: durations that differ by less draw the same
 _FAST = 2_048  # samples: Fourier transforms of other lengths than its multiples may take ten times as long
 
 
 def simulate(condition: Condition, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a clip without silence at its ends, (samples,), as recorded under a condition, (other samples,)."""
-    drawn = hashlib.sha256(condition.encode() + waveform.tobytes()).digest()
+    drawn = hashlib.sha256(f"{condition} {_STEPS * len(waveform) // SAMPLE_RATE}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(drawn[:7]))
     found: NDArray[np.float32] = CONDITIONS[condition](torch.from_numpy(waveform), generator).numpy()
     return found

@@ -6,8 +6,8 @@ An embedding depends neither on padding nor on the rest of the batch.
 from __future__ import annotations
 
 from ser_fewshot.encoders._base import HEADS, Encoder, EncoderSettings, View
+from ser_fewshot.encoders._discriminant import Discriminant
 from ser_fewshot.encoders._fixed import LayerMix, PooledFeatures, layer_weights
-from ser_fewshot.encoders._lda import Discriminant
 from ser_fewshot.encoders._learned import Conv, Dense, fixed_features
 from ser_fewshot.encoders._statistics import Mean, Statistics, moments
 from ser_fewshot.encoders._transformer import (
@@ -54,7 +54,13 @@ def build_encoder(dim: int, settings: EncoderSettings) -> Encoder:
     if mixes:
         encoder = LayerMix(encoder, layers=settings.layers)
     if settings.discriminant:
-        return Discriminant(encoder, n=settings.discriminant, view=settings.view, nuisance=settings.recording)
+        return Discriminant(
+            encoder,
+            n=settings.discriminant,
+            view=settings.view,
+            nuisance=settings.recording,
+            components=settings.components,
+        )
     return encoder
 
 

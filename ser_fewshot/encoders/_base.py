@@ -30,14 +30,17 @@ class EncoderSettings:
     Attributes:
         name: "statistics": fixed functionals of the frames, nothing learned; "mean": the average frame, a baseline;
             "dense": the functionals and a small network on them; "conv": the functionals and a convolutional network on
-            the frames; "transformer": a small transformer on log-mel frames, made for distillation; "blocks": the next
-            transformer blocks of the pretrained encoder that the front-end is, to be trained.
+            the frames; "transformer": a small transformer on log-mel frames, the student of a larger one; "blocks": the
+            next transformer blocks of the pretrained encoder that the front-end is, to be trained.
         whitening: whiten the functionals by the within-class covariance (the class is the label of the first training
             task). Good for speakers.
-        discriminant: number of LDA directions appended to the embedding; 0 for none. They are fitted after training.
+        discriminant: number of directions of emotions, its projection on which is appended to the embedding; 0 for
+            none. They are fitted after training.
         recording: number of nuisance directions, in which recordings of one clip differ, along which an embedding is
-            clamped; needs `discriminant`, and is fitted with it.
-        view: whether the LDA directions are those of emotions or of speakers.
+            clamped; needs `discriminant`. Models of 0.1 have them.
+        components: number of components, whitened within speakers, that the embedding is projected on where speakers
+            are told apart; needs `discriminant`. 0: directions of speakers beside the embedding, as in 0.1.
+        view: whether the embedding is for telling emotions or speakers apart.
         functionals: weight of the fixed functionals beside the output of "transformer", which weighs 1.
         channels: width of the network.
         blocks: residual layers in it; the transformer blocks of "transformer" and of "blocks".
@@ -55,6 +58,7 @@ class EncoderSettings:
     whitening: bool = False
     discriminant: int = 0
     recording: int = 0
+    components: int = 0
     view: View = "emotion"
     functionals: float = 0.0
     channels: int = 96
@@ -102,16 +106,16 @@ class EncoderSettings:
 
     def _check_sizes(self) -> None:
         sizes = all(_is_count(value) and value for value in (self.channels, self.width, self.layers))
-        directions = _is_count(self.discriminant) and _is_count(self.recording)
+        directions = all(_is_count(value) for value in (self.discriminant, self.recording, self.components))
         blocks = type(self.blocks) is int and (self.name == "blocks") <= self.blocks <= _MOST_BLOCKS
-        nuisance_alone = bool(self.recording) > bool(self.discriminant)
+        alone = bool(self.recording or self.components) > bool(self.discriminant)
         require(
-            sizes and directions and blocks and not nuisance_alone and 0 <= self.dropout < 1,
+            sizes and directions and blocks and not alone and 0 <= self.dropout < 1,
             "encoder",
             found=f"channels {self.channels}, width {self.width}, blocks {self.blocks}, dropout {self.dropout}, "
-            f"discriminant {self.discriminant}, recording {self.recording}",
+            f"discriminant {self.discriminant}, recording {self.recording}, components {self.components}",
             expected=f"channels and width in 1 ... {_LARGEST}, blocks in 0 ... {_MOST_BLOCKS}, dropout in [0, 1), "
-            f"discriminant in 0 ... {_LARGEST}, recording as well and 0 without discriminant",
+            f"discriminant in 0 ... {_LARGEST}, recording and components as well and 0 without discriminant",
             remedy="Change the one that is not.",
         )
         fits = self.channels % HEADS == 0 and bool(self.blocks) and self.width % (2 * self.blocks) == 0
@@ -133,7 +137,7 @@ class Encoder(nn.Module):
 
     Attributes:
         width: dimension of the embedding.
-        n_directions: values at the end of the embedding that are projections on LDA directions.
+        n_directions: values at the end of the embedding that are projections on directions of emotions.
         autocast: context of the forward pass: training may choose a lower precision. Embeddings stay in single
             precision, as what follows, such as solving a linear system, needs it.
     """

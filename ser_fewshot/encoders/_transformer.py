@@ -1,4 +1,4 @@
-"""A small transformer encoder on log-mel frames, trained by distillation."""
+"""A small transformer encoder on log-mel frames, the student of a larger one."""
 
 from __future__ import annotations
 

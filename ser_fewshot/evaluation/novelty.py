@@ -81,7 +81,7 @@ class SupportStatistics:
         typical: the mean distance of a support clip to the nearest class mean that it is no part of; its own class's
             is taken without it.
         conditions: see there.
-        n_directions: values at the end of an embedding that are LDA directions: `Encoder.n_directions`.
+        n_directions: values at the end of an embedding that are projections on directions: `Encoder.n_directions`.
     """
 
     means: Tensor
@@ -118,8 +118,8 @@ class SupportStatistics:
 
         They are: the logarithm of the distance to the nearest class mean over `typical`; the largest of the logits
         (n_query, n_way); by how much it exceeds the second; the logarithms of the distances to the nearest class mean
-        along the LDA directions and along the rest of the embedding. Without LDA directions, the former of these two is
-        that of the whole embedding, and the latter 0.
+        along the directions of emotions and along the rest of the embedding. Without directions, the former of these
+        two is that of the whole embedding, and the latter 0.
         """
         at = points(query)
         nearest = _log_nearest(at, self.means)

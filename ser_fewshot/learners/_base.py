@@ -68,7 +68,7 @@ class Learner(nn.Module):
 
     @property
     def n_directions(self) -> int:
-        """Values at the end of an embedding that are LDA directions; 0 without an encoder that has them."""
+        """Values at the end of an embedding that are projections on directions; 0 without an encoder that has them."""
         return 0
 
     @property

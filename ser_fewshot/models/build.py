@@ -106,9 +106,9 @@ def take_encoder(target: Model, source: Model) -> Model:
 
 
 def with_view(model: Model, view: View) -> Model:
-    """Return a model with the LDA directions of emotions, or of speakers, beside its embedding; weights are shared.
+    """Return a model that embeds clips for telling emotions, or speakers, apart; weights are shared.
 
-    It is the model itself where it has that view, or no directions. Another view is not calibrated.
+    It is the model itself where it has that view, or a single one. Another view is not calibrated.
 
     Raises:
         SettingsError: there is no such view.
@@ -120,7 +120,7 @@ def with_view(model: Model, view: View) -> Model:
     learner = copy.deepcopy(model.learner, {id(tensor): tensor for tensor in tensors})
     for module in learner.modules():
         if isinstance(module, Discriminant):
-            module.view = view
+            module.show(view)
     settings = {**model.config.settings, "encoder": {**model.config.settings["encoder"], "view": view}}
     config = replace(model.config, settings=settings, calibration=None)
     return replace(model, config=config, learner=learner, speakers=None)

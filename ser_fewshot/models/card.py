@@ -33,13 +33,12 @@ def training_card(
     `best` is the record of the epoch that was kept, `command` trains the model again, and `held_out` lists what was
     kept for meta-test by its kind: speakers, emotions, corpora.
     """
-    values = training_values(model, utterances, settings, best, command)
-    return environment().get_template("model_card.md.j2").render(values, held_out=held_out)
+    values = training_values(model, utterances, seed=settings.seed, command=command)
+    template = environment().get_template("model_card.md.j2")
+    return template.render(values, best=best, held_out=held_out, settings=settings)
 
 
-def training_values(
-    model: Model, utterances: Sequence[Utterance], settings: TrainSettings, best: Mapping[str, float], command: str
-) -> dict[str, Any]:
+def training_values(model: Model, utterances: Sequence[Utterance], *, seed: int, command: str) -> dict[str, Any]:
     """Return the values of every card of a trained model; what its encoder was trained on before is part of them."""
     clips: dict[str, int | str] = {
         name: part.clips or "not known" for name, part in model.training_set.corpora.items() if part.labelled
@@ -48,7 +47,6 @@ def training_values(
     cards = {name: corpora.card(name) for name in sorted(clips) if name in corpora.names()}
     speakers = {(utterance.corpus, utterance.speaker) for utterance in utterances if utterance.speaker is not None}
     return {
-        "best": best,
         "cards": cards,
         "clips": sorted(clips.items()),
         "command": command,
@@ -57,7 +55,7 @@ def training_values(
         "n_parameters": sum(parameter.numel() for parameter in model.learner.parameters()),
         "n_random": model.config.frontend_settings.get("random_weights", 0),
         "n_speakers": Counter(corpus for corpus, _ in speakers),
-        "settings": settings,
+        "seed": seed,
         "version": version("ser-fewshot"),
     }
 
