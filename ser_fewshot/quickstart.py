@@ -20,6 +20,7 @@ from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureCache, FeatureSet, Track, default_directory, extract
 from ser_fewshot.learners import embed_clips
+from ser_fewshot.models import as_enrolled
 
 DEMO_MANIFEST = DEMO / "clips.csv"
 SPEC = EpisodeSpec(n_way=4, k_shot=3, n_query=4, query_speaker="disjoint")
@@ -84,10 +85,11 @@ def quickstart(
     found = _scan(corpus, root)
     sampler = _sampler(found.utterances, seed)  # before minutes of analysis
     classifier = FewShotClassifier.from_pretrained(model)
+    stored = FeatureCache(cache or default_directory(), classifier.model.frontend.identity)
     features = extract(
         classifier.model.frontend,
         found.utterances,
-        cache=FeatureCache(cache or default_directory(), classifier.model.frontend.identity),
+        cache=stored,
         normalization=classifier.model.config.normalization,
         track=track,
     )
@@ -99,7 +101,8 @@ def quickstart(
         sampler = _sampler(features.utterances, seed)
     episode = sampler.draw(0)
     steps, predictions = _run(classifier, episode, features, say)
-    evaluation = evaluate(classifier.model.learner, features, sampler.draw_many(n_episodes), spec=SPEC)
+    enrolled = as_enrolled(classifier.model, features, cache=stored)
+    evaluation = evaluate(classifier.model.learner, enrolled, sampler.draw_many(n_episodes), spec=SPEC)
     score, chance = interval(evaluation.uar), f"{100 * evaluation.chance:.0f} %"
     say(f"Over {n_episodes} such runs with other clips and emotions: UAR {score} % (95 % CI), chance {chance}.")
     write_report(
