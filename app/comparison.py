@@ -75,11 +75,14 @@ def _compare_one(session: Session, history: History, learner: str, models: Model
 
 @small_work()
 def _scores(classifier: FewShotClassifier) -> dict[int, float]:
-    """Return the recall for each number of shots, in the same episodes for every learner."""
+    """Return the recall for each number of shots, in the same episodes for every learner; supports are as enrolled."""
     classes = classifier.members
     named = [(name, label) for label, members in classes.items() for name in members.names]
-    utterances = tuple(Utterance(name, Path(name), "session", label) for name, label in named)
-    features = FeatureSet(utterances, tuple(clip for members in classes.values() for clip in members.clips))
+    features = FeatureSet(
+        tuple(Utterance(name, Path(name), "session", label) for name, label in named),
+        tuple(clip for members in classes.values() for clip in members.clips),
+        deviations=tuple(one for members in classes.values() for one in members.deviations),
+    )
     least = min(map(len, classifier.enrolled.values()))
     scores = {}
     for shots in (shots for shots in SHOTS if shots < least):

@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from ser_fewshot.classifier import FewShotClassifier, Prediction
+from ser_fewshot.classifier.inputs import class_key
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import AdaptationError
+from ser_fewshot.evaluation.support import AdaptedSupport
 from ser_fewshot.frontends import stack
 from ser_fewshot.learners import evaluating, points
 
@@ -161,27 +163,35 @@ def nearest_enrolled(points: Sequence[MapPoint]) -> tuple[MapPoint, ...]:
 
 @small_work()
 def _cross_validated(classifier: FewShotClassifier, labels: Collection[str]) -> tuple[Pair, ...]:
-    learner = classifier.model.learner
+    model, learner = classifier.model, classifier.model.learner
     classes = {
         label: members for label, members in classifier.members.items() if label in labels and len(members.names) > 1
     }
     if len(classes) < 2:
         return ()
-    names = list(classes)
+    labelled = list(classes)
     clips = stack([clip for members in classes.values() for clip in members.clips])
+    deviations = [one for members in classes.values() for one in members.deviations]
+    names = [name and class_key(name) for members in classes.values() for name in members.speakers]
     y = torch.tensor([number for number, members in enumerate(classes.values()) for _ in members.clips])
     pairs: list[Pair] = []
     with evaluating(learner):
-        most = len(y) if classifier.model.config.learner in _CLOSED_FORM else _MOST_FOLDS
+        most = len(y) if model.config.learner in _CLOSED_FORM else _MOST_FOLDS
         for rows in _folds([len(members.names) for members in classes.values()], most):
-            out = torch.zeros(len(y), dtype=torch.bool)
-            out[rows] = True
+            rest = [row for row in range(len(y)) if row not in rows]
             try:
-                adapted = learner.adapt(clips.select((~out).nonzero()[:, 0]), y[~out])
+                adapted = AdaptedSupport.of(
+                    learner,
+                    clips.select(torch.tensor(rest)),
+                    y[rest],
+                    names=[names[row] for row in rest],
+                    deviations=[deviations[row] for row in rest],
+                    speakers=model.speakers,
+                )
             except AdaptationError:  # a learner that diverges without these clips predicts nothing for them
                 continue
-            predicted = adapted(clips.select(torch.tensor(rows))).argmax(1).tolist()
-            pairs += [(names[y[row]], names[number]) for row, number in zip(rows, predicted, strict=True)]
+            predicted = adapted.classifier(clips.select(torch.tensor(rows))).argmax(1).tolist()
+            pairs += [(labelled[y[row]], labelled[number]) for row, number in zip(rows, predicted, strict=True)]
     return tuple(pairs)
 
 

@@ -24,8 +24,8 @@ _SIDE_BY_SIDE: dict[str, Any] = {"concurrency_id": "predict", "concurrency_limit
 _ABOUT = {
     "enroll": "Add clips to a label of your session. Returns the clips of every label, and notes on the clips given.",
     "predict": "Recognise a clip alone or, with same_person, by the voice of the clips that were given so before, to "
-    "which it is added. Returns answer, shares, label, probabilities, unknown, novelty, nearest, warnings, seconds and "
-    "voice_clips.",
+    "which it is added. Returns answer, shares, unknown_share, label, probabilities, unknown, novelty, nearest, "
+    "warnings, seconds and voice_clips.",
     "forget": "Remove a label, or everything for an empty one. Returns the clips of every label, and notes.",
     "save": "Write the enrolment to a file, which FewShotClassifier.load and `ser-fewshot predict` open.",
 }
@@ -50,9 +50,9 @@ def predict(
 ) -> tuple[SessionVoice, dict[str, Any]]:
     """Recognise a clip alone, and keep nothing of it; or as one of the `same_person`, by the voice of the clips before.
 
-    The answer is {"answer": label | None, "shares": {label: p}, "label", "probabilities": {label: p}, "unknown": bool,
-    "novelty": p | None, "nearest": {"name", "label", "distance"}, "warnings": [sentences], "doubts": [sentences],
-    "seconds", "voice_clips": n}.
+    The answer is {"answer": label | None, "shares": {label: p}, "unknown_share": p, "label",
+    "probabilities": {label: p}, "unknown": bool, "novelty": p | None, "nearest": {"name", "label", "distance"},
+    "warnings": [sentences], "doubts": [sentences], "seconds", "voice_clips": n}.
 
     Raises:
         gr.Error: the clip cannot be used, or fewer than two classes are enrolled.

@@ -42,12 +42,12 @@ def read(path: Path, models: Models) -> Enrolment | Note:
         return refusal
     config = _parsed(metadata.get("config"))
     mode, shared = _shared_model(config if isinstance(config, dict) else {}, models)
-    model, classes = load_enrollment(path)
+    model, classes, clean_only = load_enrollment(path)
     if not _same_weights(model, shared):
         raise _other_model()
     taken: set[str] = set()
     renamed = {label: replace(one, names=unique_names(one.names, taken)) for label, one in classes.items()}
-    return Enrolment(mode, FewShotClassifier(shared, renamed))
+    return Enrolment(mode, FewShotClassifier(shared, renamed, clean_only=clean_only))
 
 
 def _check_size(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ser_fewshot.errors import CorpusError, EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate, interval
 from ser_fewshot.frontends import FeatureCache, FeatureSet, Track, default_directory, extract
 from ser_fewshot.learners import embed_clips
+from ser_fewshot.models import as_enrolled
 
 DEMO_MANIFEST = DEMO / "clips.csv"
 SPEC = EpisodeSpec(n_way=4, k_shot=3, n_query=4, query_speaker="disjoint")
@@ -84,10 +85,11 @@ def quickstart(
     found = _scan(corpus, root)
     sampler = _sampler(found.utterances, seed)  # before minutes of analysis
     classifier = FewShotClassifier.from_pretrained(model)
+    stored = FeatureCache(cache or default_directory(), classifier.model.frontend.identity)
     features = extract(
         classifier.model.frontend,
         found.utterances,
-        cache=FeatureCache(cache or default_directory(), classifier.model.frontend.identity),
+        cache=stored,
         normalization=classifier.model.config.normalization,
         track=track,
     )
@@ -99,7 +101,8 @@ def quickstart(
         sampler = _sampler(features.utterances, seed)
     episode = sampler.draw(0)
     steps, predictions = _run(classifier, episode, features, say)
-    evaluation = evaluate(classifier.model.learner, features, sampler.draw_many(n_episodes), spec=SPEC)
+    enrolled = as_enrolled(classifier.model, features, cache=stored)
+    evaluation = evaluate(classifier.model.learner, enrolled, sampler.draw_many(n_episodes), spec=SPEC)
     score, chance = interval(evaluation.uar), f"{100 * evaluation.chance:.0f} %"
     say(f"Over {n_episodes} such runs with other clips and emotions: UAR {score} % (95 % CI), chance {chance}.")
     write_report(
@@ -177,28 +180,15 @@ def _run(
     classifier: FewShotClassifier, episode: Episode, features: FeatureSet, say: Callable[[str], None]
 ) -> tuple[list[str], Recognised]:
     """Enrol, add and recognise; return the steps in words, and the predictions."""
-    steps: list[str] = []
-
-    def tell(line: str) -> None:
-        steps.append(line)
-        say(line)
-
     by_id = {utterance.id: utterance for utterance in features.utterances}
     support, queries = (
         {label: _load(ids, by_id) for label, ids in zip(episode.classes, part, strict=True)}
         for part in (episode.support, episode.query)
     )
-    *first, new = episode.classes
-    classifier.enroll({label: support[label] for label in first})
-    tell(f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each.")
-    before = classifier.predict(queries[new])
-    closest = sorted({prediction.label for prediction in before})
-    tell(f"Clips of {new}, which nobody has taught it yet, are closest to: {', '.join(closest)}.")
-    if classifier.model.config.calibration is not None:
-        flagged = sum(prediction.unknown for prediction in before)
-        tell(f"It calls {flagged} of these {len(before)} unknown.")
-    classifier.add(new, support[new])
-    tell(f"Added {new} from {SPEC.k_shot} clips; the other clips were not needed again.")
+    steps: list[str] = []
+    for line in _enroll(classifier, support, queries):
+        steps.append(line)
+        say(line)
     predictions = tuple(
         (clip.name, label, prediction)
         for label, clips in queries.items()
@@ -209,8 +199,26 @@ def _run(
         sure = f"{100 * prediction.shares[prediction.answer]:3.0f} % sure"
         say(f"  {sign}  {truth:<10} -> {prediction.text:<10} {sure}  {clip}")
     right = sum(truth == prediction.answer for _, truth, prediction in predictions)
-    tell(f"Recognised {right} of {len(predictions)} clips of voices that were never enrolled.")
+    steps.append(f"Recognised {right} of {len(predictions)} clips of voices that were never enrolled.")
+    say(steps[-1])
     return steps, predictions
+
+
+def _enroll(
+    classifier: FewShotClassifier, support: Mapping[str, list[Clip]], queries: Mapping[str, list[Clip]]
+) -> Iterator[str]:
+    """Enrol all classes but the last, recognise clips of that one, and add it; yield each step in words."""
+    *first, new = support
+    classifier.enroll({label: support[label] for label in first})
+    yield f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each."
+    before = classifier.predict(queries[new])
+    closest = sorted({prediction.label for prediction in before})
+    yield f"Clips of {new}, which nobody has taught it yet, are closest to: {', '.join(closest)}."
+    if classifier.model.config.calibration is not None:
+        flagged = sum(prediction.unknown for prediction in before)
+        yield f"It calls {flagged} of these {len(before)} unknown."
+    classifier.add(new, support[new])
+    yield f"Added {new} from {SPEC.k_shot} clips; the other clips were not needed again."
 
 
 def _load(ids: Sequence[str], by_id: dict[str, Utterance]) -> list[Clip]:

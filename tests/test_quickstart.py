@@ -204,7 +204,7 @@ def test_the_command_answers_a_program(capsys, model, tmp_path):
     assert len(answer["predictions"]) == 16
     assert set(answer["predictions"][0]) == {
         *("clip", "truth", "answer", "shares", "unknown", "label", "probabilities", "nearest", "warnings", "novelty"),
-        "voice_clips",
+        *("voice_clips", "unknown_share"),
     }
 
 

@@ -1,7 +1,9 @@
 """Recording conditions, simulated on waveforms to augment a support: background noise, a small room, the telephone.
 
-What is random is drawn by the duration of a clip, so it always gives the same result, and nearly the same after it was
-rounded or made louder. Import it where it is used: it loads torchaudio, which recognising a clip does without.
+What is random is drawn from the duration of a clip: the same clip always gives the same result, one whose samples were
+rounded or scaled has the same noise and room, and clips differ from each other, for one noise in all clips of a support
+helps less against the noise of a query. Import it where it is used: it loads torchaudio, which recognising a clip does
+without.
 """
 
 from __future__ import annotations

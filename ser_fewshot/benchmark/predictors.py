@@ -7,6 +7,7 @@ others: episodes of which one class is left out of the support.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -46,11 +47,11 @@ class Predictor(Protocol):
 
 
 class LearnerPredictor:
-    """A learner with the embeddings of all test clips."""
+    """A learner with the embeddings of all test clips; supports are clean unless the features have deviations."""
 
     def __init__(self, learner: Learner, features: FeatureSet) -> None:
         self.learner = learner
-        self.embedded = FeatureSet(features.utterances, tuple(embed_clips(learner, features.clips)))
+        self.embedded = replace(features, clips=tuple(embed_clips(learner, features.clips)))
 
     def outcomes(
         self, episodes: Sequence[Episode], *, speakers: SpeakerModel | None = None, session: bool = False

@@ -89,14 +89,7 @@ class Enrollment:
         """
         clips = [clip for members in enrolled.values() for clip in members.clips]
         deviations = [one for members in enrolled.values() for one in members.deviations]
-        further = sum(map(len, deviations))
-        if len(clips) + further > MOST_CLIPS:
-            raise EnrollmentError(
-                "enrolment",
-                found=f"{len(clips)} clips, and {further} times one under a recording condition",
-                expected=f"at most {MOST_CLIPS}",
-                remedy="Enrol fewer, or clean clips only.",
-            )
+        check_size(len(clips), sum(map(len, deviations)))
         calibration, speakers = model.config.calibration, model.speakers
         if len(enrolled) < 2:
             return cls(enrolled, None, None, None, calibration, speakers)
@@ -148,12 +141,27 @@ class Enrollment:
         return found
 
 
+def check_size(n_clips: int, n_under_conditions: int) -> None:
+    """Refuse more embeddings than a learner may be adapted to.
+
+    Raises:
+        EnrollmentError: the clips, and the embeddings under recording conditions, are together more than MOST_CLIPS.
+    """
+    if n_clips + n_under_conditions > MOST_CLIPS:
+        raise EnrollmentError(
+            "enrolment",
+            found=f"{n_clips} clips, and {n_under_conditions} times one under a recording condition",
+            expected=f"at most {MOST_CLIPS}",
+            remedy="Enrol fewer, or clean clips only.",
+        )
+
+
 def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> dict[str, Enrolled]:
     """Return the enrolled classes with further clips of one, and warn of duplicates.
 
-    A clip that its own class has is left out: one recording is one shot. Its speaker is kept where none was known. One
-    that another class has is added, since nobody can know which of the two labels is wrong. "Anger" and "anger" are one
-    class, under the name that was enrolled first.
+    A clip that its own class has is left out: one recording is one shot. Its speaker is kept where none was known, and
+    its deviations where the clip was enrolled clean only. One that another class has is added, since nobody can know
+    which of the two labels is wrong. "Anger" and "anger" are one class, under the name that was enrolled first.
     """
     alike = [known for known in enrolled if class_key(known) == class_key(label)]
     label = alike[0] if alike and label not in alike else label  # a file of version 0.1.0 may have both spellings
@@ -162,7 +170,8 @@ def with_clips(enrolled: Mapping[str, Enrolled], label: str, new: Enrolled) -> d
     for shot in _shots(label, new):
         if twin := _twin(shot, own):
             _warn(f"{shot.name} is the same sound as {twin.name} in {label!r}: it counts once")
-            own[own.index(twin)] = replace(twin, speaker=twin.speaker or shot.speaker)
+            deviations = twin.deviations if len(twin.deviations) else shot.deviations
+            own[own.index(twin)] = replace(twin, speaker=twin.speaker or shot.speaker, deviations=deviations)
             continue
         if twin := _twin(shot, others):
             _warn(f"{shot.name} in {label!r} is the same sound as {twin.name} in {twin.label!r}: one label is wrong")

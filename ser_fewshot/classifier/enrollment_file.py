@@ -11,7 +11,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from ser_fewshot.classifier.enrollment import MOST_CLIPS, Enrolled
+from ser_fewshot.classifier.enrollment import MOST_CLIPS, Enrolled, is_clean_only
 from ser_fewshot.classifier.inputs import checked_label, one_line
 from ser_fewshot.classifier.voice import LARGEST
 from ser_fewshot.errors import CheckpointError, EnrollmentError
@@ -25,8 +25,8 @@ _CLIP, _DEVIATIONS = "clip/", "deviations/"
 _MOST_CONDITIONS = 8  # of a clip, so that a file cannot make a few of them take minutes to adapt to
 
 
-def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) -> None:
-    """Write a model and the classes enrolled in it.
+def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled], *, clean_only: bool = False) -> None:
+    """Write a model, the classes enrolled in it, and whether further clips are enrolled clean only.
 
     Raises:
         SettingsError: the file cannot be written.
@@ -40,12 +40,17 @@ def save_enrollment(path: Path, model: Model, enrolled: Mapping[str, Enrolled]) 
     classes = [
         {"label": label, "clips": members.names, "speakers": members.speakers} for label, members in enrolled.items()
     ]
-    metadata = {"config": json.dumps(config), "classes": json.dumps(classes), RECORD: model.training_set.as_text()}
+    metadata = {
+        "config": json.dumps(config),
+        "classes": json.dumps(classes),
+        "clean_only": json.dumps(clean_only),
+        RECORD: model.training_set.as_text(),
+    }
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
-def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
-    """Read a file that `save_enrollment` wrote.
+def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled], bool]:
+    """Read what `save_enrollment` wrote; a file of version 0.1.0 is clean only, as its clips are.
 
     Raises:
         CheckpointError: it is damaged, was changed, or is no enrolment.
@@ -57,6 +62,9 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
         enrolled = _classes(json.loads(metadata["classes"]), embeddings)
         if not isinstance(config, dict):
             raise ValueError(f"a config that is a {type(config).__name__}")
+        clean_only = json.loads(metadata["clean_only"]) if "clean_only" in metadata else is_clean_only(enrolled)
+        if not isinstance(clean_only, bool):
+            raise ValueError(f"a value of clean_only that is a {type(clean_only).__name__}")
     except (KeyError, TypeError, ValueError, RecursionError, EnrollmentError) as error:
         raise CheckpointError(
             str(path),
@@ -67,7 +75,7 @@ def load_enrollment(path: Path) -> tuple[Model, dict[str, Enrolled]]:
     record = parsed(metadata[RECORD], origin=str(path)) if RECORD in metadata else UNKNOWN
     model = assemble(config, learner, frontend, speakers, training_set=record, origin=str(path))
     _check_embeddings(model, embeddings, origin=str(path))
-    return model, enrolled
+    return model, enrolled, clean_only
 
 
 def _classes(entries: Any, embeddings: Mapping[str, Tensor]) -> dict[str, Enrolled]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,10 +26,9 @@ from ser_fewshot.classifier.inputs import (
 )
 from ser_fewshot.classifier.prediction import Prediction
 from ser_fewshot.classifier.recognise import embeddings, enrolled_classes, mean_of, recognised
-from ser_fewshot.classifier.voice import Voice, check_voice, digest_of, read_voice
+from ser_fewshot.classifier.voice import Voice, check_voice, digest_of, read_voice, warn_without_speakers
 from ser_fewshot.compute.threads import Lock
 from ser_fewshot.encoders import View
-from ser_fewshot.errors import DataWarning
 from ser_fewshot.frontends import stack
 from ser_fewshot.learners import points
 from ser_fewshot.models import Model, load_model, save_model, silence, swap_learner, with_view
@@ -53,18 +51,18 @@ class FewShotClassifier:
     """
 
     def __init__(
-        self, model: Model, enrolled: Mapping[str, Enrolled] | None = None, *, clean_only: bool = False
+        self, model: Model, enrolled: Mapping[str, Enrolled] | None = None, *, clean_only: bool | None = None
     ) -> None:
         """Wrap a model, with the `members` of another classifier of the same model if they are given.
 
-        `clean_only` is as in `from_pretrained`; members that were enrolled clean only stay so.
+        `clean_only` is as in `from_pretrained`; by default, further clips are enrolled as the members were.
 
         Raises:
             EnrollmentError: the model was trained on features normalised per speaker, which single clips do not have.
         """
         check_model(model)
         members = dict(enrolled or {})
-        self.__setstate__((model, members, clean_only or is_clean_only(members)))
+        self.__setstate__((model, members, is_clean_only(members) if clean_only is None else clean_only))
 
     def __copy__(self) -> Self:
         """Share the model and the enrolment, which is replaced as a whole and never changed: nothing adapts again."""
@@ -146,8 +144,8 @@ class FewShotClassifier:
                 several classes is subtracted from his clips.
 
         Raises:
-            EnrollmentError: no mapping, fewer than two classes, one without clips, a label that is empty or twice, or
-                not one speaker a clip.
+            EnrollmentError: no mapping, fewer than two classes, one without clips, a label that is empty or twice, too
+                many clips, or not one speaker a clip.
             AudioError: a clip cannot be used.
         """
         enrolled: dict[str, Enrolled] = {}
@@ -171,13 +169,14 @@ class FewShotClassifier:
             speakers: who speaks in all of them, or in each; None where that is not known.
 
         Raises:
-            EnrollmentError: there are no clips, the label is empty, or there is not one speaker a clip.
+            EnrollmentError: there are no clips or too many, the label is empty, or there is not one speaker a clip.
             AudioError: a clip cannot be used; nothing is added then.
         """
         label = checked_label(label)
         sources = checked_sources(label, clips)
         named = {label: checked_speakers(label, sources, speakers)}
-        new = enrolled_classes(self.model, {label: sources}, named, clean_only=self.clean_only)[label]
+        known = self._state.enrolled
+        new = enrolled_classes(self.model, {label: sources}, named, clean_only=self.clean_only, beside=known)[label]
         warn_of_misspelt([label], self.labels, view=self.model.config.view)
         with self._changing.held():
             self._state = Enrollment.of(self.model, with_clips(self._state.enrolled, label, new))
@@ -215,7 +214,7 @@ class FewShotClassifier:
         if voice is not None:  # else the weights need no digest
             check_voice(voice, model=self._digest, same_speaker=same_speaker)
         if same_speaker:
-            self._warn_without_speakers()
+            warn_without_speakers(self.model)
         if isinstance(clips, list):
             return recognised(self.model, self._state, clips, voice=voice, session=same_speaker)[0]
         return recognised(self.model, self._state, [clips], voice=voice, session=same_speaker)[0][0]
@@ -231,7 +230,7 @@ class FewShotClassifier:
         """
         if voice is not None:
             check_voice(voice, model=self._digest, same_speaker=False)
-        self._warn_without_speakers()
+        warn_without_speakers(self.model)
         found, kept = recognised(self.model, self._state, [clip], voice=voice, session=False)
         mean = points(stack(kept)).mean(0)
         return found[0], self._voice(mean, 1) if voice is None else voice.merged(mean, 1)
@@ -246,7 +245,7 @@ class FewShotClassifier:
             EnrollmentError: there are no clips.
             AudioError: a clip cannot be used.
         """
-        self._warn_without_speakers()
+        warn_without_speakers(self.model)
         return self._voice(*mean_of(self.model, clips))
 
     def load_voice(self, path: Path | str) -> Voice:
@@ -266,11 +265,6 @@ class FewShotClassifier:
     def _digest(self) -> str:
         return digest_of(self.model)
 
-    def _warn_without_speakers(self) -> None:
-        if self.model.speakers is None:
-            text = "this model has no statistics of speakers: it predicts as without a voice; train or import it again"
-            warnings.warn(text, DataWarning, stacklevel=3)
-
     def embed(self, clips: Iterable[Source | Clip]) -> NDArray[np.float32]:
         """Return the embeddings of clips, (n_clips, width) float32.
 
@@ -286,7 +280,7 @@ class FewShotClassifier:
         Raises:
             SettingsError: the file cannot be written.
         """
-        save_enrollment(Path(path), self.model, self._state.enrolled)
+        save_enrollment(Path(path), self.model, self._state.enrolled, clean_only=self.clean_only)
 
     @classmethod
     def load(cls, path: Path | str) -> FewShotClassifier:
@@ -296,4 +290,5 @@ class FewShotClassifier:
             CheckpointError: the file is damaged or is no enrolment.
             EnrollmentError: its model needs all clips of a speaker to recognise one.
         """
-        return cls(*load_enrollment(Path(path)))
+        model, enrolled, clean_only = load_enrollment(Path(path))
+        return cls(model, enrolled, clean_only=clean_only)

@@ -63,6 +63,11 @@ class Prediction:
         return f"unknown, most like {self.label}" if self.unknown else self.label
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON values; the share of none of them is `novelty`, as a class may have any name."""
+        """Return all of it as JSON values.
+
+        `shares` and `unknown_share` sum to 1. The latter is apart, as a class may have any name; it is `novelty`, or 0
+        without a calibration.
+        """
         shares = {label: share for label, share in self.shares.items() if label is not None}
-        return {"answer": self.answer, "unknown": self.unknown, "shares": shares, **asdict(self)}
+        of_none = {"unknown": self.unknown, "unknown_share": self.novelty or 0.0}
+        return {"answer": self.answer, "shares": shares, **of_none, **asdict(self)}

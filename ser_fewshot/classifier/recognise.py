@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -12,15 +13,18 @@ from torch import Tensor
 
 from ser_fewshot import audio
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
+from ser_fewshot.classifier.enrollment import Enrolled, Enrollment, check_size
 from ser_fewshot.classifier.inputs import checked_sources, one_line
 from ser_fewshot.classifier.prediction import NearestClip, Prediction
 from ser_fewshot.classifier.voice import Voice
 from ser_fewshot.compute.threads import each, small_work
 from ser_fewshot.errors import CheckpointError, EnrollmentError
 from ser_fewshot.frontends import analyse, normalize, stack
-from ser_fewshot.learners import embed_clips, evaluating, points, shifted, squared_distances
+from ser_fewshot.learners import embed_clips, evaluating, is_augmented, points, shifted, squared_distances
 from ser_fewshot.models import Model, silence
+
+_AT_ONCE = 64
+"""Clips that are enrolled at once: under all conditions, they take some hundred megabytes."""
 
 
 @small_work()
@@ -43,31 +47,50 @@ def enrolled_classes(
     speakers: Mapping[str, Sequence[str | None]],
     *,
     clean_only: bool,
+    beside: Mapping[str, Enrolled] = MappingProxyType({}),
 ) -> dict[str, Enrolled]:
-    """Return the clips of some classes as they are enrolled, all embedded in the same batches.
+    """Return the clips of some classes as they are enrolled, embedded some at a time.
 
     Args:
         model: embeds them.
         classes: label -> its clips.
         speakers: label -> who speaks in each of them.
-        clean_only: whether they are not embedded under recording conditions too. They never are by a learner that
-            adapts its encoder, and so has no embedding of a clip, or that compares by a network trained on clean ones.
+        clean_only: whether they are not embedded under recording conditions too. They never are by a learner whose
+            support is not augmented: see `is_augmented`.
+        beside: what is enrolled already, whose clips count towards the most that can be.
 
     Raises:
+        EnrollmentError: there are too many clips; none is embedded then.
         AudioError: a clip cannot be used.
         CheckpointError: an embedding is not finite.
     """
-    found, clips = embedded(model, [source for sources in classes.values() for source in sources])
-    alone = clean_only or found[0].ndim > 1 or model.learner.must_learn
-    deviations = [clip.new_empty(0, clip.shape[-1]) for clip in found] if alone else _deviations(model, clips, found)
-    every = Enrolled(
-        tuple(found),
-        tuple(one_line(clip.name) for clip in clips),
-        tuple(name for label in classes for name in speakers[label]),
-        tuple(deviations),
-    )
+    augmented = not clean_only and is_augmented(model.learner, silence(model).x[0])
+    sources = [source for members in classes.values() for source in members]
+    known = [deviations for members in beside.values() for deviations in members.deviations]
+    check_size(len(known) + len(sources), sum(map(len, known)) + (_n_conditions() * len(sources) if augmented else 0))
+    parts = [
+        _enrolled(model, sources[start : start + _AT_ONCE], augmented=augmented)
+        for start in range(0, len(sources), _AT_ONCE)
+    ]
+    clips, names, deviations = (tuple(chain.from_iterable(column)) for column in zip(*parts, strict=True))
+    every = Enrolled(clips, names, tuple(name for label in classes for name in speakers[label]), deviations)
     ends = list(accumulate(map(len, classes.values()), initial=0))
     return {label: every.select(range(*part)) for label, part in zip(classes, pairwise(ends), strict=True)}
+
+
+def _n_conditions() -> int:
+    from ser_fewshot.audio.conditions import CONDITIONS  # noqa: PLC0415 - recognising does without torchaudio
+
+    return len(CONDITIONS)
+
+
+def _enrolled(
+    model: Model, sources: Sequence[Source | Clip], *, augmented: bool
+) -> tuple[Sequence[Tensor], Sequence[str], Sequence[Tensor]]:
+    """Return the embeddings, the names and the deviations of some clips; of these none unless augmented."""
+    found, clips = embedded(model, sources)
+    none = [clip.new_empty(0, clip.shape[-1]) for clip in found]
+    return found, [one_line(clip.name) for clip in clips], _deviations(model, clips, found) if augmented else none
 
 
 def _deviations(model: Model, clips: Sequence[Clip], clean: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.audio import Clip, Source
-from ser_fewshot.errors import CheckpointError, EnrollmentError
+from ser_fewshot.errors import CheckpointError, DataWarning, EnrollmentError
 from ser_fewshot.models import Model
 from ser_fewshot.settings import check_is
 from ser_fewshot.storage.files import write_atomically
@@ -120,3 +121,10 @@ def check_voice(voice: Voice, *, model: str, same_speaker: bool) -> None:
             expected="a voice that this classifier, or one of the same model, has listened to",
             remedy="Listen to the speaker with this classifier: voice = classifier.listen(clips).",
         )
+
+
+def warn_without_speakers(model: Model) -> None:
+    """Warn, where the classifier is called, that no offset of a voice can be estimated."""
+    if model.speakers is None:
+        text = "this model has no statistics of speakers: it predicts as without a voice; train or import it again"
+        warnings.warn(text, DataWarning, stacklevel=3)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,7 +18,11 @@ from ser_fewshot.compute import distributed
 from ser_fewshot.corpora import Scan, Skipped, Utterance, read_manifest
 from ser_fewshot.errors import CorpusError
 from ser_fewshot.frontends import FeatureCache, FeatureSet, FrontEnd, Normalization, default_directory, extract
-from ser_fewshot.models import Model, load_model
+from ser_fewshot.learners import is_augmented
+from ser_fewshot.models import Model, load_model, silence, under_conditions
+
+if TYPE_CHECKING:
+    from ser_fewshot.audio.conditions import Condition
 
 CHECK_FILES = "check that the audio files stand where the manifest says"
 """What to do about clips that cannot be used."""
@@ -88,6 +93,32 @@ def features_of(
     if distributed.is_main():
         note_skipped(found.skipped, rest=CHECK_FILES)
     return found
+
+
+def under_conditions_of(
+    models: Iterable[Model],
+    utterances: Sequence[Utterance],
+    cache: Path | None,
+    *,
+    normalization: Normalization,
+    device: torch.device | str,
+) -> dict[Condition, FeatureSet]:
+    """Return the features of clips under recording conditions, by a front-end that several models share.
+
+    There are none where no model would enrol clips so: not where features are normalised per speaker either.
+    """
+    augmented = [one for one in models if is_augmented(one.learner, silence(one).x[0])]
+    if not augmented or normalization == "speaker":
+        return {}
+    frontend = augmented[0].frontend
+    with moved(frontend, device):
+        return under_conditions(
+            frontend,
+            utterances,
+            cache=cache_of(frontend, cache),
+            normalization=normalization,
+            track=tracker("recording conditions"),
+        )
 
 
 def cache_of(frontend: FrontEnd, directory: Path | None) -> FeatureCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ser_fewshot.cli._console import tracker, words
@@ -44,7 +45,7 @@ def scored(
     if session:
         rows[_SESSION] = {"speakers": model.speakers, "session": True}
     if len(rows) > 1:  # embedded once for all of them
-        features = FeatureSet(features.utterances, tuple(embed_clips(model.learner, features.clips)))
+        features = replace(features, clips=tuple(embed_clips(model.learner, features.clips)))
     return {
         name + row: evaluate(
             model.learner, features, episodes, spec=spec, track=tracker(f"evaluate {name}{row}"), **options

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--clean-only",
         action="store_true",
-        help="enrol clips as they are, not through noise, a room and a telephone too",
+        help="enrol clips as they are, not through noise, a room and a telephone too; with --to as the file says",
     )
     add_shared(parser, "--json")
 
@@ -95,6 +95,8 @@ def _enrolled(arguments: argparse.Namespace) -> FewShotClassifier:
         )
     by_speaker = "speaker" in (arguments.classes, classifier.model.config.view)
     clips = _clips(arguments, by_speaker=by_speaker)
+    if arguments.to and clips:
+        _note_clean_only(classifier.clean_only, arguments.clean_only)
     for label in arguments.forget:
         classifier.forget(_name(label))
     with data_warnings_as_notes():
@@ -111,17 +113,8 @@ def _enrolled(arguments: argparse.Namespace) -> FewShotClassifier:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.to and (arguments.model or arguments.learner or arguments.classes or arguments.clean_only):
-        raise EnrollmentError(
-            "--model, --learner, --classes and --clean-only",
-            found="an enrolment that has its own model, and is clean only or not, already",
-            expected="none of the four beside --to",
-            remedy="Leave them out, or begin a new enrolment.",
-        )
-    if arguments.forget and not arguments.to:
-        raise EnrollmentError(
-            "--forget", found="no enrolment to forget from", expected="--to FILE", remedy="Name the enrolment file."
-        )
+    """Refuse options that contradict each other, and a command without anything to do."""
+    _check_addition(arguments)
     if arguments.speaker is not None and not (arguments.folder or arguments.emotion):
         raise EnrollmentError(
             "--speaker",
@@ -137,6 +130,29 @@ def _check(arguments: argparse.Namespace) -> None:
             "--emotion NAME CLIP [CLIP ...]",
             remedy="Name some clips, or with --to also something to --forget.",
         )
+
+
+def _check_addition(arguments: argparse.Namespace) -> None:
+    """Refuse options of a new enrolment beside --to, and --forget without it."""
+    if arguments.to and (arguments.model or arguments.learner or arguments.classes):
+        raise EnrollmentError(
+            "--model, --learner and --classes",
+            found="an enrolment that has its own model",
+            expected="none of the three beside --to",
+            remedy="Leave them out, or begin a new enrolment.",
+        )
+    if arguments.forget and not arguments.to:
+        raise EnrollmentError(
+            "--forget", found="no enrolment to forget from", expected="--to FILE", remedy="Name the enrolment file."
+        )
+
+
+def _note_clean_only(of_file: bool, of_option: bool) -> None:
+    """Say how clips are added where the file's setting is not that of --clean-only."""
+    if of_file and not of_option:
+        note("the enrolment is clean only: clips are added as they are, not through noise, a room and a telephone too")
+    elif of_option and not of_file:
+        note("the enrolment is not clean only: --clean-only changes nothing, it needs a new enrolment")
 
 
 def _clips(arguments: argparse.Namespace, *, by_speaker: bool) -> dict[str, list[Utterance]]:

@@ -43,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--context-of", choices=("any", "neutral", "one"), help="emotions of these clips (default: any)")
     add("--support-speakers", choices=("any", "one"), help="one: a single speaker speaks the support (default: any)")
     add("--session", action="store_true", help="also score with the voice from the queries, which one speaker speaks")
+    add("--clean-only", action="store_true", help="score supports of clean clips, as 'enroll --clean-only' enrols them")
     add("--episodes", type=count, help="how many (default: 600)")
     add("--seed", type=seed, help="decides which clips are drawn (default: 0)")
     add("--save-episodes", type=Path, metavar="FILE", help="freeze the episodes that were drawn")
@@ -54,13 +55,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print UAR and accuracy with intervals and chance, per-class recall, paired differences, and the gain of a voice.
 
+    Supports are as `enroll` makes them: unless --clean-only is given, of clips under recording conditions too.
     Several processes share the extraction; the first one scores.
     """
-    from ser_fewshot.cli._data import features_of, read_manifests
+    from ser_fewshot.cli._data import features_of, read_manifests, under_conditions_of
     from ser_fewshot.cli._voices import check_voices, gains, scored
     from ser_fewshot.episodes.feasible import feasible_sampler
     from ser_fewshot.episodes.frozen import load_episodes
     from ser_fewshot.evaluation import check_episodes
+    from ser_fewshot.models import with_deviations
 
     _check(arguments)
     device = distributed.compute(arguments.device).device
@@ -76,13 +79,18 @@ def run(arguments: argparse.Namespace) -> None:
     first = next(iter(models.values()))
     normalization = arguments.normalization or first.config.normalization
     features = features_of(first, manifest.utterances, arguments.cache, normalization=normalization, device=device)
+    augmented = () if arguments.clean_only else models.values()
+    under = under_conditions_of(
+        augmented, features.utterances, arguments.cache, normalization=normalization, device=device
+    )
     if not distributed.is_main():
         return
     episodes = _draw(arguments, features.utterances, spec) if frozen is None else frozen
     results: dict[str, Evaluation] = {}
     for name, model in models.items():
         model.learner.to(device)
-        results.update(scored(name, model, features, episodes, spec, session=arguments.session))
+        supports = with_deviations(model.learner, features, under)
+        results.update(scored(name, model, supports, episodes, spec, session=arguments.session))
     gained = gains(results)
     overlap = first.training_set.overlap(features.utterances)
     report = {
@@ -90,6 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         "device": str(device),
         "training_set": overlap.as_dict(),
         "normalization": normalization,
+        "clean_only": not under,
         "view": first.config.view,
         "learners": {name: result.as_dict() for name, result in results.items()},
         "difference_to_first": _differences(results),
@@ -100,6 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     _write(arguments.json, report)
     conditions = f"normalisation {normalization}; {f'view {first.config.view}; ' if first.config.view else ''}"
+    conditions += "clean supports; " if arguments.clean_only else ""
     mark = " ‡" if overlap.found else ""
     _print_scores(results, spec, conditions, mark=mark)
     for name, gain in gained.items():

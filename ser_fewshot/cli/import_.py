@@ -97,7 +97,7 @@ def _write_prior(imported: Imported, path: Path) -> Path | None:
     if imported.prior is None:
         remove(path)
         return None
-    save_enrollment(path, *imported.prior)
+    save_enrollment(path, *imported.prior, clean_only=True)  # it has no clips whose deviations could be known
     return path
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_fewshot.cli._console import counted, data_warnings_as_notes, note, say_json, say_table
 from ser_fewshot.cli._options import add_shared, check_order
+
+if TYPE_CHECKING:
+    from ser_fewshot.classifier import Prediction
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the answer to each clip, an emotion or that it is unknown, and the enrolled clip most alike."""
-    from ser_fewshot.classifier import FewShotClassifier
-
-    check_order(arguments)
-    classifier = FewShotClassifier.load(arguments.enrollment)
-    voice = None if arguments.voice is None else classifier.load_voice(arguments.voice)
-    with data_warnings_as_notes():
-        predictions = classifier.predict(list(arguments.clips), voice=voice, same_speaker=arguments.same_speaker)
-    if n_clips := predictions[0].voice_clips:
-        note(f"the offset of the voice is subtracted, estimated from {counted(n_clips, 'clip')}")
-    elif voice is not None:
-        note("warning: the model has no statistics of speakers: the voice changes nothing")
+    predictions = _predictions(arguments)
     pairs = list(zip(arguments.clips, predictions, strict=True))
     if arguments.json:
         say_json([{"clip": str(clip), **prediction.as_dict()} for clip, prediction in pairs])
@@ -51,3 +45,19 @@ def run(arguments: argparse.Namespace) -> None:
         for clip, prediction in pairs
     )
     say_table(("clip", "emotion", "probability", "nearest enrolled clip", "warnings"), rows)
+
+
+def _predictions(arguments: argparse.Namespace) -> list[Prediction]:
+    """Return the prediction for each clip, and note by what voice."""
+    from ser_fewshot.classifier import FewShotClassifier
+
+    check_order(arguments)
+    classifier = FewShotClassifier.load(arguments.enrollment)
+    voice = None if arguments.voice is None else classifier.load_voice(arguments.voice)
+    with data_warnings_as_notes():
+        predictions = classifier.predict(list(arguments.clips), voice=voice, same_speaker=arguments.same_speaker)
+    if n_clips := predictions[0].voice_clips:
+        note(f"the offset of the voice is subtracted, estimated from {counted(n_clips, 'clip')}")
+    elif voice is not None:
+        note("warning: the model has no statistics of speakers: the voice changes nothing")
+    return predictions

@@ -45,6 +45,11 @@ _STEPS = 60  # of L-BFGS: it has converged
 _DECAY = 1e-4  # of the weights of the temperature, but its offset; else two classes that never mix drive them away
 _HOTTEST = 20.0  # of the logarithm of a temperature: beyond it, a softmax in single precision is flat or a step
 _LARGEST_WEIGHT = 1e6
+LEGAL = (
+    f"a temperature from e^-{_HOTTEST:g} to e^{_HOTTEST:g}, weights of the novelty up to {_LARGEST_WEIGHT:g}, at least "
+    "2 ways and 1 shot"
+)
+"""What the values of a calibration must be, in words."""
 _NEVER = -1e9  # in place of the logit of a class that an episode does not have
 Array = NDArray[np.float64]
 
@@ -76,8 +81,7 @@ class Calibration:
             raise SettingsError(
                 "calibration",
                 found=f"{self}",
-                expected=f"{_CONDITIONS} weights of a temperature from e^-{_HOTTEST:g} to e^{_HOTTEST:g}, "
-                f"{_CONDITIONS + N_EVIDENCE} of the novelty, at least 2 ways and 1 shot",
+                expected=f"{_CONDITIONS} of the temperature and {_CONDITIONS + N_EVIDENCE} of the novelty; {LEGAL}",
                 remedy="Fit it again.",
             )
 

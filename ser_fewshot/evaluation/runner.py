@@ -174,9 +174,12 @@ def evaluate(
 ) -> Evaluation:
     """Adapt to the support of each episode and score its queries.
 
+    Supports are of clean clips, as `FewShotClassifier.enroll` makes them with `clean_only`. To score what it makes by
+    default, under recording conditions too, pass `models.as_enrolled(model, features)` as the features.
+
     Args:
         learner: is not changed.
-        features: of all clips that the episodes name.
+        features: of all clips that the episodes name; their deviations, if there are any, augment each support.
         episodes: what to score on.
         spec: what the episodes were drawn by.
         track: wraps the episodes to show progress.

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ser_fewshot import plugins
-from ser_fewshot.learners._augmented import augmented_support
+from ser_fewshot.learners._augmented import augmented_support, is_augmented
 from ser_fewshot.learners._base import (
     Classifier,
     EmbeddingLearner,
@@ -56,6 +56,7 @@ __all__ = [
     "embed_clips",
     "evaluating",
     "fit_speaker_model",
+    "is_augmented",
     "names",
     "points",
     "settings_of",

@@ -8,8 +8,18 @@ import torch
 from torch import Tensor
 
 from ser_fewshot.frontends import Features
+from ser_fewshot.learners._base import Learner
 
 _MIXUP_WEIGHT = 0.5  # of the way from a clip to what it is under a condition: all of it costs accuracy on clean queries
+
+
+def is_augmented(learner: Learner, embedding: Tensor) -> bool:
+    """Whether the support of a learner is augmented; `embedding` is what it keeps of a clip, (width,) or (frames, dim).
+
+    It is not where the learner adapts its encoder, and so has no embedding of a clip, nor where it compares by a
+    network that was trained on clean ones.
+    """
+    return embedding.ndim == 1 and not learner.must_learn
 
 
 def augmented_support(support: Features, y: Tensor, deviations: Sequence[Tensor]) -> tuple[Features, Tensor]:

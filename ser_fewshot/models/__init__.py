@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ser_fewshot.models.build import build_model, swap_learner, take_encoder, with_view
 from ser_fewshot.models.config import FORMAT, Model, ModelConfig
+from ser_fewshot.models.deviations import as_enrolled, under_conditions, with_deviations
 from ser_fewshot.models.save_load import assemble, load_model, save_model, silence, split_by_prefix, to_store
 
 __all__ = [
     "FORMAT",
     "Model",
     "ModelConfig",
+    "as_enrolled",
     "assemble",
     "build_model",
     "load_model",
@@ -19,5 +21,7 @@ __all__ = [
     "swap_learner",
     "take_encoder",
     "to_store",
+    "under_conditions",
+    "with_deviations",
     "with_view",
 ]

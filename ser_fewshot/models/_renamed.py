@@ -13,12 +13,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ser_fewshot.evaluation.calibration import Calibration
+from ser_fewshot.errors import SettingsError
+from ser_fewshot.evaluation.calibration import LEGAL, Calibration
 from ser_fewshot.settings import fill, require
 
 USUAL_TOP = 0.5
 """The top probability of clips that are nearly unknown, in episodes of four classes."""
 _NEW_WEIGHTS = (0.0, 0.0, 0.0)  # of the last three evidences; the first two, of the spread and one speaker
+_CONDITIONS, _EVIDENCES = 3, 2  # that formats 1 and 2 have weights of
 _ROUNDING = 1e-12  # of a threshold of 0 or 1
 
 _DISCRIMINANT = {
@@ -68,11 +70,19 @@ def without_threshold(config: Mapping[str, Any]) -> dict[str, Any]:
     top probability p. So they are shifted by log p less the log-odds of the threshold: at USUAL_TOP, both rules agree.
 
     Raises:
-        SettingsError: the calibration is none of these formats.
+        SettingsError: the calibration is none of these formats, or has a value that is not legal.
     """
     if config.get("calibration") is None:
         return {**config}
     old = fill(_WithThreshold, config["calibration"], where="config.calibration")
+    sizes = (len(old.temperature), len(old.novelty))
+    require(
+        sizes == (_CONDITIONS, _CONDITIONS + _EVIDENCES),
+        "config.calibration",
+        found=f"{sizes[0]} weights of the temperature and {sizes[1]} of the novelty",
+        expected=f"{_CONDITIONS} and {_CONDITIONS + _EVIDENCES}, as formats 1 and 2 have",
+        remedy="Fit it again.",
+    )
     require(
         0 <= old.threshold <= 1,
         "config.calibration.threshold",
@@ -80,13 +90,22 @@ def without_threshold(config: Mapping[str, Any]) -> dict[str, Any]:
         expected="a number from 0 to 1",
         remedy="Fit it again.",
     )
+    try:
+        return {**config, "calibration": asdict(_converted(old))}
+    except SettingsError as error:
+        raise SettingsError(
+            "config.calibration", found=f"{config['calibration']}", expected=LEGAL, remedy="Fit it again."
+        ) from error
+
+
+def _converted(old: _WithThreshold) -> Calibration:
+    """Return the present calibration of an old one; see `without_threshold`."""
     threshold = min(max(old.threshold, _ROUNDING), 1 - _ROUNDING)
     shift = math.log(USUAL_TOP) - math.log(threshold / (1 - threshold))
     offset, of_ways, of_shots, *of_evidence = (*old.novelty, *_NEW_WEIGHTS)
-    new = Calibration(
+    return Calibration(
         temperature=(*old.temperature, *_NEW_WEIGHTS[:2]),
         novelty=(offset + shift, of_ways, of_shots, *_NEW_WEIGHTS[:2], *of_evidence),
         most_ways=old.most_ways,
         most_shots=old.most_shots,
     )
-    return {**config, "calibration": asdict(new)}

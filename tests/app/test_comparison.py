@@ -2,7 +2,7 @@
 
 from visitors import enrolled, models, packaged, recording
 
-from app import handlers
+from app import comparison, handlers
 from app.comparison import compare
 from app.models import LEARNERS
 from app.notes import Code
@@ -24,6 +24,18 @@ def test_learners_are_compared_on_the_enrolled_clips_and_change_neither_session_
     assert models().empty("emotion", learner="protonet").labels == ()
     session = enrolled({"low": 2, "high": 2}, by=packaged())
     assert [row.note for row in compare(session, History(), models=packaged())] == [None] * len(LEARNERS)
+
+
+def test_what_is_scored_is_adapted_to_as_clips_are_enrolled(monkeypatch):
+    seen, evaluate = {}, comparison.evaluate
+
+    def watched(learner, features, *given, **named):
+        seen[type(learner).__name__] = {len(one) for one in features.deviations}
+        return evaluate(learner, features, *given, **named)
+
+    monkeypatch.setattr(comparison, "evaluate", watched)
+    compare(THREE, History(), models=models(), learners=["ridge", "maml"])
+    assert seen == {"Ridge": {3}, "MAML": {0}}
 
 
 def test_learners_that_cannot_be_compared_say_why(tmp_path):

@@ -1,5 +1,7 @@
 """Map, leave-one-out confusion, hints and doubts of an enrolment."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from app.notes import Code
 from app.session import History, Session
 from ser_fewshot.classifier import FewShotClassifier, NearestClip, Prediction
 from ser_fewshot.classifier.enrollment import Enrolled
+from ser_fewshot.frontends import stack
 from ser_fewshot.models import silence
 
 THREE = enrolled({"low": 3, "high": 3, "shrill": 3})
@@ -102,6 +105,25 @@ def test_the_confusion_rate_is_of_the_two_labels_alone():
 )
 def test_a_prediction_comes_with_why_it_may_be_wrong(session, prediction, expected):
     assert {note.code for note in doubts_of(session.enrolment.classifier, prediction)} == expected
+
+
+def test_leave_one_out_adapts_to_clips_under_recording_conditions_as_the_classifier_does():
+    model = models().empty("emotion").model
+    generator, width = torch.Generator().manual_seed(0), silence(model).x.shape[1]
+    columns = {}
+    for label in ("low", "high"):
+        clips = tuple(torch.randn(8, width, generator=generator))
+        deviations = tuple(3 * torch.randn(8, 3, width, generator=generator))
+        columns[label] = Enrolled(clips, tuple(f"{label} {number}" for number in range(8)), deviations=deviations)
+    expected = []
+    for label, members in columns.items():
+        for row, clip in enumerate(members.clips):
+            rest = members.select([other for other in range(8) if other != row])
+            state = FewShotClassifier(model, {**columns, label: rest})._state
+            expected.append((label, list(columns)[int(state.classifier(stack([clip])).argmax())]))
+    assert list(leave_one_out(FewShotClassifier(model, columns), columns)) == expected
+    clean = {label: replace(members, deviations=()) for label, members in columns.items()}
+    assert list(leave_one_out(FewShotClassifier(model, clean), clean)) != expected
 
 
 @pytest.mark.parametrize(("learner", "most"), [("protonet", 60), ("finetune", 10)])

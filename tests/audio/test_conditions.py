@@ -37,9 +37,19 @@ def test_a_clip_always_comes_out_the_same_and_others_differ(condition):
     assert np.isfinite(simulate(condition, np.zeros(1_600, dtype=np.float32))).all()
 
 
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_rounding_a_clip_draws_no_other_noise_or_room_and_another_duration_does(condition):
+    wave = tone(0.6, hertz=400)
+    steps = np.random.default_rng(0).integers(-1, 2, len(wave)).astype(np.float32)
+    found, rounded = simulate(condition, wave), simulate(condition, wave + steps / 2**15)
+    assert len(found) == len(rounded)
+    assert np.abs(found - rounded).max() < 1e-3
+    assert len(simulate("noise", tone(0.7))) - 0.7 * SAMPLE_RATE != len(simulate("noise", wave)) - 0.6 * SAMPLE_RATE
+
+
 def test_noise_goes_on_before_and_after_the_speech_at_5_to_15_db():
-    for hertz in range(300, 320):
-        wave = tone(1.0, hertz=hertz)
+    for number in range(20):
+        wave = tone(1.0 + 0.01 * number, hertz=300 + number)
         found = simulate("noise", wave)
         longer = (len(found) - len(wave)) / SAMPLE_RATE
         assert 0.6 <= longer <= 2.0

@@ -7,7 +7,7 @@ import math
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from synthetic import CALIBRATION, small_model
 from torch import Tensor
 
-from ser_fewshot.classifier import enrollment, enrollment_file
+from ser_fewshot.classifier import FewShotClassifier, enrollment, enrollment_file
 from ser_fewshot.classifier.enrollment import Enrolled, Enrollment
 from ser_fewshot.classifier.enrollment_file import load_enrollment, save_enrollment
 from ser_fewshot.errors import CheckpointError, EnrollmentError
@@ -55,11 +55,11 @@ def assert_refused(path: Path, *, match: str | None = None) -> None:
     assert len(str(caught.value)) < 1500
 
 
-def rewrite(path: Path, change: Change) -> None:
+def rewrite(path: Path, change: Change, **more: str) -> None:
     tensors, metadata = read_tensors(path)
     config, classes = json.loads(metadata["config"]), json.loads(metadata["classes"])
     change(tensors, config, classes)
-    written = {"config": json.dumps(config), "classes": json.dumps(classes)}
+    written = {"config": json.dumps(config), "classes": json.dumps(classes), **more}
     path.write_bytes(safetensors.torch.save(tensors, written))
 
 
@@ -69,7 +69,7 @@ def test_an_enrolment_comes_back_bit_for_bit(learner, tmp_path):
     for sizes in ((), (1,), (2, 3), (1,) * 30):
         before = enrolled(model, *sizes)
         save_enrollment(tmp_path / "folder" / "file", model, before)
-        loaded, after = load_enrollment(tmp_path / "folder" / "file")
+        loaded, after, _ = load_enrollment(tmp_path / "folder" / "file")
         assert loaded.config == model.config
         assert list(after) == list(before)
         for label, members in before.items():
@@ -87,7 +87,7 @@ def test_an_enrolment_comes_back_bit_for_bit(learner, tmp_path):
 def test_a_calibration_travels_with_the_enrolment(tmp_path):
     model = small_model(calibration=CALIBRATION)
     save_enrollment(tmp_path / "file", model, enrolled(model, 2, 3, 3))
-    loaded, classes = load_enrollment(tmp_path / "file")
+    loaded, classes, _ = load_enrollment(tmp_path / "file")
     assert loaded.config.calibration == CALIBRATION
     assert Enrollment.of(loaded, classes).temperature == CALIBRATION.temperature_at(Conditions(n_way=3, k_shot=8 / 3))
     assert Enrollment.of(loaded, {}).temperature == 1
@@ -233,9 +233,26 @@ def test_an_enrolment_too_large_to_adapt_to_is_refused(saved, monkeypatch):
         Enrollment.of(model, enrolled(model, 2, 3))
 
 
+@pytest.mark.parametrize("chosen", [True, False])
+def test_whether_clips_are_enrolled_clean_only_is_in_the_file_and_in_old_ones_as_their_clips_are(chosen, saved):
+    model = small_model()
+    clean = {label: replace(one, deviations=()) for label, one in enrolled(model, 2, 3).items()}
+    for classes in (clean, enrolled(model, 2, 3)):
+        save_enrollment(saved, model, classes, clean_only=chosen)
+        assert load_enrollment(saved)[2] == FewShotClassifier.load(saved).clean_only == chosen
+        rewrite(saved, lambda *_: None)  # without the setting, as in a file of version 0.1.0
+        assert load_enrollment(saved)[2] == (classes is clean)
+
+
+def test_a_setting_that_is_neither_true_nor_false_is_refused(saved):
+    for text in ("1", "null", "no"):
+        rewrite(saved, lambda *_: None, clean_only=text)
+        assert_refused(saved)
+
+
 def test_control_characters_in_names_of_clips_do_not_reach_a_terminal(saved):
     rewrite(saved, with_classes(lambda c: c[0].update(clips=["\x1b[2J", "a\nb"])))
-    _, after = load_enrollment(saved)
+    _, after, _ = load_enrollment(saved)
     assert after["class 0"].names == ("\N{REPLACEMENT CHARACTER}[2J", "a\N{REPLACEMENT CHARACTER}b")
 
 

@@ -23,8 +23,9 @@ from tolerance import assert_near
 from views import model_of_two_views
 
 from ser_fewshot import FewShotClassifier, Prediction
+from ser_fewshot.assets import DEMO
 from ser_fewshot.audio import Clip, load
-from ser_fewshot.classifier import enrollment, enrollment_file
+from ser_fewshot.classifier import enrollment, enrollment_file, recognise
 from ser_fewshot.encoders import View
 from ser_fewshot.errors import (
     AdaptationError,
@@ -38,6 +39,7 @@ from ser_fewshot.evaluation.novelty import Conditions
 from ser_fewshot.learners import EmbeddingLearner, Learner, names
 from ser_fewshot.models import save_model
 
+SPOKEN = ("anger", "fear", "sadness")
 PITCHES = {"low": 120.0, "middle": 300.0, "high": 900.0, "shrill": 1900.0}
 
 
@@ -161,7 +163,68 @@ def test_a_head_is_fitted_to_recording_conditions_too_and_all_that_users_see_is_
     both.save(tmp_path / "both")
     again = FewShotClassifier.load(tmp_path / "both")
     assert again.predict(query) == one
-    assert again.clean_only != augments
+    assert not again.clean_only
+
+
+def test_a_clip_that_was_enrolled_clean_only_and_is_enrolled_again_is_augmented_too():
+    model = small_model()
+    alone, whole = (FewShotClassifier(model, clean_only=only) for only in (True, False))
+    for made in (alone, whole):
+        made.enroll({label: clips(label, 0, 1) for label in ("low", "high")})
+    both = FewShotClassifier(model, alone.members, clean_only=False)
+    with pytest.warns(DataWarning, match="it counts once"):
+        both.add("low", clips("low", 0, 1))
+    assert [len(one) for one in both.members["low"].deviations] == [3, 3]
+    assert both.enrolled == alone.enrolled
+    with pytest.warns(DataWarning, match="it counts once"):
+        both.add("high", clips("high", 0, 1))
+    assert_close(both.predict(clips("low", 5)[0]), whole.predict(clips("low", 5)[0]))
+
+
+def test_too_many_clips_are_refused_before_any_is_embedded(monkeypatch):
+    made = classifier("ridge", "low", "high")  # 6 clips and 18 under conditions
+    monkeypatch.setattr(enrollment, "MOST_CLIPS", 30)
+    made.add("shrill", clips("shrill", 0))
+    monkeypatch.setattr(recognise, "embedded", lambda *_: pytest.fail("a clip was embedded"))
+    with pytest.raises(EnrollmentError, match=r"8 clips, and 24 times one .*; expected at most 30"):
+        made.add("shrill", clips("shrill", 1))
+    with pytest.raises(EnrollmentError, match=r"8 clips, and 24 times one .*; expected at most 30"):
+        made.enroll({label: clips(label, 0, 1, 2, 3) for label in ("low", "high")})
+
+
+def test_many_clips_are_embedded_some_at_a_time(monkeypatch):
+    sizes: list[int] = []
+    embed = recognise.analyse
+    monkeypatch.setattr(
+        recognise, "analyse", lambda frontend, waves: sizes.append(len(waves)) or embed(frontend, waves)
+    )
+    whole = classifier("ridge", *PITCHES)
+    monkeypatch.setattr(recognise, "_AT_ONCE", 5)
+    parts = classifier("ridge", *PITCHES)
+    assert sizes == [12, 36, 5, 15, 5, 15, 2, 6]
+    assert parts.enrolled == whole.enrolled
+    assert_close(parts.predict(clips("low", 5)[0]), whole.predict(clips("low", 5)[0]))
+
+
+def test_rounding_the_enrolled_clips_by_a_bit_moves_no_probability():
+    waves = {label: [load(DEMO / f"{label}_en-{who}_1.ogg").waveform for who in ("f1", "m7")] for label in SPOKEN}
+    queries = [load(DEMO / f"{label}_en-us-m1_2.ogg") for label in SPOKEN]
+    found = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        made = FewShotClassifier.from_pretrained()
+        bit = {label: [rng.integers(-1, 2, len(wave)) * (seed > 0) for wave in those] for label, those in waves.items()}
+        made.enroll(
+            {
+                label: [
+                    (16_000, (wave + steps / 2**15).astype(np.float32))
+                    for wave, steps in zip(those, bit[label], strict=True)
+                ]
+                for label, those in waves.items()
+            }
+        )
+        found.append([list(one.probabilities.values()) for one in made.predict(queries)])
+    assert np.abs(np.array(found[1:]) - found[0]).max() < 0.01
 
 
 @BOTH_KINDS

@@ -62,6 +62,21 @@ def test_the_default_model_is_used_where_none_is_named(ok):
     assert json.loads(ok("predict", "e.ser", DEMO / "anger_en-f1_1.ogg", "--json"))[0]["label"] == "anger"
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_clips_are_added_as_the_file_says_and_a_note_says_so_where_the_option_differs(clean, run, ok, room):
+    option = ["--clean-only"] if clean else []
+    named = [part for name in ("anger", "fear") for part in ("--emotion", name, DEMO / f"{name}_en-f1_1.ogg")]
+    ok("enroll", *named, "--model", room / "model", "--out", "e.ser", *option)
+    added = ["enroll", "--emotion", "awe", DEMO / "sadness_en-f1_1.ogg", "--to", "e.ser", "--out"]
+    for given, differs in ((option, False), ([] if clean else ["--clean-only"], True)):
+        code, _, err = run(*added, f"{differs}.ser", *given)
+        assert (code, "clean only" in err) == (0, differs)
+        again = FewShotClassifier.load(f"{differs}.ser")
+        assert again.clean_only == clean
+        assert len(again.members["awe"].deviations[0]) == (0 if clean else 3)
+    assert "clean only" not in run("enroll", "--forget", "fear", "--to", "e.ser", "--out", "f.ser")[2]
+
+
 def test_speakers_are_enrolled_with_the_view_of_speakers(ok, tmp_path):
     save_model(model_of_two_views(), tmp_path / "model", card="")
     voices = [part for voice in ("en-f1", "en-m7") for part in ("--emotion", voice, *DEMO.glob(f"*_{voice}_1.ogg"))]

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from synthetic import small_model
+from synthetic import small_model, with_voices
 from views import model_of_two_views
 
 from cli.rooms import DEMO, EPISODE
@@ -40,6 +40,25 @@ def test_evaluate_takes_the_view_of_its_label_and_prints_it(ok, room, tmp_path):
         assert found[label, "emotion"]["learners"] == found[label, "speaker"]["learners"]
     plain = ok("evaluate", "--manifest", DEMO_MANIFEST, "--model", room / "model", *EPISODE, "--label", "speaker")
     assert "view" not in plain
+
+
+def test_evaluate_scores_supports_as_enroll_makes_them_or_clean_ones(ok, tmp_path):
+    save_model(small_model("ridge"), tmp_path, card="")
+    options = ("evaluate", "--manifest", DEMO_MANIFEST, "--model", tmp_path, *EPISODE, "--learner", "ridge", "maml")
+    assert "clean supports" not in ok(*options)
+    assert "clean supports" in ok(*options, "--clean-only")
+    both, alone = (json.loads(ok(*options, *more, "--json", "-")) for more in ((), ("--clean-only",)))
+    assert (both["clean_only"], alone["clean_only"]) == (False, True)
+    assert both["learners"]["ridge"]["uar_per_episode"] != alone["learners"]["ridge"]["uar_per_episode"]
+    assert both["learners"]["maml"] == alone["learners"]["maml"]
+
+
+def test_scores_with_a_voice_are_of_supports_as_enroll_makes_them_too(ok, tmp_path):
+    save_model(with_voices(small_model("ridge")), tmp_path, card="")
+    options = ("evaluate", "--manifest", DEMO_MANIFEST, "--model", tmp_path, *EPISODE, "--session", "--context", "1")
+    both, alone = (json.loads(ok(*options, *more, "--json", "-"))["learners"] for more in ((), ("--clean-only",)))
+    for row in ("ridge", "ridge + voice", "ridge + session"):
+        assert both[row]["uar_per_episode"] != alone[row]["uar_per_episode"]
 
 
 def test_evaluate_says_how_many_episodes_diverged(run, tmp_path):

@@ -118,7 +118,7 @@ def test_an_enrolment_carries_the_encoder_and_answers_as_before(tmp_path):
     classifier.enroll({"low": clips[:2], "high": clips[2:4]})
     before = classifier.predict(clips[4:])
     classifier.save(tmp_path / "mine.enrollment")
-    model, _ = load_enrollment(tmp_path / "mine.enrollment")
+    model, _, _ = load_enrollment(tmp_path / "mine.enrollment")
     assert_same(model, classifier.model)
     again = FewShotClassifier.load(tmp_path / "mine.enrollment")
     assert again.predict(clips[4:]) == before

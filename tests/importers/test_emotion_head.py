@@ -56,7 +56,7 @@ def says(model, wave: Tensor, *, normalize: bool) -> Tensor:
 
 def classifier_of(imported: Imported, folder: Path) -> FewShotClassifier:
     """What the file of the prior becomes."""
-    save_enrollment(folder / "prior.safetensors", *imported.prior)
+    save_enrollment(folder / "prior.safetensors", *imported.prior, clean_only=True)
     return FewShotClassifier.load(folder / "prior.safetensors")
 
 

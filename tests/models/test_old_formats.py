@@ -106,6 +106,15 @@ def test_a_threshold_becomes_the_prior_that_decides_alike_where_the_top_probabil
         if 0 < threshold < 1:  # a clip of that novelty is now just unknown
             assert 1 / (1 + math.exp(-logit(threshold) - shift)) == pytest.approx(USUAL / (1 + USUAL))
         assert (shift > 0) == (threshold < 0.5)
+    for damage, shown in (
+        ({"temperature": [0.5] * 5}, "found 5 weights of the temperature and 5 of the novelty; expected 3 and 5"),
+        ({"novelty": [0.5] * 10}, "found 3 weights of the temperature and 10 of the novelty; expected 3 and 5"),
+        ({"novelty": [9e9] + [0.0] * 4}, r"'novelty': \[9000000000.0, 0.0, 0.0, 0.0, 0.0\]"),
+    ):
+        whole = config["calibration"] | {"threshold": 0.6} | damage
+        path.write_text(json.dumps(config | {"calibration": whole}))
+        with pytest.raises(CheckpointError, match=shown):
+            load_model(tmp_path)
     for damage in (-0.1, 1.1, math.nan, "0.5", None):
         path.write_text(json.dumps(config | {"calibration": config["calibration"] | {"threshold": damage}}))
         with pytest.raises(CheckpointError, match="calibration"):
