@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from _models import as_enrolled
 from _recipe import KEPT, Recipe, Rows
 
 from ser_fewshot.episodes import Episode, EpisodeSpec, Ids
@@ -32,14 +33,21 @@ class Voices:
 
     @classmethod
     def of(cls, model: Model, own: FeatureSet, others: FeatureSet) -> Voices:
-        """Fit the offsets to features of other corpora, and embed those of a corpus."""
-        model = with_speakers(model, others)
+        """Embed the clips of a corpus; a model without offsets of speakers is fitted to features of other corpora."""
+        model = model if model.speakers else with_speakers(model, others)
         return cls(model, FeatureSet(own.utterances, tuple(embed_clips(model.learner, own.clips))))
+
+    def as_enrolled(self) -> Voices:
+        """Augment every support, as `FewShotClassifier.enroll` does."""
+        return replace(self, own=as_enrolled(self.model, self.own))
 
     def through(self, condition: str, found: FeatureSet) -> Voices:
         """Add clips under a condition, with ids of their own."""
         renamed = tuple(replace(clip, id=f"{condition}: {clip.id}") for clip in found.utterances)
-        return replace(self, own=FeatureSet(self.own.utterances + renamed, (*self.own.clips, *found.clips)))
+        clips = (*self.own.clips, *found.clips)
+        none = tuple(clip.new_empty(0, len(clip)) for clip in found.clips) if self.own.deviations else ()
+        deviations = (*self.own.deviations, *none)
+        return replace(self, own=FeatureSet(self.own.utterances + renamed, clips, deviations=deviations))
 
     def rows(self, recipe: Recipe, support: str, spec: EpisodeSpec) -> Rows:
         """Return a row for each number and kind of clips, and for sessions; none where the corpus has too few clips.

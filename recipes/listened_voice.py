@@ -1,12 +1,12 @@
 r"""What is it worth to know a voice, from clips of the query speaker without labels? By number, kind and recording.
 
 4-way 5-shot by emotion; one speaker, new to the support, speaks all queries of an episode. The embeddings of these
-queries are shifted by the MAP offset of the voice (`ser_fewshot.learners.SpeakerModel`, fitted on the other corpora),
+queries are shifted by the MAP offset of the voice (`ser_fewshot.learners.SpeakerModel`, fitted on other corpora),
 which is estimated from clips beside the queries or, in a session, from the queries themselves. In a skewed session one
 class has five queries and each other class one. With no clips, only the offsets of support speakers are subtracted;
 where nobody speaks several classes, as in URDU, nothing else can be measured. All rows give UAR with the offset and
-without it, and the paired gain on the same queries. Peers are other embeddings with offsets of their own, so that the
-gain is not that of one model.
+without it, and the paired gain on the same queries. The default model adapts to supports as they are enrolled. Peers
+are other embeddings with offsets of their own and supports as recorded, so that the gain is not that of one model.
 
     uv run ser-fewshot import path/to/whisper-base-encoder --layer 1 --out runs/whisper
     uv run python recipes/listened_voice.py --corpora ../shared/corpora \
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         own, others = ([clip for clip in clips if (clip.corpus == corpus) == mine] for mine in (True, False))
         rest = few_speakers(others, n=SMOKE_OTHERS) if recipe.arguments.smoke else others
         model, _ = recipe.pretrained(corpus, clips)
-        voices = Voices.of(model, features_of(model, own), features_of(model, rest))
+        voices = Voices.of(model, features_of(model, own), features_of(model, rest)).as_enrolled()
         rows: Rows = {}
         for support, spec in SUPPORTS.items():
             rows |= voices.rows(recipe, support, spec)

@@ -112,10 +112,10 @@ VOICES = (
 )
 
 EMOTIONS = {
-    "anger": Prosody(pitch=12, span=80, tempo=1.06, gap=0, mark="!", level=-22, tilt=2.0, breath=-60, tremor=0),
+    "anger": Prosody(pitch=2, span=60, tempo=1.12, gap=0, mark="!", level=-22, tilt=3.0, breath=-60, tremor=0),
     "boredom": Prosody(pitch=-8, span=12, tempo=0.86, gap=0, mark=".", level=-26, tilt=-1.0, breath=-60, tremor=0),
-    "fear": Prosody(pitch=36, span=28, tempo=1.12, gap=0, mark=",", level=-26, tilt=0.5, breath=-20, tremor=0.6),
-    "happiness": Prosody(pitch=30, span=92, tempo=1.0, gap=0, mark="?", level=-24, tilt=0.6, breath=-60, tremor=0),
+    "fear": Prosody(pitch=36, span=28, tempo=1.2, gap=0, mark=",", level=-26, tilt=0.5, breath=-20, tremor=0.6),
+    "happiness": Prosody(pitch=40, span=92, tempo=1.0, gap=0, mark="?", level=-24, tilt=0.6, breath=-60, tremor=0),
     "sadness": Prosody(pitch=0, span=26, tempo=0.94, gap=2, mark=".", level=-28, tilt=-2.5, breath=-26, tremor=0.15),
 }
 

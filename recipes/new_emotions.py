@@ -3,8 +3,8 @@
 Emotions and speakers of EmoGator's meta-train, -validation and -test parts are disjoint (`_emogator.py`). 5-way 1-shot
 and 5-shot are on the eight emotions of the test part. 20-way 5-shot asks for more than eight, so it is on all emotions,
 and only its speakers are new. The episodes are frozen in recipes/episodes. Learners on log-mel frames are trained on
-the train part, and the epoch is chosen on the validation part. The default model, trained on acted speech with disgust,
-fear and surprise, and ridge regression on functionals are not trained on EmoGator.
+the train part, and the epoch is chosen on the validation part. Ridge regression on functionals and the default model,
+whose supports are as `enroll` makes them, are not trained on EmoGator.
 
     uv run python recipes/new_emotions.py --corpora DIR --learners protonet ridge
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import _emogator
 from _emogator import CORPUS, Split
-from _models import features_of
+from _models import as_enrolled, features_of
 from _protocols import list_of
 from _recipe import LOGMEL, STATISTICS, TRAINED, Recipe, Rows, options, rows_of, score, with_models
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     default, words = recipe.pretrained(CORPUS, clips)
     scored = {**trained(recipe, split, clips), words: default}
     test = split.clips("test", clips, every_emotion=True)
-    of_learners, of_default = features_of(build_model(LOGMEL), test), features_of(default, test)
+    of_learners, of_default = features_of(build_model(LOGMEL), test), as_enrolled(default, features_of(default, test))
     rows: Rows = {}
     for name, (drawn, spec) in _emogator.protocols(split, clips).items():
         try:

@@ -1,4 +1,4 @@
-"""Quickstart: enrol three emotions from three clips each, add a fourth, recognise clips of other speakers."""
+"""Quickstart: enrol three emotions from five clips each, add a fourth, recognise clips of other speakers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import as_enrolled
 
 DEMO_MANIFEST = DEMO / "clips.csv"
-SPEC = EpisodeSpec(n_way=4, k_shot=3, n_query=4, query_speaker="disjoint")
+SPEC = EpisodeSpec(n_way=4, k_shot=5, n_query=4, query_speaker="disjoint")
 
 Recognised = tuple[tuple[str, str, Prediction], ...]
 """(clip, true label, prediction) of each query."""
@@ -102,12 +102,18 @@ def quickstart(
     episode = sampler.draw(0)
     steps, predictions = _run(classifier, episode, features, say)
     enrolled = as_enrolled(classifier.model, features, cache=stored)
-    evaluation = evaluate(classifier.model.learner, enrolled, sampler.draw_many(n_episodes), spec=SPEC)
+    evaluation = evaluate(
+        classifier.model.learner,
+        enrolled,
+        sampler.draw_many(n_episodes),
+        spec=SPEC,
+        speakers=classifier.model.speakers,
+    )
     score, chance = interval(evaluation.uar), f"{100 * evaluation.chance:.0f} %"
     say(f"Over {n_episodes} such runs with other clips and emotions: UAR {score} % (95 % CI), chance {chance}.")
     write_report(
         out,
-        title=f"Four emotions from three clips each: {corpus or 'synthetic demo'}",
+        title=f"Four emotions from five clips each: {corpus or 'synthetic demo'}",
         notice=notice,
         steps=steps,
         predictions=predictions,
@@ -185,8 +191,11 @@ def _run(
         {label: _load(ids, by_id) for label, ids in zip(episode.classes, part, strict=True)}
         for part in (episode.support, episode.query)
     )
+    speakers = {
+        label: [by_id[name].speaker for name in ids] for label, ids in zip(episode.classes, episode.support, strict=True)
+    }
     steps: list[str] = []
-    for line in _enroll(classifier, support, queries):
+    for line in _enroll(classifier, support, queries, speakers):
         steps.append(line)
         say(line)
     predictions = tuple(
@@ -205,11 +214,14 @@ def _run(
 
 
 def _enroll(
-    classifier: FewShotClassifier, support: Mapping[str, list[Clip]], queries: Mapping[str, list[Clip]]
+    classifier: FewShotClassifier,
+    support: Mapping[str, list[Clip]],
+    queries: Mapping[str, list[Clip]],
+    speakers: Mapping[str, list[str | None]],
 ) -> Iterator[str]:
     """Enrol all classes but the last, recognise clips of that one, and add it; yield each step in words."""
     *first, new = support
-    classifier.enroll({label: support[label] for label in first})
+    classifier.enroll({label: support[label] for label in first}, speakers={label: speakers[label] for label in first})
     yield f"Enrolled {', '.join(first)} from {SPEC.k_shot} clips each."
     before = classifier.predict(queries[new])
     closest = sorted({prediction.label for prediction in before})
@@ -217,7 +229,7 @@ def _enroll(
     if classifier.model.config.calibration is not None:
         flagged = sum(prediction.unknown for prediction in before)
         yield f"It calls {flagged} of these {len(before)} unknown."
-    classifier.add(new, support[new])
+    classifier.add(new, support[new], speakers=speakers[new])
     yield f"Added {new} from {SPEC.k_shot} clips; the other clips were not needed again."
 
 

@@ -72,9 +72,9 @@ def test_the_story_holds_together_and_the_page_says_the_same(call, tmp_path):
     text = "\n".join(story)
     for part in (
         "SYNTHETIC",
-        f"Enrolled {', '.join(result.enrolled)} from 3 clips each",
+        f"Enrolled {', '.join(result.enrolled)} from 5 clips each",
         f"Clips of {result.added}, which nobody has taught it yet",
-        f"Added {result.added} from 3 clips",
+        f"Added {result.added} from 5 clips",
         f"Recognised {result.correct} of 16",
         "% sure",
         f"UAR {100 * result.uar:.1f} ±",

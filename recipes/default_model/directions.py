@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ def meta_train(sets: Mapping[str, FeatureSet], speakers: SpeakerModel, settings:
         directions = _Directions(width, settings.n)
         _train(directions, head, sets, speakers, settings)
     directions.copy_to(cast("Discriminant", head.encoder))
-    return cast("Ridge", head.requires_grad_(False))
+    return head.requires_grad_(False)
 
 
 def _train(
@@ -132,8 +132,11 @@ def _train(
     """Train directions, and the sharpness of the head, in place."""
     clips = {name: _Clips(features) for name, features in sets.items()}
     tasks = _tasks(sets, settings.seed)
-    slow, fast = {"params": [directions.map]}, {"params": [directions.log_gain, head.log_sharpness], "lr": _FAST}
-    optimiser = torch.optim.AdamW([slow, fast], lr=settings.rate, weight_decay=0.0)
+    groups: list[dict[str, Any]] = [
+        {"params": [directions.map]},
+        {"params": [directions.log_gain, head.log_sharpness], "lr": _FAST},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warm(step) * _cosine(step, settings.steps))
     for _ in range(settings.steps):
         optimiser.zero_grad()
@@ -247,14 +250,25 @@ def _tasks(sets: Mapping[str, FeatureSet], seed: int) -> Iterator[tuple[str, Map
 def _samplers(features: FeatureSet, seed: int) -> dict[int, list[EpisodeSampler]]:
     """Return number of a kind -> samplers of all sizes that the clips allow."""
     found: dict[int, list[EpisodeSampler]] = {}
-    for (number, kind), n_way, k_shot in product(enumerate(_KINDS), WAYS, SHOTS):
-        for n_query in _QUERIES:
-            spec = EpisodeSpec(n_way=n_way, k_shot=k_shot, n_query=n_query, **kind)  # type: ignore[arg-type]
-            try:
-                sampler = EpisodeSampler(features.utterances, spec, seed=seed)
-                sampler.draw(0)
-            except EpisodeError:
+    for number, kind in enumerate(_KINDS):
+        failed: list[tuple[int, int]] = []
+        for n_way, k_shot in product(WAYS, SHOTS):
+            if any(n_way >= ways and k_shot >= shots for ways, shots in failed):  # to draw in vain takes seconds
                 continue
-            found.setdefault(number, []).append(sampler)
-            break
+            specs = [EpisodeSpec(n_way=n_way, k_shot=k_shot, n_query=n, **kind) for n in _QUERIES]  # type: ignore[arg-type]
+            sampler = next((one for spec in specs if (one := _possible(features, spec, seed))), None)
+            if sampler:
+                found.setdefault(number, []).append(sampler)
+            else:
+                failed.append((n_way, k_shot))
     return found
+
+
+def _possible(features: FeatureSet, spec: EpisodeSpec, seed: int) -> EpisodeSampler | None:
+    """Return the sampler of a spec; None where the clips do not allow an episode."""
+    try:
+        sampler = EpisodeSampler(features.utterances, spec, seed=seed)
+        sampler.draw(0)
+    except EpisodeError:
+        return None
+    return sampler

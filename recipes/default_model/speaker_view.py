@@ -52,7 +52,8 @@ def _whitener(rest: Tensor) -> Tensor:
     shrunk = (1 - _SHRINKAGE) * covariance
     shrunk.diagonal().add_(_SHRINKAGE * covariance.diagonal().mean())
     values, vectors = torch.linalg.eigh(shrunk)
-    return ((vectors * values.rsqrt()) @ vectors.T).float()
+    whitener: Tensor = (vectors * values.rsqrt()) @ vectors.T
+    return whitener.float()
 
 
 def _weighted(x: Tensor, speakers: Sequence[str], corpora: Sequence[str]) -> Tensor:
@@ -63,7 +64,8 @@ def _weighted(x: Tensor, speakers: Sequence[str], corpora: Sequence[str]) -> Ten
     offsets = centred(means, [corpus_of[name] for name in names]).double()
     variances, axes = torch.linalg.eigh(offsets.T @ offsets / len(offsets))
     shares = variances.clamp_min(0) / (variances.clamp_min(0) + 1)
-    return (axes * shares.pow(_POWER).clamp_min(_LEAST)).float()
+    weighted: Tensor = axes * shares.pow(_POWER).clamp_min(_LEAST)
+    return weighted.float()
 
 
 def centred(z: Tensor, groups: Sequence[str]) -> Tensor:

@@ -40,6 +40,8 @@ def recipe(tmp_path, monkeypatch) -> Path:
     few = FitSettings(directions=DirectionSettings(n=3, steps=2, tasks=1), calibration_episodes=2)
     monkeypatch.setattr(train_default, "SETTINGS", few)
     monkeypatch.setattr("default_model.fit._calibration", lambda *_: CALIBRATION)  # test_fit.py tests it
+    monkeypatch.setattr("default_model.directions.WAYS", (3,))
+    monkeypatch.setattr("default_model.directions.SHOTS", (1,))
     monkeypatch.setattr(train_default, "RESULTS", tmp_path / "none")
     folders = {name: tmp_path / ("some" if name == "urdu" else "others") / name for name in NAMES}
     scans = {name: Scan(name, tuple(labelled(folder)), ()) for name, folder in folders.items()}
