@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ser_fewshot import models
+from ser_fewshot.audio.conditions import Condition
 from ser_fewshot.corpora import Utterance
 from ser_fewshot.frontends import FeatureCache, FeatureSet, default_directory, extract
 from ser_fewshot.models import Model
 
 
-def features_of(model: Model, clips: Sequence[Utterance]) -> FeatureSet:
-    """Return the features of clips, from the user's cache or computed."""
-    return extract(model.frontend, clips, cache=_cache(model), normalization=model.config.normalization)
+def features_of(model: Model, clips: Sequence[Utterance], *, condition: Condition | None = None) -> FeatureSet:
+    """Return the features of clips, under a condition if one is given, from the user's cache or computed."""
+    normalization = model.config.normalization
+    return extract(model.frontend, clips, cache=_cache(model), normalization=normalization, condition=condition)
 
 
 def as_enrolled(model: Model, embedded: FeatureSet) -> FeatureSet:

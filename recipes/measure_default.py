@@ -27,24 +27,27 @@ import argparse
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from _microphones import CONDITIONS, Wave, record
-from _models import as_enrolled, features_of
+from _models import features_of
 from _protocols import frozen
 from _trials import Trial, measured
+from torch import Tensor
 
 from ser_fewshot import audio, corpora
+from ser_fewshot.audio.conditions import CONDITIONS as CONDITIONS_OF_ENROLMENT
 from ser_fewshot.compute.versions import processor
 from ser_fewshot.corpora import Utterance
-from ser_fewshot.encoders import View
+from ser_fewshot.encoders import Discriminant, View
 from ser_fewshot.episodes import Episode, EpisodeSpec
 from ser_fewshot.errors import EpisodeError, SettingsError
 from ser_fewshot.evaluation import evaluate
 from ser_fewshot.frontends import FeatureSet, analyse, normalize
-from ser_fewshot.learners import embed_clips
+from ser_fewshot.learners import build_learner, embed_clips
 from ser_fewshot.learners.ridge import Ridge
 from ser_fewshot.models import Model, load_model, with_view
 from ser_fewshot.storage.files import write_atomically
@@ -191,12 +194,9 @@ def protocols(
         )
     views = {view_of(spec): with_view(model, view_of(spec)) for _, spec in lists.values()}
     features = features_of(model, clips)
-    clean = {
-        view: FeatureSet(features.utterances, tuple(embed_clips(one.learner, features.clips)))
-        for view, one in views.items()
-    }
+    clean = {view: FeatureSet(features.utterances, tuple(z)) for view, z in embedded(views, features.clips).items()}
     if augmented:
-        clean = {view: as_enrolled(views[view], found) for view, found in clean.items()}
+        clean = with_conditions(views, clean)
     ids = {clip for episodes, _ in lists.values() for episode in episodes for part in episode.query for clip in part}
     queries = [clip for clip in features.utterances if clip.id in ids]
     degraded = {}
@@ -209,6 +209,27 @@ def protocols(
         by_condition = {condition: found[view] for condition, found in degraded.items()}
         results[name] = row(views[view], clean[view], by_condition, episodes, spec)
     return results
+
+
+def embedded(views: Mapping[View, Model], clips: Sequence[Tensor]) -> dict[View, Tensor]:
+    """Return the embeddings (n_clips, ...) of clips in each view of one model, whose network runs once."""
+    encoders = {view: one.learner.get_submodule("encoder") for view, one in views.items()}
+    if len(views) == 1:
+        return {view: torch.stack(embed_clips(one.learner, clips)) for view, one in views.items()}
+    inner = build_learner("nearest", 1, {"encoder": {"name": "mean"}})
+    inner.encoder = cast("Discriminant", next(iter(encoders.values()))).inner
+    z = torch.stack(embed_clips(inner, clips))
+    return {view: cast("Discriminant", encoder).project(z) for view, encoder in encoders.items()}
+
+
+def with_conditions(views: Mapping[View, Model], clean: Mapping[View, FeatureSet]) -> dict[View, FeatureSet]:
+    """Return embedded clips with their deviations, by which a support is augmented as when it is enrolled."""
+    model, utterances = next(iter(views.values())), next(iter(clean.values())).utterances
+    deviations: dict[View, list[Tensor]] = {view: [] for view in views}
+    for condition in CONDITIONS_OF_ENROLMENT:
+        for view, z in embedded(views, features_of(model, utterances, condition=condition).clips).items():
+            deviations[view].append(z - torch.stack(list(clean[view].clips)))
+    return {view: replace(one, deviations=torch.stack(deviations[view], 1).unbind()) for view, one in clean.items()}
 
 
 def row(
@@ -237,8 +258,8 @@ def through(
         frames = normalize(
             analyse(model.frontend, [torch.from_numpy(wave) for wave in waves]), model.config.normalization
         )
-        for view, one in views.items():
-            kept[view] += embed_clips(one.learner, frames)
+        for view, z in embedded(views, frames).items():
+            kept[view] += list(z)
     return {view: FeatureSet(tuple(clips), tuple(embedded)) for view, embedded in kept.items()}
 
 

@@ -4,6 +4,8 @@
     uv run --with av python recipes/free_speech.py --out runs/free_speech
     uv run python recipes/train_default.py --teacher runs/whisper-2 --speech runs/free_speech/manifest.csv \
         --corpora ../shared/corpora path/to/other/corpora --without ased emodb ravdess urdu emogator
+    uv run python recipes/train_default.py --teacher runs/whisper-2 --speech runs/free_speech/manifest.csv \
+        --corpora path/to/other/corpora --permissive --runs runs/permissive
 
 A small transformer on log-mel frames, the student, is fitted layer by layer to the first two layers of Whisper, on free
 speech in many languages without labels. On its frozen embeddings of labelled corpora, directions of emotions are
@@ -18,7 +20,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -61,10 +62,11 @@ def main() -> None:
     }
     for name in arguments.without:
         rest = {other: one for other, one in embeddings.items() if other != name}
-        finish(student, rest, speech, arguments.runs / f"without_{name}")
-    whole = finish(student, embeddings, speech, arguments.runs / "all")
+        finish(student, rest, speech, arguments.runs / f"without_{name}", permissive=arguments.permissive)
+    whole = finish(student, embeddings, speech, arguments.runs / "all", permissive=arguments.permissive)
     if arguments.out:
-        shutil.copytree(whole, arguments.out, dirs_exist_ok=True)
+        card = (whole / "README.md").read_text(encoding="utf-8")
+        save_model(load_model(whole), arguments.out, card=card, on_default=arguments.permissive)
 
 
 def labelled(folders: Sequence[Path], *, permissive: bool = False) -> dict[str, list[Utterance]]:
@@ -86,16 +88,24 @@ def labelled(folders: Sequence[Path], *, permissive: bool = False) -> dict[str, 
     return {scan.corpus: chosen(scan.utterances) for scan in scans if scan.corpus in names}
 
 
-def finish(student: Model, embeddings: Mapping[str, Embeddings], speech: Sequence[Utterance], run: Path) -> Path:
+def finish(
+    student: Model,
+    embeddings: Mapping[str, Embeddings],
+    speech: Sequence[Utterance],
+    run: Path,
+    *,
+    permissive: bool = False,
+) -> Path:
     """Fit a model, save it with its card and return its folder."""
+    name = "permissive" if permissive else "default"
     model = fitted(student, embeddings, run)
     card = default_card(
         model,
         {name: one.utterances for name, one in embeddings.items()},
         speech=speech,
         settings=SETTINGS,
-        measured=[json.loads(path.read_text()) for path in sorted(RESULTS.glob("default_*.json"))],
-        command=COMMAND,
+        measured=[json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{name}_*.json"))],
+        command=COMMAND + " --permissive" * permissive,
     )
     save_model(model, run / "model", card=card)
     print(f"{run / 'model'}: {', '.join(embeddings)}", flush=True)

@@ -192,7 +192,8 @@ def _run(
         for part in (episode.support, episode.query)
     )
     speakers = {
-        label: [by_id[name].speaker for name in ids] for label, ids in zip(episode.classes, episode.support, strict=True)
+        label: [by_id[name].speaker for name in ids]
+        for label, ids in zip(episode.classes, episode.support, strict=True)
     }
     steps: list[str] = []
     for line in _enroll(classifier, support, queries, speakers):

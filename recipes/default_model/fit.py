@@ -40,10 +40,12 @@ class FitSettings:
 
     Attributes:
         directions: how they are meta-trained.
+        calibration_steps: of the directions that the calibration is fitted with, each on all but one fold.
         calibration_episodes: of each number of classes and clips.
     """
 
     directions: DirectionSettings = field(default_factory=DirectionSettings)
+    calibration_steps: int = 600
     calibration_episodes: int = 20
 
 
@@ -164,8 +166,9 @@ def _components(sets: Sets, *, learned: int) -> Tensor:
 def _calibration(sets: Sets, settings: FitSettings) -> Calibration:
     """Fit a calibration to supports as they are enrolled, each of a fold that its directions were not trained on."""
     found: list[Predictions] = []
+    shorter = replace(settings, directions=replace(settings.directions, steps=settings.calibration_steps))
     for rest, own in _folds(sets):
-        head = fitted_head(rest, settings)
+        head = fitted_head(rest, shorter)
         for one in projected(head, own).values():
             found += _predictions(head, one, settings)
     return fit(found)

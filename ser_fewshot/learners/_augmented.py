@@ -10,8 +10,6 @@ from torch import Tensor
 from ser_fewshot.frontends import Features
 from ser_fewshot.learners._base import Learner
 
-_MIXUP_WEIGHT = 0.5  # of the way from a clip to what it is under a condition: all of it costs accuracy on clean queries
-
 
 def is_augmented(learner: Learner, embedding: Tensor) -> bool:
     """Whether the support of a learner is augmented; `embedding` is what it keeps of a clip, (width,) or (frames, dim).
@@ -23,10 +21,7 @@ def is_augmented(learner: Learner, embedding: Tensor) -> bool:
 
 
 def augmented_support(support: Features, y: Tensor, deviations: Sequence[Tensor]) -> tuple[Features, Tensor]:
-    """Return a support with further embeddings of its clips, half way to what they are under recording conditions.
-
-    It is the mixup of a clip and its augmentation (Zhang et al., "mixup: Beyond empirical risk minimization", 2018,
-    https://arxiv.org/abs/1710.09412), both of one class, in the space of embeddings.
+    """Return a support with further embeddings of its clips, under recording conditions.
 
     Args:
         support: (n_support, width); it is returned as it is where there are no deviations.
@@ -37,5 +32,5 @@ def augmented_support(support: Features, y: Tensor, deviations: Sequence[Tensor]
     if not counts.any():
         return support, y
     rows = torch.arange(len(y)).repeat_interleave(counts)
-    x = torch.cat([support.x, support.x[rows] + _MIXUP_WEIGHT * torch.cat([one for one in deviations if len(one)])])
+    x = torch.cat([support.x, support.x[rows] + torch.cat([one for one in deviations if len(one)])])
     return Features(x, torch.ones(len(x), dtype=torch.int64)), torch.cat([y, y[rows]])

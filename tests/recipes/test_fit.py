@@ -24,7 +24,7 @@ from ser_fewshot.learners import embed_clips
 from ser_fewshot.models import Model, ModelConfig, build_model, load_model, save_model, with_view
 
 WIDTH = 6
-SETTINGS = FitSettings(directions=DirectionSettings(n=3, steps=2, tasks=1), calibration_episodes=2)
+SETTINGS = FitSettings(directions=DirectionSettings(n=3, steps=2, tasks=1), calibration_steps=2, calibration_episodes=2)
 CORPORA = "abc"
 
 

@@ -37,7 +37,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(
         student, "CONFIG", ModelConfig(learner="ridge", settings={"encoder": encoder}, frontend_settings={"n_mels": 16})
     )
-    few = FitSettings(directions=DirectionSettings(n=3, steps=2, tasks=1), calibration_episodes=2)
+    few = FitSettings(directions=DirectionSettings(n=3, steps=2, tasks=1), calibration_steps=2, calibration_episodes=2)
     monkeypatch.setattr(train_default, "SETTINGS", few)
     monkeypatch.setattr("default_model.fit._calibration", lambda *_: CALIBRATION)  # test_fit.py tests it
     monkeypatch.setattr("default_model.directions.WAYS", (3,))
