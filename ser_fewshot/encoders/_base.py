@@ -138,12 +138,14 @@ class Encoder(nn.Module):
     Attributes:
         width: dimension of the embedding.
         n_directions: values at the end of the embedding that are projections on directions of emotions.
+        mixup: how far the clips of a support are moved towards what they are under recording conditions, up to 1.
         autocast: context of the forward pass: training may choose a lower precision. Embeddings stay in single
             precision, as what follows, such as solving a linear system, needs it.
     """
 
     width: int
     n_directions: int = 0
+    mixup: float = 1.0
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __call__(self, features: Features) -> Tensor:

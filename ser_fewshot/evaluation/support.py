@@ -56,7 +56,7 @@ class AdaptedSupport:
         if speakers is not None:
             support, means = centred_support(support, y, names, speakers)
         device = device_of(learner)
-        x, x_y = augmented_support(support, y, deviations)
+        x, x_y = augmented_support(support, y, deviations, weight=learner.mixup)
         classifier = learner.adapt(x.to(device), x_y.to(device))
         statistics = SupportStatistics.of(support, y, speakers=names, n_directions=learner.n_directions)
         return cls(support, means, classifier, statistics)

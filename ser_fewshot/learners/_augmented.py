@@ -20,17 +20,23 @@ def is_augmented(learner: Learner, embedding: Tensor) -> bool:
     return embedding.ndim == 1 and not learner.must_learn
 
 
-def augmented_support(support: Features, y: Tensor, deviations: Sequence[Tensor]) -> tuple[Features, Tensor]:
-    """Return a support with further embeddings of its clips, under recording conditions.
+def augmented_support(
+    support: Features, y: Tensor, deviations: Sequence[Tensor], *, weight: float = 1.0
+) -> tuple[Features, Tensor]:
+    """Return a support with further embeddings of its clips, under recording conditions or on the way there.
+
+    On the way, it is the mixup of a clip and its augmentation (Zhang et al., "mixup: Beyond empirical risk
+    minimization", 2018, https://arxiv.org/abs/1710.09412), both of one class, in the space of embeddings.
 
     Args:
         support: (n_support, width); it is returned as it is where there are no deviations.
         y: (n_support,) class numbers.
         deviations: (n_support,) of (n_conditions, width) each: the embedding under a condition less that of the clip.
+        weight: of the deviations, up to 1.
     """
     counts = torch.tensor([len(one) for one in deviations])
     if not counts.any():
         return support, y
     rows = torch.arange(len(y)).repeat_interleave(counts)
-    x = torch.cat([support.x, support.x[rows] + torch.cat([one for one in deviations if len(one)])])
+    x = torch.cat([support.x, support.x[rows] + weight * torch.cat([one for one in deviations if len(one)])])
     return Features(x, torch.ones(len(x), dtype=torch.int64)), torch.cat([y, y[rows]])

@@ -72,6 +72,11 @@ class Learner(nn.Module):
         return 0
 
     @property
+    def mixup(self) -> float:
+        """How far clips of a support are moved towards what they are under recording conditions, up to 1."""
+        return 1.0
+
+    @property
     def supervision(self) -> Mapping[str, float]:
         """The heads of the objective "classes" and the weights of their losses.
 
@@ -137,6 +142,11 @@ class EmbeddingLearner(Learner):
     def n_directions(self) -> int:
         """Those of the encoder."""
         return self.encoder.n_directions
+
+    @property
+    def mixup(self) -> float:
+        """As far as the encoder says."""
+        return self.encoder.mixup
 
     def fit_scale(self, features: Features, y: Tensor | None = None) -> None:
         """Fit the encoder's normalisation."""

@@ -143,3 +143,8 @@ def test_weights_without_directions_are_refused_where_directions_are_told_of(tmp
     path.write_text(path.read_text().replace('"discriminant": 0', '"discriminant": 2'))
     with pytest.raises(CheckpointError, match=r"encoder\.emotion"):
         load_model(tmp_path)
+
+
+def test_a_support_is_moved_half_as_far_towards_recording_conditions_where_speakers_are_told_apart():
+    emotion = model(discriminant=N, components=5)
+    assert [one.learner.mixup for one in (emotion, with_view(emotion, "speaker"), model())] == [1.0, 0.5, 1.0]
