@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -65,8 +66,7 @@ def main() -> None:
         finish(student, rest, speech, arguments.runs / f"without_{name}", permissive=arguments.permissive)
     whole = finish(student, embeddings, speech, arguments.runs / "all", permissive=arguments.permissive)
     if arguments.out:
-        card = (whole / "README.md").read_text(encoding="utf-8")
-        save_model(load_model(whole), arguments.out, card=card, on_default=arguments.permissive)
+        shutil.copytree(whole, arguments.out, dirs_exist_ok=True)
 
 
 def labelled(folders: Sequence[Path], *, permissive: bool = False) -> dict[str, list[Utterance]]:

@@ -91,8 +91,7 @@ class FewShotClassifier:
         """Return a classifier with nothing enrolled.
 
         Args:
-            folder: a saved model, or the id of one on the hub to download; "permissive": the second model of the
-                package, of data that allow commercial use; its first by default.
+            folder: a saved model, or the id of one on the hub to download; the one in the package by default.
             learner: another way to adapt on the same encoder, such as "ridge" or "protonet".
             classes: what to tell apart, "emotion" or "speaker", if the model has a view of either (default: as saved).
             clean_only: whether clips are enrolled as they are alone, in a fifth of the time. By default, they are

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot.assets import model_folder
 from ser_fewshot.errors import EnrollmentError, SettingsError
 from ser_fewshot.storage.paths import what_is
 
@@ -35,7 +34,7 @@ def _whole(text: str, *, least: int) -> int:
 
 _SHARED: dict[str, dict[str, Any]] = {
     "--manifest": {"type": Path, "nargs": "+", "required": True, "metavar": "TABLE", "help": "what 'scan' wrote"},
-    "--model": {"type": model_folder, "help": "folder of a saved model, or permissive; the package's by default"},
+    "--model": {"type": Path, "help": "folder of a saved model; the one in the package by default"},
     "--cache": {"type": Path, "metavar": "DIR", "help": "where features are kept (default: the user's cache)"},
     "--json": {"action": "store_true", "help": "print as JSON"},
     "--force": {"action": "store_true", "help": "replace what stands there already"},

@@ -5,7 +5,6 @@ A model is a folder with `config.json`, `model.safetensors` and `README.md`, the
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -16,7 +15,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ser_fewshot.assets import DEFAULT_MODEL
 from ser_fewshot.compute.threads import small_work
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.frontends import Features, halved
@@ -37,28 +35,16 @@ from ser_fewshot.storage.tensors import (
 )
 
 _FRONTEND, _SPEAKERS = "frontend.", "speakers."  # before the names of their tensors
-_ON_DEFAULT = "on_default"  # in the header of the weights: the digest of the default model's file
 
 _SILENT_FRAMES = 32
 _TINY = 1e-12  # so that a covariance of zeros is one
 _ROUNDING = 1e-4  # of the largest variance of a covariance: a negative eigenvalue of this size is zero
 
 
-def save_model(model: Model, folder: Path, *, card: str, on_default: bool = False) -> None:
-    """Write a model to a folder, with `card` as its README.md; each file is there whole or not at all.
-
-    Args:
-        model: to write.
-        folder: of the files.
-        card: in Markdown.
-        on_default: leave out the tensors that the default model has too, and take them from it when the model is read.
-    """
+def save_model(model: Model, folder: Path, *, card: str) -> None:
+    """Write a model to a folder, with `card` as its README.md; each file is there whole or not at all."""
     tensors = to_store(model, learner="", frontend=_FRONTEND, speakers=_SPEAKERS)
     record = {RECORD: model.training_set.as_text()}
-    if on_default:
-        shared = _of_default()
-        tensors = {name: x for name, x in tensors.items() if name not in shared or not torch.equal(x, shared[name])}
-        record[_ON_DEFAULT] = _default_digest()
     write_atomically(folder / "model.safetensors", safetensors.torch.save(tensors, record))
     config = {"format": FORMAT, "model_type": "ser_fewshot", **asdict(model.config)}
     write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -93,32 +79,9 @@ def load_model(folder: Path | str) -> Model:
     folder = model_folder(folder)
     config = read_config(folder / "config.json")
     tensors, metadata = read_tensors(folder / "model.safetensors")
-    if _ON_DEFAULT in metadata:
-        _check_default(metadata[_ON_DEFAULT], origin=str(folder))
-        tensors = {**_of_default(), **tensors}
     record = parsed(metadata[RECORD], origin=str(folder)) if RECORD in metadata else by_card(folder)
     frontend, speakers, learner = split_by_prefix(tensors, _FRONTEND, _SPEAKERS)
     return assemble(config, learner, frontend, speakers, training_set=record, origin=str(folder))
-
-
-def _check_default(expected: str, *, origin: str) -> None:
-    if expected != _default_digest():
-        raise CheckpointError(
-            origin,
-            found="a model that shares weights with the default model of another version",
-            expected="that of this version",
-            remedy="Take the model that comes with this version of the package.",
-        )
-
-
-def _of_default() -> dict[str, Tensor]:
-    """Return the tensors of the default model's learner, as they are stored."""
-    tensors, _ = read_tensors(DEFAULT_MODEL / "model.safetensors")
-    return split_by_prefix(tensors, _FRONTEND, _SPEAKERS)[-1]
-
-
-def _default_digest() -> str:
-    return hashlib.sha256((DEFAULT_MODEL / "model.safetensors").read_bytes()).hexdigest()
 
 
 @small_work()

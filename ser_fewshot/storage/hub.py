@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_fewshot import assets
 from ser_fewshot.errors import CheckpointError, SettingsError
 from ser_fewshot.settings import check_is
 from ser_fewshot.storage.files import write_atomically
@@ -44,7 +43,7 @@ def is_id(name: str) -> bool:
 
 
 def locate(name: Path | str) -> Path:
-    """Return the folder of a model: of that name, here or in the package; for an id on the hub, what `pull` fetches.
+    """Return the folder of a model: the one of that name here or, for the id of one on the hub, what `pull` fetches.
 
     A `Path` is never taken for an id.
 
@@ -53,7 +52,7 @@ def locate(name: Path | str) -> Path:
     """
     remedy = "Pass a path or an id; a model in memory becomes a classifier by FewShotClassifier(model)."
     check_is(name, str | os.PathLike, name="folder", remedy=remedy, error=CheckpointError)
-    folder = assets.model_folder(Path(name).expanduser())
+    folder = Path(name).expanduser()
     return pull(name) if isinstance(name, str) and not folder.exists() and is_id(name) else folder
 
 
