@@ -113,10 +113,10 @@ VOICES = (
 )
 
 EMOTIONS = {
-    "anger": Prosody(pitch=2, span=40, tempo=1.18, gap=0, mark="!", level=-22, tilt=4.0, breath=-60, tremor=0),
-    "boredom": Prosody(pitch=-14, span=6, tempo=0.7, gap=4, mark=".", level=-26, tilt=-1.0, breath=-60, tremor=0),
-    "fear": Prosody(pitch=36, span=28, tempo=1.2, gap=0, mark=",", level=-26, tilt=0.5, breath=-20, tremor=0.6),
-    "happiness": Prosody(pitch=44, span=92, tempo=1.0, gap=0, mark="?", level=-24, tilt=0.3, breath=-60, tremor=0),
+    "anger": Prosody(pitch=2, span=40, tempo=1.15, gap=0, mark="!", level=-20, tilt=5.5, breath=-60, tremor=0),
+    "boredom": Prosody(pitch=-14, span=6, tempo=0.74, gap=4, mark=".", level=-26, tilt=-1.0, breath=-60, tremor=0),
+    "fear": Prosody(pitch=36, span=28, tempo=1.2, gap=0, mark=",", level=-26, tilt=0.5, breath=-13, tremor=1.0),
+    "happiness": Prosody(pitch=46, span=92, tempo=0.93, gap=0, mark="?", level=-24, tilt=0.3, breath=-60, tremor=0),
     "sadness": Prosody(pitch=-4, span=26, tempo=0.86, gap=2, mark=".", level=-28, tilt=-3.5, breath=-22, tremor=0.15),
 }
 
