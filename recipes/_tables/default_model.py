@@ -79,7 +79,7 @@ def default_robustness(found: Results) -> str:
             rows.append([name, condition, *cells, _mean([degraded.get(corpus, {}).get("loss") for corpus in corpora])])
     return (
         "Emotions of speakers not enrolled, 4-way 5-shot. UAR in % with the queries under a condition and the support "
-        "as recorded; in brackets the points lost, ± 95 % CI, on the same episodes.\n\n"
+        "as `enroll` makes it; in brackets the points lost, ± 95 % CI, on the same episodes.\n\n"
         + table(["model", "queries through", *corpora, "mean loss"], rows)
     )
 

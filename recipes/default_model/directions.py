@@ -97,6 +97,7 @@ class _Directions(nn.Module):
     @torch.no_grad()
     def copy_to(self, encoder: Discriminant) -> None:
         """Set what an encoder appends to an embedding, in half precision, in which it is stored."""
+        encoder.mixup = 1.0  # as supports are in the training
         encoder.gain.copy_(self.log_gain.exp() / math.sqrt(len(self.map)))
         encoder.emotion.copy_((_SHARE * self.map / math.sqrt(len(self.map))).half())
 

@@ -145,7 +145,7 @@ class Encoder(nn.Module):
 
     width: int
     n_directions: int = 0
-    mixup: float = 1.0
+    mixup: float = 0.5
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __call__(self, features: Features) -> Tensor:

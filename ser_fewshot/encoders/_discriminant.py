@@ -55,8 +55,8 @@ class Discriminant(Encoder):
         self.show(view)
 
     def show(self, view: View) -> None:
-        """Choose the view; for speakers, who are known through one microphone, clips are moved half as far."""
-        self.mixup = 0.5 if view == "speaker" else 1.0
+        """Choose the view. Directions beside which there are components are trained on supports moved all the way."""
+        self.mixup = 1.0 if view == "emotion" and self.components else Encoder.mixup
         self.view = view
         projected = view == "speaker" and self.components > 0
         n = self.emotion.shape[1]

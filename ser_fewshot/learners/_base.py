@@ -74,7 +74,7 @@ class Learner(nn.Module):
     @property
     def mixup(self) -> float:
         """How far clips of a support are moved towards what they are under recording conditions, up to 1."""
-        return 1.0
+        return Encoder.mixup
 
     @property
     def supervision(self) -> Mapping[str, float]:

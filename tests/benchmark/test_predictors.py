@@ -37,6 +37,7 @@ class Elsewhere(torch.nn.Module):
     """A learner on a device that is not the CPU, which accepts nothing from elsewhere."""
 
     n_directions = 0
+    mixup = 0.5
 
     def __init__(self):
         super().__init__()

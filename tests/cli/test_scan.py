@@ -25,7 +25,7 @@ def test_corpora_lists_every_plug_in_and_shows_all_about_one(ok):
 def test_the_cache_is_counted_and_cleared(ok, room, tmp_path):
     options = ("--cache", tmp_path / "cache", "--json")
     assert json.loads(ok("cache", *options))["entries"] == 0
-    ok("evaluate", "--manifest", DEMO_MANIFEST, "--model", room / "model", *EPISODE, "--cache", tmp_path / "cache")
+    ok("evaluate", "--manifest", DEMO_MANIFEST, "--model", room / "model", *EPISODE, "--clean-only", *options[:2])
     kept = json.loads(ok("cache", *options))
     assert kept["entries"] == 80
     assert kept["bytes"] > 1000

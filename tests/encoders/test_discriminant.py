@@ -145,6 +145,7 @@ def test_weights_without_directions_are_refused_where_directions_are_told_of(tmp
         load_model(tmp_path)
 
 
-def test_a_support_is_moved_half_as_far_towards_recording_conditions_where_speakers_are_told_apart():
+def test_a_support_is_moved_all_the_way_to_recording_conditions_where_directions_were_trained_so():
     emotion = model(discriminant=N, components=5)
-    assert [one.learner.mixup for one in (emotion, with_view(emotion, "speaker"), model())] == [1.0, 0.5, 1.0]
+    speaker, old, plain = with_view(emotion, "speaker"), model(discriminant=N), model()
+    assert [one.learner.mixup for one in (emotion, speaker, old, plain)] == [1.0, 0.5, 0.5, 0.5]

@@ -128,10 +128,10 @@ def test_uar_is_the_balanced_accuracy_of_scikit_learn_on_queries_of_unequal_numb
     assert len(set(expected)) > 10
 
 
-def test_deviations_augment_the_support_and_leave_its_statistics_as_they_are():
+def test_deviations_augment_the_support_half_way_and_leave_its_statistics_as_they_are():
     z = {"a": [0.0, 0.0], "b": [4.0, 0.0], "q": [2.5, 0.0], "r": [4.5, 0.0]}
     utterances = tuple(Utterance(name, Path(name), "c", "e", speaker="s") for name in z)
-    none, there = torch.zeros(0, 2), torch.tensor([[4.0, 0.0]])
+    none, there = torch.zeros(0, 2), torch.tensor([[8.0, 0.0]])
     clean = FeatureSet(utterances, tuple(map(torch.tensor, z.values())))
     whole = replace(clean, deviations=(there, none, none, none))
     episode = Episode(0, ("x", "y"), (("a",), ("b",)), (("q",), ("r",)))

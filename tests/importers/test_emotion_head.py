@@ -129,13 +129,15 @@ def test_enrolling_into_a_prior_teaches_it_a_voice_and_a_new_emotion(tmp_path):
 
 def test_a_first_clip_of_one_emotion_does_not_take_all_speech_with_it(tmp_path):
     imported = import_model(str(write_huggingface(classifying(), tmp_path / "hf")), Choice())
-    classifier = classifier_of(imported, tmp_path)
-    before = [prediction.label for prediction in classifier.predict(speech())]
-    classifier.add("anger", [DEMO / "anger_en-f1_1.ogg"])
-    after = [prediction.label for prediction in classifier.predict(speech())]
-    kept = sum(old == new for old, new in zip(before, after, strict=True))
-    assert set(after) - {"anger"}
-    assert kept >= 0.5 * len(before)
+    shares = []
+    for first in sorted(DEMO.glob("*-f*_1.ogg")):
+        classifier = classifier_of(imported, tmp_path)
+        before = [prediction.label for prediction in classifier.predict(speech())]
+        classifier.add("anger", [first])
+        after = [prediction.label for prediction in classifier.predict(speech())]
+        assert set(after) - {"anger"}
+        shares.append(sum(old == new for old, new in zip(before, after, strict=True)) / len(before))
+    assert sum(shares) / len(shares) >= 0.5
 
 
 @pytest.mark.parametrize("choice", [Choice(layer=1), Choice(pooling="mean_std"), Choice(learner="protonet")], ids=str)

@@ -92,8 +92,8 @@ def test_a_model_is_a_folder_of_three_files(saved):
     config = json.loads((saved / "config.json").read_text())
     assert config["model_type"] == "ser_fewshot"
     told = {"name": "conv", "whitening": False, "channels": 4, "blocks": 1, "width": 3, "dropout": 0.2}
-    told |= {"discriminant": 0, "recording": 0, "view": "emotion", "functionals": 0.0}
-    beside = {"discriminant": 0, "recording": 0, "view": "emotion", "functionals": 0.0}
+    told |= {"discriminant": 0, "recording": 0, "components": 0, "view": "emotion", "functionals": 0.0}
+    beside = {"discriminant": 0, "recording": 0, "components": 0, "view": "emotion", "functionals": 0.0}
     followed = {"layers": 1, "pooled": False, "continues": {}}
     assert config["settings"]["encoder"] == {**told, **beside, **followed, "lora": 0}
     assert config["settings"]["penalty"] == 1.0  # defaults are written out, so that they can change

@@ -28,6 +28,6 @@ def test_the_recipe_scores_untrained_and_trained_learners_on_emotions_of_the_tes
         ["--corpora", str(tmp_path / "corpora"), "--smoke", "--out", str(tmp_path), "--learners", "protonet"]
     )
     rows = json.loads((tmp_path / "new_emotions.json").read_text(encoding="utf-8"))["corpora"]["emogator"]
-    learners = ("ridge, statistics", "protonet", "default model")
+    learners = ("ridge, statistics", "protonet", "default model (trained on the corpus)")
     assert set(rows) == {f"{name}: {learner}" for name in _emogator.UNSEEN for learner in learners}
     assert "emotions_20_way_5_shot: " in capsys.readouterr().out

@@ -116,7 +116,17 @@ def test_the_card_that_is_sent_is_found_by_its_metadata_and_names_its_repository
 def test_the_card_of_the_default_model_is_one_for_the_hub():
     card = ModelCard(hub_card(DEFAULT_MODEL, "user/default"))
     assert card.data.license == "other"
-    assert set(card.data.datasets) == {"ased", "emodb", "ravdess", "urdu"}
+    assert set(card.data.datasets) == {
+        "ased",
+        "baved",
+        "casia",
+        "emodb",
+        "emogator",
+        "emospeech",
+        "ravdess",
+        "tess",
+        "urdu",
+    }
     assert 'from_pretrained("user/default")' in card.text
 
 
